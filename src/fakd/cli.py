@@ -1,0 +1,116 @@
+"""The command line: every command is a plain function of one dataclass, whose fields are its options."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+
+from fakd import __version__
+from fakd.console import console, quiet_libraries
+from fakd.data import DataError
+from fakd.demo import demo
+from fakd.evaluation.commands import evaluate, predict
+from fakd.methods import METHODS, method_options
+from fakd.training import distill, train
+from fakd.training.callbacks import NonFiniteLossError
+from fakd.training.inspect import inspect_networks
+
+COMMANDS: dict[str, Callable[[Any], Any]] = {
+    "demo": demo,
+    "train": train,
+    "distill": distill,
+    "evaluate": evaluate,
+    "predict": predict,
+    "inspect": inspect_networks,
+}
+
+# Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
+_BY_PLACE = ("evaluate", "predict", "inspect")
+
+# What a user can mend. Anything else is a bug of ours and keeps its traceback.
+_USER_ERRORS = (ValueError, DataError, FileNotFoundError, FileExistsError, ConnectionError, NonFiniteLossError)
+
+_PAIR = re.compile(r"^([0-9.]+)[,x]([0-9.]+)$")
+
+
+class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of epilogs."""
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    # A dict of options could otherwise name any class to be instantiated.
+    set_parsing_settings(docstring_parse_attribute_docstrings=True, instantiate_subclass_spec_in_any=False)
+    parser = ArgumentParser(
+        prog="fakd",
+        description="Feature-augmented knowledge distillation for semantic segmentation.",
+        version=__version__,
+    )
+    commands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands")
+    for name, function in COMMANDS.items():
+        config_class = _config_class(function)
+        summary = (config_class.__doc__ or "").strip().splitlines()[0]
+        command = ArgumentParser(
+            description=summary,
+            epilog=_describe_methods() if name == "distill" else None,
+            formatter_class=_HelpFormatter,
+        )
+        command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
+        command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)
+        commands.add_subcommand(name, command, help=summary)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 after Ctrl-C."""
+    quiet_libraries()
+    parsed = build_parser().parse_args(_as_people_write(sys.argv[1:] if arguments is None else arguments))
+    function = COMMANDS[parsed.subcommand]
+    options = parsed[parsed.subcommand].as_dict()
+    options.pop("config", None)
+    try:
+        outcome = function(_config_class(function)(**options))
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
+    except _USER_ERRORS as error:
+        if os.environ.get("FAKD_TRACEBACK"):
+            raise
+        console.print("error:", style="bold red", end=" ")
+        console.print(str(error), markup=False)
+        return 1
+    return 130 if outcome is None else 0
+
+
+def _config_class(function: Callable[[Any], Any]) -> Any:
+    return next(iter(get_type_hints(function).values()))
+
+
+def _as_people_write(arguments: Sequence[str]) -> list[str]:
+    """Accept --data-root for --data_root, --resume for --resume true, and --crop_size 360,480 for [360,480]."""
+    command = next((argument for argument in arguments if argument in COMMANDS), None)
+    types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
+    result: list[str] = []
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+            following = arguments[place + 1] if place + 1 < len(arguments) else ""
+            if types.get(name[2:]) is bool and not equals and following not in ("true", "false"):
+                equals, value = "=", "true"
+            result.append(name + equals + (_PAIR.sub(r"[\1,\2]", value)))
+        else:
+            result.append(_PAIR.sub(r"[\1,\2]", argument))
+    return result
+
+
+def _describe_methods() -> str:
+    lines = ["methods and their options, with defaults:"]
+    for name in METHODS:
+        options = [f"{key} {option.default}" for key, option in method_options(name).items()]
+        lines.append(f"  {name:<12}{', '.join(options) or 'no options'}")
+    return "\n".join(lines)

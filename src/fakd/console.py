@@ -1,0 +1,51 @@
+"""The words that people read: one console, and silence from the libraries below."""
+
+import logging
+import os
+import warnings
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def quiet_libraries() -> None:
+    """Keep tips, banners and deprecation warnings of the libraries off the terminal.
+
+    Only the commands call this: someone who imports fakd keeps every warning.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that speaks: rank 0, or the only one."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
+
+
+def say(message: str) -> None:
+    """Print one message, on rank 0 alone; rich markup is understood."""
+    if is_main_process():
+        console.print(message)
+
+
+def progress(unit: str) -> Progress:
+    """A bar with count and time left, that disappears when done and stays silent where nobody watches.
+
+    Args:
+        unit: what is counted, as "images".
+    """
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or not is_main_process(),
+    )

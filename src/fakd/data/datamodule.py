@@ -1,0 +1,126 @@
+"""The loaders of a training run."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from fakd.data.dataset import SegmentationDataset
+from fakd.data.sampler import StepBatchSampler
+from fakd.data.seeding import mixed_seed
+from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
+from fakd.data.transforms import EvalTransform, TrainTransform
+
+
+class SegmentationData(LightningDataModule):
+    """Training crops without end, and whole validation images one by one.
+
+    Batches are `Sample`s of uint8 tensors; the caller converts them to floats on the device. The Trainer
+    must be made with `use_distributed_sampler=False`: ranks are dealt with here.
+
+    Args:
+        spec: The data set.
+        root: Its folder; None for a data set that is made, not read.
+        base_size: (height, width) in pixels that images are fitted into; None takes the data set's own.
+        crop_size: (height, width) in pixels of training crops; None takes the data set's own.
+        batch_size: Crops per step over all processes together.
+        workers: Loader processes per rank; 0 loads in the training process.
+        seed: Seed of order and augmentation.
+        photometric: Whether colours are augmented, see `TrainTransform`.
+        scale: Range of the random ratio, see `TrainTransform`.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        root: Path | None = None,
+        base_size: tuple[int, int] | None = None,
+        crop_size: tuple[int, int] | None = None,
+        batch_size: int = 16,
+        workers: int = 0,
+        seed: int = 0,
+        photometric: bool = False,
+        scale: tuple[float, float] = (0.5, 2.0),
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.root = root
+        self.batch_size = batch_size
+        self.workers = workers
+        self.seed = seed
+        self.start_step = 0
+        base_size = base_size or spec.base_size
+        self.train_transform = TrainTransform(
+            base_size, crop_size or spec.crop_size, scale=scale, photometric=photometric
+        )
+        self.eval_transform = EvalTransform(base_size)
+        self._sources: dict[str, Source] = {}
+
+    def source(self, split: str) -> Source:
+        """Return the untransformed images of "train" or "val", opened on first use.
+
+        Raises:
+            DataError: The data set is not there, or its files do not pair up.
+        """
+        if split not in self._sources:
+            self._sources[split] = self.spec.open(self.root, split)
+        return self._sources[split]
+
+    def check(self) -> None:
+        """Read every file of both splits once.
+
+        Raises:
+            DataError: A file is at fault; the message names it.
+        """
+        for split in SPLITS:
+            self.source(split).check()
+
+    def setup(self, stage: str) -> None:
+        """Open the sources, so that a missing folder stops the run before anything is built."""
+        for split in SPLITS if stage == "fit" else ("val",):
+            self.source(split)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return the endless loader of training crops, from the resumed step on."""
+        source = self.source("train")
+        rank, world_size = self._rank()
+        steps = StepBatchSampler(len(source), self.batch_size, self.seed, self.start_step, rank, world_size)
+        return self._loader(SegmentationDataset(source, self.train_transform, self.seed), batch_sampler=steps)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return the loader of whole validation images, batch size 1 as sizes may differ.
+
+        Each image comes exactly once over all ranks, so ranks may differ by one image.
+        """
+        source = self.source("val")
+        rank, world_size = self._rank()
+        dataset = SegmentationDataset(source, self.eval_transform, self.seed)
+        return self._loader(dataset, sampler=range(rank, len(source), world_size), batch_size=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of training steps whose batches were used."""
+        if self.trainer is None:
+            return {"step": self.start_step}
+        # Not global_step: it counts optimizer steps, two per batch beside a discriminator.
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return {"step": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the batch after the last one of the saved run."""
+        self.start_step = int(state_dict["step"])
+
+    def _rank(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _loader(self, dataset: SegmentationDataset, **batching: Any) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # An own generator: the loader draws a seed per pass, which would shift the network's dropout.
+            generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
+            **batching,
+        )

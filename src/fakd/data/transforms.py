@@ -1,0 +1,177 @@
+"""What happens to an image and its mask between the disk and the network; pixels stay uint8."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+from torchvision.tv_tensors import Image, Mask, wrap
+
+from fakd.data.spec import Sample
+from fakd.types import IGNORE_INDEX
+
+_IMAGENET_MEAN = (124, 116, 104)
+_CROP_DRAWS = 10
+
+
+def fitted_size(size: tuple[int, int], base_size: tuple[int, int], ratio: float = 1.0) -> tuple[int, int]:
+    """Compute the largest size of the same aspect that fits into `ratio` times the base size.
+
+    As in MMSegmentation, the base size is turned for images that are upright: its long side bounds their
+    long side. So a portrait photo is not shrunk to the height of a landscape.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        base_size: (height, width) in pixels.
+        ratio: Factor on the base size.
+
+    Returns:
+        (height, width) in pixels, at least 1 each.
+
+    Example:
+        >>> fitted_size((720, 960), (360, 480)), fitted_size((960, 720), (360, 480), 0.5)
+        ((360, 480), (240, 180))
+    """
+    height, width = size
+    factor = ratio * min(max(base_size) / max(size), min(base_size) / min(size))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+class TrainTransform:
+    """Random scale, crop and flip of an image together with its mask.
+
+    The image is fitted into `base_size` times a uniform random ratio, keeping its aspect (antialiased
+    bilinear; nearest for the mask), then cropped. A crop that reaches beyond the image is filled with the
+    ImageNet mean colour and label 255. All randomness comes from torch's default CPU generator.
+
+    Args:
+        base_size: (height, width) in pixels at ratio 1, see `fitted_size`.
+        crop_size: (height, width) in pixels of the result.
+        scale: Lowest and highest ratio.
+        flip: Probability of a horizontal flip.
+        photometric: Whether brightness, contrast, saturation and hue are changed, each with probability
+            0.5 and in MMSegmentation's ranges.
+        max_class_share: A crop is drawn again, up to 10 times in all, while one class fills more than this
+            share of its labelled pixels, or no pixel is labelled. 1 switches that off.
+
+    Raises:
+        ValueError: A size, ratio or probability is out of its range.
+    """
+
+    def __init__(
+        self,
+        base_size: tuple[int, int],
+        crop_size: tuple[int, int],
+        scale: tuple[float, float] = (0.5, 2.0),
+        flip: float = 0.5,
+        photometric: bool = False,
+        max_class_share: float = 0.75,
+    ) -> None:
+        _require_size("base_size", base_size)
+        _require_size("crop_size", crop_size)
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale is {scale}, expected 0 < lowest <= highest")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip is {flip}, expected a probability between 0 and 1")
+        if not 0 < max_class_share <= 1:
+            raise ValueError(f"max_class_share is {max_class_share}, expected more than 0 and at most 1")
+        steps: list[v2.Transform] = [
+            _RandomFit(base_size, scale),
+            _MixedCrop(crop_size, max_class_share),
+            v2.RandomHorizontalFlip(flip),
+        ]
+        if photometric:
+            # Not v2.RandomPhotometricDistort: it also swaps colour channels, which MMSegmentation does not.
+            steps += [
+                v2.RandomApply([v2.ColorJitter(brightness=0.125)]),
+                v2.RandomApply([v2.ColorJitter(contrast=0.5)]),
+                v2.RandomApply([v2.ColorJitter(saturation=0.5)]),
+                v2.RandomApply([v2.ColorJitter(hue=0.1)]),
+            ]
+        self.steps = v2.Compose(steps)
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Return a sample of exactly `crop_size`, uint8."""
+        image, label = self.steps(Image(sample.image), Mask(sample.label))
+        # Plain tensors again: subclasses cost time in collating and hide behind isinstance checks.
+        return Sample(image.as_subclass(Tensor), label.as_subclass(Tensor), sample.name)
+
+
+class EvalTransform:
+    """Fit the image into `base_size`, see `fitted_size`; the label keeps its own size.
+
+    Args:
+        base_size: (height, width) in pixels.
+
+    Raises:
+        ValueError: The size is not positive.
+    """
+
+    def __init__(self, base_size: tuple[int, int]) -> None:
+        _require_size("base_size", base_size)
+        self.base_size = base_size
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Return the sample with a resized image."""
+        return sample._replace(image=self.fit(sample.image))
+
+    def fit(self, image: Tensor) -> Tensor:
+        """Resize one (3, H, W) image, for prediction without labels."""
+        size = fitted_size((image.shape[-2], image.shape[-1]), self.base_size)
+        if size == image.shape[-2:]:
+            return image
+        resized: Tensor = F.resize_image(image, list(size), antialias=True)
+        return resized
+
+
+class _RandomFit(v2.Transform):  # type: ignore[misc]  # torchvision has no types
+    # v2.ScaleJitter does nearly this, but reads its target as (width, height), never turns it for upright
+    # images, and scales masks with "nearest", which lies half a pixel beside the bilinear image.
+
+    def __init__(self, base_size: tuple[int, int], scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.base_size = base_size
+        self.scale = scale
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        lowest, highest = self.scale
+        ratio = lowest + (highest - lowest) * torch.rand(()).item()
+        height, width = F.get_size(flat_inputs[0])
+        return {"size": list(fitted_size((height, width), self.base_size, ratio))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, Mask):
+            exact = v2.InterpolationMode.NEAREST_EXACT
+            plain = inpt.as_subclass(Tensor)[None]
+            return wrap(F.resize_image(plain, params["size"], interpolation=exact)[0], like=inpt)
+        return F.resize(inpt, params["size"], antialias=True)
+
+
+class _MixedCrop(v2.RandomCrop):  # type: ignore[misc]
+    """Random crop, padded where needed, that avoids areas of one class only."""
+
+    def __init__(self, size: tuple[int, int], max_class_share: float) -> None:
+        super().__init__(size, pad_if_needed=True, fill={Image: list(_IMAGENET_MEAN), Mask: IGNORE_INDEX})
+        self.max_class_share = max_class_share
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        mask = next(item for item in flat_inputs if isinstance(item, Mask))
+        params: dict[str, Any] = super().make_params(flat_inputs)
+        for _ in range(_CROP_DRAWS - 1):
+            if self._mixed(self.transform(mask, params)):
+                break
+            params = super().make_params(flat_inputs)
+        return params
+
+    def _mixed(self, crop: Mask) -> bool:
+        if self.max_class_share == 1:
+            return True
+        counts = torch.bincount(crop.as_subclass(Tensor).flatten(), minlength=256)[:IGNORE_INDEX]
+        total = int(counts.sum())
+        return total > 0 and int(counts.max()) <= self.max_class_share * total
+
+
+def _require_size(name: str, size: tuple[int, int]) -> None:
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"{name} is {size}, expected (height, width) of at least 1 pixel each")

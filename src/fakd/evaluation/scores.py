@@ -1,0 +1,91 @@
+"""IoU, mIoU, mAcc and aAcc from one confusion matrix over the whole data set."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from fakd.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a data set, in percent. None where a class cannot be scored."""
+
+    mIoU: float
+    """Mean of the classes' IoU, over the classes that occur in the truth or in the prediction."""
+    mAcc: float
+    """Mean of the classes' accuracy, over the classes that occur in the truth."""
+    aAcc: float
+    """Share of all pixels that are right."""
+    IoU: dict[str, float | None]
+    """Intersection over union by class; None where neither truth nor prediction has a pixel of it."""
+    acc: dict[str, float | None]
+    """Share of the class's pixels that are right; None where the truth has none."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain dicts and floats, ready for JSON."""
+        return asdict(self)
+
+
+def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
+    """An accumulating (C, C) count of pixels, [truth, prediction]; pixels labelled 255 are left out.
+
+    Summed over all images and processes before anything is divided: a mean of per-image scores, as
+    torchmetrics' MeanIoU gives, is another number than the benchmarks print.
+    """
+    return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+
+
+def scores_from_confusion(matrix: Tensor, classes: Sequence[str]) -> Scores:
+    """The scores of a (C, C) count [truth, prediction].
+
+    A class absent from both truth and prediction counts in no mean; one that is only predicted counts as
+    IoU 0 but has no accuracy. MMSegmentation does the same.
+
+    Raises:
+        ValueError: the matrix is not (C, C), or counts no pixel.
+
+    Example:
+        >>> scores = scores_from_confusion(torch.tensor([[3, 1], [0, 4]]), ["road", "car"])
+        >>> scores.IoU, scores.mAcc, scores.aAcc
+        ({'road': 75.0, 'car': 80.0}, 87.5, 87.5)
+    """
+    if matrix.shape != (len(classes), len(classes)):
+        raise ValueError(f"the matrix is {tuple(matrix.shape)}, expected {(len(classes), len(classes))}.")
+    counts = matrix.cpu().double()
+    if counts.sum() == 0:
+        raise ValueError("no labelled pixel was evaluated: the split is empty, or every label is 255.")
+    right, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    iou = 100 * right / (truth + predicted - right)  # 0 / 0 is nan, and stays out of the means
+    acc = 100 * right / truth
+    return Scores(
+        mIoU=iou.nanmean().item(),
+        mAcc=acc.nanmean().item(),
+        aAcc=100 * (right.sum() / counts.sum()).item(),
+        IoU=_by_class(classes, iou),
+        acc=_by_class(classes, acc),
+    )
+
+
+def chance_miou(matrix: Tensor) -> float:
+    """The mIoU, in percent, of the better of two predictors that have learnt nothing.
+
+    One draws classes uniformly, one names the most frequent class everywhere; the truth's frequencies are
+    the row sums of the (C, C) count.
+
+    Example:
+        >>> chance_miou(torch.tensor([[90, 0], [10, 0]]))
+        45.0
+    """
+    share = matrix.cpu().double().sum(1)
+    share = share[share > 0] / share.sum()
+    classes = matrix.shape[0]
+    uniform = (share / classes) / (share + 1 / classes - share / classes)
+    return 100 * max(uniform.mean().item(), share.max().item() / len(share))
+
+
+def _by_class(classes: Sequence[str], values: Tensor) -> dict[str, float | None]:
+    return {name: None if value != value else value for name, value in zip(classes, values.tolist(), strict=True)}

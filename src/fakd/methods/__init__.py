@@ -1,0 +1,71 @@
+"""The distillation methods, one file each."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from fakd.methods.cwd import ChannelKD
+from fakd.methods.fakd import FAKD
+from fakd.methods.fakd_pixel import FAKDPixel
+from fakd.methods.method import Method
+from fakd.methods.none import NoDistillation
+from fakd.methods.pixel import PixelKD
+from fakd.types import SegmentationModel
+
+METHODS: dict[str, type[Method]] = {
+    "none": NoDistillation,
+    "pixel": PixelKD,
+    "cwd": ChannelKD,
+    "fakd": FAKD,
+    "fakd-pixel": FAKDPixel,
+}
+
+
+def method_options(name: str) -> dict[str, inspect.Parameter]:
+    """The options a method takes, by name, with their defaults and types.
+
+    Raises:
+        ValueError: there is no such method.
+
+    Example:
+        >>> list(method_options("cwd"))
+        ['weight', 'temperature']
+    """
+    if name not in METHODS:
+        raise ValueError(f"there is no method {name!r}; the methods are {', '.join(METHODS)}.")
+    parameters = inspect.signature(METHODS[name]).parameters
+    return {key: value for key, value in parameters.items() if key not in ("student", "teacher", "max_steps")}
+
+
+def create_method(
+    name: str,
+    student: SegmentationModel,
+    teacher: SegmentationModel | None,
+    *,
+    max_steps: int,
+    options: Mapping[str, Any] | None = None,
+) -> Method:
+    """Build a method by name.
+
+    Args:
+        name: a key of `METHODS`.
+        student: the network that learns.
+        teacher: the frozen network; None where the method needs none.
+        max_steps: length of the run in optimizer steps.
+        options: what to change of the method's defaults.
+
+    Raises:
+        ValueError: there is no such method or option, or a value is out of range.
+    """
+    known = method_options(name)
+    unknown = [key for key in options or {} if key not in known]
+    if unknown:
+        raise ValueError(
+            f"method {name!r} has no option {', '.join(map(repr, unknown))}; "
+            + (f"its options are {', '.join(known)}." if known else "it has none.")
+        )
+    return METHODS[name](student, teacher, max_steps=max_steps, **(options or {}))
+
+
+__all__ = ["FAKD", "METHODS", "ChannelKD", "FAKDPixel", "Method", "NoDistillation", "PixelKD"]
+__all__ += ["create_method", "method_options"]

@@ -1,0 +1,90 @@
+"""What the two forms of FAKD share: the running covariance and the ramp of the strength."""
+
+from abc import abstractmethod
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from fakd.covariance import ClassCovariance
+from fakd.functional import resize_labels, resize_logits
+from fakd.functional.inputs import Bound
+from fakd.methods.method import Method
+from fakd.schedules import SCHEDULES
+from fakd.types import SegmentationModel, SegmentationOutput
+
+CovarianceForm = Literal["diagonal", "full"]
+ScheduleName = Literal["cosine", "linear", "constant"]
+
+
+class AugmentedKD(Method):
+    """A plain distillation loss under Gaussian perturbations of the student's features, in closed form.
+
+    The covariance of each class's features is updated by every training batch before it is used; in eval
+    mode it stays as it is.
+    """
+
+    term: str
+    """The name of the loss term."""
+
+    def __init__(
+        self,
+        student: SegmentationModel,
+        teacher: SegmentationModel,
+        *,
+        max_steps: int,
+        weight: float,
+        temperature: float,
+        strength: float,
+        bound: Bound,
+        covariance: CovarianceForm,
+        window: int | None,
+        schedule: ScheduleName,
+        detach_classifier: bool,
+    ) -> None:
+        super().__init__(student, teacher, max_steps=max_steps)
+        _check_choice("bound", bound, get_args(Bound))
+        _check_choice("covariance", covariance, get_args(CovarianceForm))
+        _check_choice("schedule", schedule, tuple(SCHEDULES))
+        self.weight, self.temperature, self.bound = weight, temperature, bound
+        self.strength, self.schedule = strength, schedule
+        self.detach_classifier = detach_classifier
+        classifier = student.classifier
+        self.covariance = ClassCovariance(
+            classifier.out_channels, classifier.in_channels, diagonal=covariance == "diagonal", window=window
+        )
+        # Read, not owned: in a tuple the student's parameters stay out of this module's state_dict.
+        self._student = (student,)
+
+    @abstractmethod
+    def loss(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, weight: Tensor, strength: float
+    ) -> Tensor:
+        """The augmented loss at this strength, unweighted."""
+
+    def strength_at(self, step: int) -> float:
+        """Lambda after `step` optimizer steps."""
+        return self.strength * SCHEDULES[self.schedule](step, self.max_steps)
+
+    def forward(
+        self,
+        student_output: SegmentationOutput,
+        teacher_output: SegmentationOutput,
+        labels: Tensor,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """One term, named as the method."""
+        size = student_output.logits.shape[-2:]
+        labels = resize_labels(labels, size)
+        teacher_logits = resize_logits(teacher_output.logits, size)
+        if self.training:
+            self.covariance.update(student_output.features, labels)
+        weight = self._student[0].classifier.weight
+        if self.detach_classifier:
+            weight = weight.detach()
+        loss = self.loss(student_output.logits, teacher_logits, labels, weight, self.strength_at(step))
+        return {self.term: self.weight * loss}
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option} must be one of {', '.join(choices)}, got {value!r}.")

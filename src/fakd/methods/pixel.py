@@ -1,0 +1,48 @@
+"""Pixel-wise distillation (PD): the class distribution at every pixel."""
+
+from torch import Tensor
+
+from fakd.functional import pixel_kd, resize_logits
+from fakd.methods.method import Method
+from fakd.types import SegmentationModel, SegmentationOutput
+
+
+class PixelKD(Method):
+    """Match the teacher's class distribution at every pixel.
+
+    Args:
+        student: the network that learns.
+        teacher: the frozen network.
+        max_steps: length of the run in optimizer steps.
+        weight: alpha, the term's share in the whole loss; 1 with the per-pixel mean of
+            `pixel_kd` (the paper is silent).
+        temperature: tau, divides both logits before the softmax; 1.
+
+    Teacher logits of another stride are resized to the student's, bilinearly.
+
+    Source: Hinton et al. 2015 per pixel; FAKD Eq. 1.
+    """
+
+    def __init__(
+        self,
+        student: SegmentationModel,
+        teacher: SegmentationModel,
+        *,
+        max_steps: int,
+        weight: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(student, teacher, max_steps=max_steps)
+        self.weight, self.temperature = weight, temperature
+
+    def forward(
+        self,
+        student_output: SegmentationOutput,
+        teacher_output: SegmentationOutput,
+        labels: Tensor,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """One term, `pixel`."""
+        teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])
+        loss = pixel_kd(student_output.logits, teacher_logits, temperature=self.temperature)
+        return {"pixel": self.weight * loss}

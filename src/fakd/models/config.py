@@ -1,0 +1,76 @@
+"""Everything needed to rebuild a network without its weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+OUTPUT_STRIDES = (8, 16, 32)
+"""How many image pixels one cell of the encoder's last map may stand for, along each side."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture of a `Segmentor`; equal configs give networks with equal state entries.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    head: str
+    """A key of `fakd.models.HEADS`, for example "pspnet"."""
+    backbone: str
+    """A key of `fakd.models.BACKBONES` or any timm name, for example "resnet18_v1c"."""
+    num_classes: int
+    """C, at least 1."""
+    output_stride: int = 8
+    """Image pixels per cell of the encoder's last map: 8, 16 or 32."""
+    channels: int | None = None
+    """A, the width of the head and the classifier's input; None leaves it to `default_channels`."""
+    dropout: float = 0.1
+    """Probability of dropping a whole channel before each classifier, in [0, 1)."""
+    aux_channels: int | None = None
+    """Width of the auxiliary head on the second to last stage; None means no auxiliary head."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        if self.output_stride not in OUTPUT_STRIDES:
+            raise ValueError(f"output_stride must be one of {OUTPUT_STRIDES}, got {self.output_stride}")
+        if self.channels is not None and self.channels < 1:
+            raise ValueError(f"channels must be at least 1 (or None for the default), got {self.channels}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.aux_channels is not None and self.aux_channels < 1:
+            raise ValueError(f"aux_channels must be at least 1 (or None for no head), got {self.aux_channels}")
+
+    def to_json(self) -> str:
+        """Return the config as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelConfig":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: not a JSON object, or a field is missing or unknown.
+        """
+        values: Any = json.loads(text)
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a model config must be a JSON object, got {text[:80]!r}")
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"unknown model settings {unknown}; this version of fakd knows {known}")
+        if missing := [name for name in ("head", "backbone", "num_classes") if name not in values]:
+            raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
+        return cls(**values)
+
+
+def default_channels(last_stage_channels: int) -> int:
+    """Return the head's width for an encoder: 512 after a wide last stage (at least 1024), else 128."""
+    return 512 if last_stage_channels >= 1024 else 128
+
+
+def default_aux_channels(stage_channels: int) -> int:
+    """Return a quarter of the stage's width, as a multiple of 8 and at least 64."""
+    return max(64, round(stage_channels / 32) * 8)

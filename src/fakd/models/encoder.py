@@ -1,0 +1,121 @@
+"""Encoders from timm whose strides are traded for dilation."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+from timm.models.resnet import BasicBlock
+from torch import Tensor, nn
+
+SUGGESTED = "resnet18, resnet50, resnet10t, efficientnet_lite0, mobilenetv2_100, mobilenetv3_small_050"
+"""Some timm encoders that can be dilated, for error messages."""
+
+_LITE_MEAN = (127 / 255,) * 3
+_LITE_STD = (128 / 255,) * 3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a backbone name of this package is built with timm."""
+
+    timm_name: str
+    """The architecture's name in timm."""
+    timm_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for `timm.create_model` that make it another network than timm's pretrained one."""
+    mean: tuple[float, ...] | None = None
+    """RGB mean of the input in [0, 1]; None takes timm's."""
+    std: tuple[float, ...] | None = None
+    """RGB standard deviation of the input in [0, 1]; None takes timm's."""
+
+
+_DEEP_STEM = {"stem_type": "deep", "stem_width": 32}
+
+BACKBONES: Mapping[str, Layout] = {
+    # ResNet-V1c: three 3x3 convolutions (32, 32, 64) in place of the 7x7 one, plain strided shortcuts.
+    "resnet18_v1c": Layout("resnet18", _DEEP_STEM),
+    "resnet50_v1c": Layout("resnet50c"),
+    "resnet101_v1c": Layout("resnet101c"),
+    # The published weights of EfficientNet-Lite come from TensorFlow: its asymmetric padding of strided
+    # convolutions and batch normalisation epsilon 1e-3 are timm's "tf_" variants; pixels are (x - 127) / 128.
+    "efficientnet_lite0": Layout("tf_efficientnet_lite0", mean=_LITE_MEAN, std=_LITE_STD),
+    "efficientnet_lite1": Layout("tf_efficientnet_lite1", mean=_LITE_MEAN, std=_LITE_STD),
+    "efficientnet_lite2": Layout("tf_efficientnet_lite2", mean=_LITE_MEAN, std=_LITE_STD),
+}
+"""Backbone names of this package that are not built as timm builds that name; all other names are timm's."""
+
+
+def layout_of(backbone: str) -> Layout:
+    """Return how `backbone` is built.
+
+    Raises:
+        ValueError: neither this package nor timm has a backbone of that name.
+    """
+    if backbone in BACKBONES:
+        return BACKBONES[backbone]
+    if not timm.is_model(backbone.split(".")[0]):
+        close = difflib.get_close_matches(backbone, [*BACKBONES, *timm.list_models()], n=5)
+        raise ValueError(
+            f"unknown backbone {backbone!r}; {'did you mean ' + ', '.join(close) if close else 'for example'} "
+            f"(own layouts: {', '.join(BACKBONES)}; else any timm name such as {SUGGESTED})"
+        )
+    return Layout(backbone)
+
+
+class Encoder(nn.Module):
+    """A timm network without its classifier, whose last map is at `output_stride`.
+
+    Once a stage has reached the output stride, later strides become 1 and later 3x3 convolutions are dilated by
+    the stride they lost; the first block of such a stage keeps the dilation of the stage before. All weights are
+    random.
+
+    Args:
+        backbone: a key of `BACKBONES` or a timm name.
+        output_stride: image pixels per cell of the last map.
+
+    Raises:
+        ValueError: the name is unknown, or the network has no maps at that stride.
+    """
+
+    def __init__(self, backbone: str, output_stride: int = 8) -> None:
+        super().__init__()
+        layout = layout_of(backbone)
+        try:
+            body: Any = timm.create_model(
+                layout.timm_name, features_only=True, output_stride=output_stride, **layout.timm_settings
+            )
+            strides: list[int] = body.feature_info.reduction()
+        except (TypeError, ValueError, NotImplementedError, RuntimeError, AssertionError, AttributeError) as error:
+            raise ValueError(
+                f"backbone {backbone!r} cannot give feature maps at output_stride {output_stride} ({error}); "
+                f"some that can: {SUGGESTED}"
+            ) from error
+        if strides[-1] != output_stride or len(strides) < 2:
+            raise ValueError(
+                f"backbone {backbone!r} gives maps at strides {strides}, not down to output_stride {output_stride}; "
+                f"some that can: {SUGGESTED}"
+            )
+        if backbone.endswith("_v1c"):
+            _dilate_first_convolution_only(body)
+        self.body: nn.Module = body
+        self.channels: tuple[int, ...] = tuple(body.feature_info.channels()[-4:])
+        self.strides: tuple[int, ...] = tuple(strides[-4:])
+        cfg = body.default_cfg
+        self.image_mean: Tensor = torch.tensor(layout.mean or cfg["mean"]).view(1, 3, 1, 1)
+        self.image_std: Tensor = torch.tensor(layout.std or cfg["std"]).view(1, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the last four maps (fewer if the network has fewer) of normalised images (B, 3, H, W)."""
+        # ResNets also offer their stem's map; the heads and the methods count stages from 1 to 4.
+        return tuple(self.body(x)[-4:])
+
+
+def _dilate_first_convolution_only(body: nn.Module) -> None:
+    # The benchmark's ResNet-18 dilates only the first 3x3 of a two-convolution block; timm dilates both. Names
+    # and shapes of the weights are the same, so a translated checkpoint would load and be silently wrong.
+    for module in body.modules():
+        if isinstance(module, BasicBlock):
+            module.conv2.dilation = (1, 1)
+            module.conv2.padding = (1, 1)

@@ -1,0 +1,82 @@
+"""The network that every method trains: normalise, encode, decode, classify."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from fakd.models.config import ModelConfig, default_channels
+from fakd.models.encoder import Encoder
+from fakd.models.fcn import FCNHead
+from fakd.models.layers import pixel_classifier
+from fakd.models.psp import PSPHead
+from fakd.types import SegmentationOutput
+
+HEADS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"pspnet": PSPHead}
+"""Head name -> class, called with (channels of the stages, channels of the features); maps stages to features."""
+
+
+class Segmentor(nn.Module):
+    """An encoder, a decode head, and a 1x1 classifier; in training also an auxiliary head.
+
+    Images are float RGB (B, 3, H, W) in [0, 1]: the network subtracts the mean and divides by the standard
+    deviation that its encoder expects, which are saved with the weights.
+
+    Args:
+        config: the architecture. `channels=None` is replaced by the default for the encoder in `self.config`.
+        encoder: the encoder that `config` describes, if it is built already; None builds it with random weights.
+
+    Raises:
+        ValueError: the head's or the encoder's name is unknown.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig, encoder: Encoder | None = None) -> None:
+        super().__init__()
+        if config.head not in HEADS:
+            raise ValueError(f"unknown head {config.head!r}; valid heads: {', '.join(HEADS)}")
+        encoder = encoder or Encoder(config.backbone, config.output_stride)
+        channels = config.channels or default_channels(encoder.channels[-1])
+        self.config = replace(config, channels=channels)
+        self.register_buffer("mean", encoder.image_mean.clone())
+        self.register_buffer("std", encoder.image_std.clone())
+        self.encoder = encoder
+        self.head = HEADS[config.head](encoder.channels, channels)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.classifier = pixel_classifier(channels, config.num_classes)
+        self.aux_head = (
+            FCNHead(encoder.channels[-2], config.aux_channels, config.num_classes, config.dropout)
+            if config.aux_channels is not None
+            else None
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """C, the channels of the logits."""
+        return self.config.num_classes
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Score every class at every position of the head.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1], any H and W.
+
+        Returns:
+            logits (B, C, h, w), features (B, A, h, w), the encoder's last four maps, and, in training mode if the
+            network has an auxiliary head, its scores; h = ceil(H / output_stride) for the pyramid head.
+
+        Raises:
+            ValueError: `images` is not a float tensor of three channels.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            )
+        stages = self.encoder((images - self.mean) / self.std)
+        features = self.head(stages)
+        logits = self.classifier(self.dropout(features))
+        aux = self.aux_head(stages[-2]) if self.training and self.aux_head is not None else None
+        return SegmentationOutput(logits, features, aux, stages)

@@ -1,0 +1,126 @@
+"""What happens around the steps: the bar, the guard against numbers that are none, and Ctrl-C."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.progress import TaskID
+from torch import Tensor
+
+from fakd.console import console, progress, say
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss term became infinite or NaN; the message names the term and the step."""
+
+
+class StopOnNonFinite(Callback):
+    """Stop the run at the first step whose loss is infinite or NaN, naming the term.
+
+    On an accelerator the look is taken every `every` steps and before each checkpoint, because looking makes the
+    host wait; the step named is exact all the same, and no checkpoint holds the spoilt weights.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._pending: list[tuple[int, list[str], Tensor]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Remember the step's terms; look at them when it is time."""
+        terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
+        self._pending.append((trainer.global_step - 1, list(terms), torch.stack(list(terms.values()))))
+        if module.device.type == "cpu" or trainer.global_step % self.every == 0:
+            self._look()
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Look before weights are written."""
+        self._look()
+
+    def _look(self) -> None:
+        pending, self._pending = self._pending, []
+        for step, names, values in pending:
+            if not bool(values.isfinite().all()):
+                wrong = {
+                    name: value for name, value in zip(names, values.tolist(), strict=True) if not abs(value) < 1e38
+                }
+                found = ", ".join(f"{name} = {value}" for name, value in wrong.items())
+                raise NonFiniteLossError(
+                    f"the loss is not finite at step {step}: {found}. Lower --learning_rate, or with 16-mixed "
+                    "precision try bf16-mixed; the last checkpoint is from before."
+                )
+
+
+class Interrupt(Callback):
+    """Let Ctrl-C finish the step and write a checkpoint; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._previous: Any = None
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take over SIGINT."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = trainer.should_stop = True
+            say("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
+
+        self._previous = signal.signal(signal.SIGINT, handle)
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Give SIGINT back."""
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Give SIGINT back."""
+        self._restore()
+
+    def _restore(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+
+class ProgressReport(Callback):
+    """A bar with loss terms and time left; a plain line every now and then where nobody watches a terminal."""
+
+    def __init__(self, max_steps: int, every: int) -> None:
+        self.every = every
+        self.max_steps = max_steps
+        self._bar = progress("steps")
+        self._task: TaskID | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Show the bar where the run stands."""
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=self.max_steps, completed=trainer.global_step, note="")
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Advance; read the loss terms only now and then, because reading makes the host wait."""
+        step = trainer.global_step
+        assert self._task is not None
+        self._bar.update(self._task, completed=step)
+        if step % self.every and step != self.max_steps:
+            return
+        terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
+        note = "  ".join(f"{name} {value.item():.3f}" for name, value in terms.items())
+        self._bar.update(self._task, note=note)
+        if not console.is_terminal and step % (self.every * 10) == 0:
+            say(f"step {step}/{self.max_steps}  {note}")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say how the student does."""
+        scores = trainer.callback_metrics
+        if not trainer.sanity_checking and "val/mIoU" in scores:
+            say(f"step {trainer.global_step}/{self.max_steps}  val mIoU {scores['val/mIoU'].item():.2f}")
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self._bar.stop()

@@ -1,0 +1,210 @@
+"""Everything a run can be told, as dataclasses; the command line is made from them."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from fakd.data import DatasetSpec, get_dataset
+from fakd.functional.cross_entropy import Average
+from fakd.methods import method_options
+
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Size = tuple[int, int]
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """What training a teacher and distilling a student have in common."""
+
+    dataset: str = "toy-scenes"
+    """Data set: toy-scenes (drawn, nothing to download) or camvid."""
+    data_root: Path | None = None
+    """Folder of the data set."""
+    output: Path | None = None
+    """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
+
+    backbone_weights: str | None = None
+    """Weights the network's encoder starts from: "imagenet", or the path of a .pth or .safetensors file with
+    timm's names; none by default."""
+    output_stride: Literal[8, 16, 32] = 8
+    """Image pixels per cell of the encoder's last map."""
+    head_channels: int | None = None
+    """Width of the decode head, in channels; by default the preset's, or 512 on wide encoders and 128 on narrow."""
+    dropout: float = 0.1
+    """Probability of dropping a channel before the classifier."""
+
+    max_steps: int = 40_000
+    """Length of the run, in optimizer steps."""
+    batch_size: int = 16
+    """Crops per step, over all devices together."""
+    learning_rate: float = 0.01
+    """Learning rate of SGD at the first step; it falls by (1 - t/T)^0.9 to a hundredth."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty of SGD on all parameters."""
+    aux_weight: float = 0.4
+    """Weight of the auxiliary head's cross-entropy; 0 builds no auxiliary head."""
+    ce_average: Average = "valid"
+    """What cross-entropy divides by: labelled pixels ("valid"), or all pixels as MMSegmentation does ("all")."""
+
+    base_size: Size | None = None
+    """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's own."""
+    crop_size: Size | None = None
+    """Height and width in pixels of training crops, as 360,360; by default the data set's own."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Smallest and largest factor of the random scaling of training images, as 0.5,2.0."""
+    photometric: bool = False
+    """Whether to vary brightness, contrast, saturation and hue of training images."""
+    workers: int = 2
+    """Loader processes per device; 0 loads in the training process."""
+    check_data: bool = True
+    """Whether to open every file of the data set once before training."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Hardware to train on."""
+    devices: int = 1
+    """How many devices of it to use."""
+    precision: Precision = "32-true"
+    """Number format of the networks; losses are in float32 in any case."""
+
+    seed: int = 0
+    """Seed of initial weights, data order, augmentation and dropout."""
+    eval_every: int | None = None
+    """Steps between evaluations on the validation split; by default a tenth of max_steps."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
+    log_every: int | None = None
+    """Steps between rows of the logs; by default a hundredth of max_steps, at most 50."""
+
+    resume: bool = False
+    """Go on from the run folder's last checkpoint; the other options must be as they were."""
+    overwrite: bool = False
+    """Delete what is in the run folder first."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without touching data or networks.
+
+        Raises:
+            ValueError: a value is out of range; the message names the option.
+        """
+        spec = get_dataset(self.dataset)
+        if spec.needs_root and self.data_root is None:
+            raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data_root FOLDER.")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be {least} or more, got {value}.")
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate must be above 0, got 0.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two factors above 0, the smaller first, got {self.scale}.")
+        for name in ("base_size", "crop_size"):
+            if (size := getattr(self, name)) is not None and min(size) < 1:
+                raise ValueError(f"{name} must be a height and a width in pixels, got {size}.")
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} does not divide by {self.devices} devices.")
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite contradict each other: give one of them.")
+        self.eval_every = self.eval_every or max(1, self.max_steps // 10)
+        self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
+        self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
+        self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
+        self.data_root = None if self.data_root is None else Path(self.data_root)
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The description of the data set."""
+        return get_dataset(self.dataset)
+
+    @property
+    def trained_network(self) -> str:
+        """Name of the network that learns."""
+        raise TypeError("a RunConfig is a TrainConfig or a DistillConfig")
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run folder below runs/DATASET."""
+        return f"{self.trained_network.replace('/', '-')}-seed{self.seed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, ready for YAML; sizes as lists, paths as strings."""
+
+        def plain(value: Any) -> Any:
+            return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
+
+
+@dataclass(kw_only=True)
+class TrainConfig(RunConfig):
+    """Train a network on labels alone, as a teacher or as a baseline."""
+
+    network: str = "pspnet-r18"
+    """Network to train: a preset (pspnet-r101, pspnet-r18) or HEAD/BACKBONE with any timm backbone, as
+    pspnet/efficientnet_lite2."""
+
+    @property
+    def trained_network(self) -> str:
+        """Name of the network that learns."""
+        return self.network
+
+
+@dataclass(kw_only=True)
+class DistillConfig(RunConfig):
+    """Distil a trained teacher into a student."""
+
+    teacher: Path
+    """Trained teacher: a run folder, or a .safetensors file."""
+    student: str = "pspnet-r18"
+    """Student network: a preset (pspnet-r101, pspnet-r18) or HEAD/BACKBONE with any timm backbone, as
+    pspnet/mobilenetv3_small_100."""
+    method: Literal["none", "pixel", "cwd", "fakd", "fakd-pixel"] = "fakd"
+    """Distillation method; none is the student alone."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the method, as --options.strength 0.5; those of each method are listed below."""
+    allow_bad_teacher: bool = False
+    """Go on even when the teacher is no better than chance."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without touching data or networks.
+
+        Raises:
+            ValueError: a value is out of range, or the method has no such option.
+        """
+        self.teacher = Path(self.teacher)
+        known = method_options(self.method)
+        if unknown := [name for name in self.options if name not in known]:
+            raise ValueError(
+                f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
+            )
+        super().__post_init__()
+
+    @property
+    def trained_network(self) -> str:
+        """Name of the network that learns."""
+        return self.student
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run folder below runs/DATASET."""
+        return f"{self.student.replace('/', '-')}-{self.method}-seed{self.seed}"
+
+
+_LEAST: dict[str, float] = {
+    "max_steps": 1,
+    "batch_size": 1,
+    "learning_rate": 0,
+    "momentum": 0,
+    "weight_decay": 0,
+    "aux_weight": 0,
+    "workers": 0,
+    "devices": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "head_channels": 1,
+    "seed": 0,
+}

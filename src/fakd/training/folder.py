@@ -1,0 +1,107 @@
+"""The run folder: what lies where, and when it may be written to."""
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from fakd.models.checkpoint import RUN_FILE
+from fakd.training.config import RunConfig
+
+# What may differ between a run and its resumption: where and how fast it runs, not what it computes.
+_FREE_ON_RESUME = {"resume", "overwrite", "workers", "check_data", "allow_bad_teacher", "log_every"}
+_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+
+
+class RunFolder:
+    """Paths inside a run folder.
+
+    config.yaml        every option, resolved
+    versions.json      of this package, the libraries, Python and the machine
+    checkpoints/       last.ckpt to resume from, best.ckpt by mIoU on val
+    logs/              metrics as CSV, one folder per start of the run; TensorBoard events
+    student.safetensors  the trained network alone
+    results.json       its scores, size and cost
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.yaml"
+        self.versions = root / "versions.json"
+        self.checkpoints = root / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.logs = root / "logs"
+        self.student = root / RUN_FILE
+        self.results = root / "results.json"
+
+
+def prepare_folder(config: RunConfig) -> RunFolder:
+    """Make the run folder, or accept the one that is to be resumed; write the resolved config and versions.
+
+    Raises:
+        FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
+        ValueError: the run to resume was started with other options.
+    """
+    assert config.output is not None  # resolved by RunConfig
+    folder = RunFolder(config.output)
+    if config.output.exists() and not config.output.is_dir():
+        raise FileExistsError(f"{config.output} is a file; give a folder with --output.")
+    occupied = config.output.is_dir() and any(config.output.iterdir())
+    if occupied and config.overwrite:
+        if not folder.config.is_file():
+            raise FileExistsError(
+                f"{config.output} holds files but no run; it is not deleted. Choose another --output."
+            )
+        shutil.rmtree(config.output)
+    elif occupied and config.resume:
+        _check_same_options(config, folder.config)
+    elif occupied:
+        raise FileExistsError(
+            f"{config.output} is not empty. Go on with it by --resume, replace it by --overwrite, "
+            "or choose another folder by --output."
+        )
+    folder.root.mkdir(parents=True, exist_ok=True)
+    write_text(folder.config, yaml.safe_dump(config.to_dict(), sort_keys=False))
+    write_json(folder.versions, _versions())
+    return folder
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that no reader ever sees half of it."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that no reader ever sees half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+def _check_same_options(config: RunConfig, path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"{config.output} cannot be resumed: it has no config.yaml.")
+    before = yaml.safe_load(path.read_text())
+    now = config.to_dict()
+    changed = [key for key in now if key not in _FREE_ON_RESUME and before.get(key) != now[key]]
+    if changed:
+        changes = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
+        raise ValueError(
+            f"{config.output} was started with other options: {changes}. Give the same, or another --output."
+        )
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: version(name) for name in _LIBRARIES}
+    versions["python"] = platform.python_version()
+    versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        versions["gpu"] = torch.cuda.get_device_name()
+    return versions

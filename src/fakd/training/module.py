@@ -1,0 +1,87 @@
+"""One training step: supervised loss plus the method's terms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from fakd.data import Sample
+from fakd.data.seeding import mixed_seed
+from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion, to_float_images
+from fakd.functional import cross_entropy
+from fakd.methods import Method
+from fakd.schedules import poly
+from fakd.training.config import RunConfig
+
+
+class DistillationModule(LightningModule):
+    """A student, the method that teaches it, and their optimizer.
+
+    The teacher is neither a submodule nor in the checkpoints: it is frozen, in eval mode, and follows the student to
+    its device.
+    """
+
+    def __init__(
+        self, student: nn.Module, method: Method, teacher: nn.Module | None, config: RunConfig, classes: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.method = method
+        self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None and method.needs_teacher else ()
+        self.config = config
+        self.classes = tuple(classes)
+        self.confusion = confusion_matrix(len(classes))
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher to the device."""
+        for teacher in self._teacher:
+            teacher.to(self.device)
+
+    def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
+        """Make the step's random draws depend on (seed, step, rank) alone, so that a resumed run repeats them."""
+        torch.manual_seed(mixed_seed("step", self.config.seed, self.global_step, self.global_rank))
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        """The sum of the loss terms; each is logged by its name."""
+        images, labels = to_float_images(batch.image), batch.label.long()
+        output = self.student(images)
+        average = self.config.ce_average
+        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
+        if output.aux is not None:
+            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
+        terms |= self.method(output, self._teach(images), labels, self.global_step)
+        loss = torch.stack(list(terms.values())).sum()
+        self.loss_terms = {name: term.detach() for name, term in terms.items()}
+        self.log_dict({f"loss/{name}": term for name, term in self.loss_terms.items()})
+        self.log("loss/total", loss.detach())
+        return loss
+
+    def _teach(self, images: Tensor) -> Any:
+        with torch.no_grad():
+            return self._teacher[0](images) if self._teacher else None
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> None:
+        """Count an image at its label's own size."""
+        labels = batch.label.long()
+        logits = predict_logits(self.student, batch.image, labels.shape[-2:])  # type: ignore[arg-type]
+        self.confusion.update(logits.argmax(1), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole split."""
+        scores = scores_from_confusion(self.confusion.compute(), self.classes)
+        self.log_dict({"val/mIoU": scores.mIoU, "val/mAcc": scores.mAcc, "val/aAcc": scores.aAcc})
+        self.confusion.reset()
+
+    def configure_optimizers(self) -> Any:
+        """SGD over the student and whatever the method learns, with the poly schedule."""
+        config = self.config
+        optimizer = torch.optim.SGD(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, config.max_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

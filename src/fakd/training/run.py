@@ -1,0 +1,232 @@
+"""The two commands that train: a network on labels, and a student with its teacher."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from fakd.console import progress, say
+from fakd.data.datamodule import SegmentationData
+from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
+from fakd.methods import Method, create_method
+from fakd.models import Segmentor, create_model, load_model, save_model
+from fakd.training.callbacks import Interrupt, ProgressReport, StopOnNonFinite
+from fakd.training.config import DistillConfig, RunConfig, TrainConfig
+from fakd.training.folder import RunFolder, prepare_folder, write_json
+from fakd.training.module import DistillationModule
+
+
+def train(config: TrainConfig) -> dict[str, Any] | None:
+    """Train a network on labels alone: a teacher, or the baseline of a comparison.
+
+    Returns:
+        What results.json holds, or None if the run was interrupted.
+    """
+    data = _open_data(config)
+    student = _create_student(config)
+    method = create_method("none", student, None, max_steps=config.max_steps)
+    folder = prepare_folder(config)
+    return _fit(config, folder, _trainer(config, folder), data, student, None, method, notes={})
+
+
+def distill(config: DistillConfig) -> dict[str, Any] | None:
+    """Distil a trained teacher into a student.
+
+    The teacher is evaluated first; one that is no better than chance is refused unless `allow_bad_teacher`.
+
+    Returns:
+        What results.json holds, or None if the run was interrupted.
+
+    Raises:
+        ValueError: the teacher does not fit the data set, or is no better than chance.
+    """
+    data = _open_data(config)
+    teacher = load_teacher(config.teacher, config)
+    student = _create_student(config)
+    method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
+    folder = prepare_folder(config)
+    trainer = _trainer(config, folder)
+    scores, chance = _evaluate(teacher, data, trainer.strategy.root_device, "evaluating the teacher")
+    say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
+    if scores.mIoU <= chance and not config.allow_bad_teacher:
+        raise ValueError(
+            f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): it "
+            "was trained on other data, or not long enough. Give another --teacher, or --allow_bad_teacher=true."
+        )
+    return _fit(config, folder, trainer, data, student, teacher, method, notes={"teacher": scores.to_dict()})
+
+
+def load_teacher(path: Path, config: RunConfig) -> Segmentor:
+    """Load a trained network for a data set.
+
+    Args:
+        path: a run folder, or a .safetensors file.
+        config: names the data set that the teacher must fit.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path, or the run is not finished.
+        ValueError: the network scores another number of classes.
+    """
+    file = RunFolder(path).student if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise FileNotFoundError(
+            f"{path} holds no student.safetensors: the run is not finished, or it is no run folder."
+        )
+    teacher, _ = load_model(file)
+    if teacher.num_classes != config.spec.num_classes:
+        raise ValueError(
+            f"the teacher {path} scores {teacher.num_classes} classes, but {config.dataset} has "
+            f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}."
+        )
+    return teacher
+
+
+def _open_data(config: RunConfig) -> SegmentationData:
+    data = SegmentationData(
+        config.spec,
+        config.data_root,
+        base_size=config.base_size,
+        crop_size=config.crop_size,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        seed=config.seed,
+        photometric=config.photometric,
+        scale=config.scale,
+    )
+    if config.spec.notice:
+        say(f"[dim]{config.spec.notice}[/]")
+    if config.check_data:
+        data.check()
+    counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
+    say(f"data      {config.dataset}: {counts} images, {config.spec.num_classes} classes")
+    return data
+
+
+def _create_student(config: RunConfig) -> Segmentor:
+    seed_everything(config.seed, verbose=False)
+    student = create_model(
+        config.trained_network,
+        num_classes=config.spec.num_classes,
+        output_stride=config.output_stride,
+        channels=config.head_channels,
+        dropout=config.dropout,
+        aux=config.aux_weight > 0,
+        backbone_weights=config.backbone_weights,
+    )
+    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters")
+    return student
+
+
+def _fit(
+    config: RunConfig,
+    folder: RunFolder,
+    trainer: Trainer,
+    data: SegmentationData,
+    student: Segmentor,
+    teacher: Segmentor | None,
+    method: Method,
+    notes: dict[str, Any],
+) -> dict[str, Any] | None:
+    """Train, evaluate and write what came out; None if the user interrupted."""
+    resume_from = folder.last if config.resume and folder.last.is_file() else None
+    if config.resume:
+        say(f"resuming  from {resume_from}" if resume_from else "resuming  found no checkpoint: from the first step")
+    if resume_from is not None and folder.results.is_file():
+        say(f"finished already: {folder.results}")
+        finished: dict[str, Any] = json.loads(folder.results.read_text())
+        return finished
+    module = DistillationModule(student, method, teacher, config, config.spec.classes)
+    trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
+    if _callback(trainer, Interrupt).interrupted:
+        trainer.save_checkpoint(folder.last)
+        say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
+        return None
+    save_model(student, folder.student, _metadata(config))
+    scores, _ = _evaluate(student, data, trainer.strategy.root_device, "evaluating")
+    timer = _callback(trainer, Timer)
+    seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
+    results = {
+        **scores.to_dict(),
+        "parameters": _parameters(student),
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 2),
+        "seconds_per_step": round(seconds / trainer.global_step, 5),
+        **notes,
+    }
+    write_json(folder.results, results)
+    say(f"[bold]mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}[/]  in {seconds:.0f} s")
+    say(f"written to {folder.root}")
+    return results
+
+
+def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
+    assert config.log_every is not None  # resolved by RunConfig
+    starts = len(list(folder.logs.glob("csv/*")))
+    return Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=config.precision,
+        sync_batchnorm=config.devices > 1,
+        max_steps=config.max_steps,
+        val_check_interval=config.eval_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=config.log_every,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=[
+            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}"),
+            TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+        ],
+        callbacks=[
+            StopOnNonFinite(config.log_every),
+            ProgressReport(config.max_steps, config.log_every),
+            ModelCheckpoint(
+                folder.checkpoints, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
+            ),
+            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
+            Interrupt(),
+            Timer(verbose=False),
+        ],
+    )
+
+
+def _evaluate(model: Segmentor, data: SegmentationData, device: torch.device, what: str) -> tuple[Scores, float]:
+    """Scores on the validation split, and the mIoU of chance there."""
+    with progress("images") as bar:
+        task = bar.add_task(what, total=len(data.source("val")), note="")
+        matrix = evaluate_model(
+            model,
+            data.val_dataloader(),
+            data.spec.num_classes,
+            device=device,
+            on_image=lambda count: bar.advance(task, count),
+        )
+    return scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
+
+
+_C = TypeVar("_C", bound=Callback)
+
+
+def _callback(trainer: Trainer, kind: type[_C]) -> _C:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
+
+
+def _metadata(config: RunConfig) -> dict[str, str]:
+    """What someone who gets only the student's file must know to use it."""
+    spec = config.spec
+    return {
+        "dataset": spec.name,
+        "classes": json.dumps(spec.classes),
+        "palette": json.dumps(spec.palette),
+        "base_size": json.dumps(config.base_size or spec.base_size),
+    }
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

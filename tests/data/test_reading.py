@@ -1,0 +1,129 @@
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fakd.data import DataError, read_image
+from fakd.data.reading import read_mask
+
+RGB = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+INDICES = np.random.default_rng(1).integers(0, 11, (8, 12), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG"])
+def test_png_is_read_exactly(tmp_path: Path, name: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / name, format="PNG")
+    image = read_image(tmp_path / name)
+    assert image.dtype == torch.uint8
+    assert torch.equal(image, torch.from_numpy(RGB).permute(2, 0, 1))
+
+
+def test_jpeg_is_read_as_rgb(tmp_path: Path) -> None:
+    flat = np.full((16, 16, 3), (200, 30, 90), dtype=np.uint8)
+    Image.fromarray(flat).save(tmp_path / "a.JPG", format="JPEG", quality=95)
+    image = read_image(str(tmp_path / "a.JPG"))
+    assert (image.float().mean((1, 2)) - torch.tensor([200.0, 30.0, 90.0])).abs().max() < 4
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    left_white = np.zeros((16, 32, 3), dtype=np.uint8)
+    left_white[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn clockwise by 90 degrees": the left side becomes the top
+    Image.fromarray(left_white).save(tmp_path / "a.jpg", exif=exif)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.shape == (3, 32, 16)
+    assert image[:, :14].min() > 200
+    assert image[:, 18:].max() < 50
+
+
+def test_grey_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
+    Image.fromarray(INDICES).save(tmp_path / "grey.png")
+    Image.fromarray(np.dstack([RGB, INDICES])).save(tmp_path / "rgba.png")
+    assert torch.equal(read_image(tmp_path / "grey.png"), torch.from_numpy(INDICES).expand(3, -1, -1))
+    assert torch.equal(read_image(tmp_path / "rgba.png"), torch.from_numpy(RGB).permute(2, 0, 1))
+
+
+def test_sixteen_bit_image_is_scaled_to_eight(tmp_path: Path) -> None:
+    Image.fromarray(INDICES.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert torch.equal(read_image(tmp_path / "deep.png")[0], torch.from_numpy(INDICES))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("zero.jpg", lambda whole: b"", r"zero\.jpg: the file is empty \(0 bytes\)"),
+        ("half.jpg", lambda whole: whole[: len(whole) // 2], r"half\.jpg: not readable as image .*truncated"),
+        ("text.png", lambda whole: b"hello", r"text\.png: not readable as image .*another type"),
+    ],
+)
+def test_broken_images(tmp_path: Path, name: str, content, message: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / "whole.jpg")
+    (tmp_path / name).write_bytes(content((tmp_path / "whole.jpg").read_bytes()))
+    with pytest.raises(DataError, match=message):
+        read_image(tmp_path / name)
+
+
+def test_missing_and_animated_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.png: no such file"):
+        read_image(tmp_path / "none.png")
+    frames = [Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="an animation of 2 frames, expected one image"):
+        read_image(tmp_path / "two.gif")
+
+
+def test_palette_mask_gives_indices(tmp_path: Path) -> None:
+    mask = Image.fromarray(INDICES)
+    mask.putpalette(np.random.default_rng(2).integers(0, 256, 768).tolist())
+    mask.save(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").mode == "P"
+    assert np.array_equal(read_mask(tmp_path / "a.png"), INDICES)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_grey_mask_of_few_bits_is_not_stretched(tmp_path: Path, bits: int) -> None:
+    indices = np.random.default_rng(0).integers(0, 2**bits, (8, 16), dtype=np.uint8)
+    (tmp_path / "a.png").write_bytes(_grey_png(indices, bits))
+    found = read_mask(tmp_path / "a.png")
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, indices)
+
+
+def test_sixteen_bit_mask(tmp_path: Path) -> None:
+    values = INDICES.astype(np.uint16) * 300
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png"), values)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=rf"a\.png: the mask stores colours \(mode {mode}\)"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_truncated_mask(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.png: not readable as mask .*truncated"):
+        read_mask(tmp_path / "a.png")
+
+
+def _grey_png(values: np.ndarray, bits: int) -> bytes:
+    """Write a greyscale PNG by hand, as Pillow never writes 2 or 4 bits."""
+    height, width = values.shape
+    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(height, -1), axis=1)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

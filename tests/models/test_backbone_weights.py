@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from fakd.models import create_model, weights
+from fakd.models.encoder import Encoder
+from fakd.models.lite import LITE_PACKAGES, lite_state_dict, lite_weights_path
+from fakd.models.weights import load_backbone_weights
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_efficientnet"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_local_file_with_timms_names(backbone: str, suffix: str, tmp_path: Path) -> None:
+    whole = timm.create_model(backbone)
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": whole.state_dict()}, path)
+    else:
+        save_file(whole.state_dict(), path)
+    model = create_model(f"pspnet/{backbone}", num_classes=2, output_stride=32, backbone_weights=str(path))
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = timm.create_model(backbone, features_only=True).eval()
+        load = whole.state_dict()
+        own = expected.state_dict()
+        expected.load_state_dict({n: load[n if n in load else n.replace("_", ".", 1)] for n in own})
+        torch.testing.assert_close(model.eval().encoder(images)[-1], expected(images)[-1])
+
+
+def test_missing_and_unexpected_entries_are_listed(tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    state["layer9.weight"] = state.pop("conv1.0.weight")
+    state["layer1.0.conv1.weight"] = torch.zeros(2)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="do not fit") as caught:
+        create_model("pspnet/test_resnet", num_classes=2, backbone_weights=str(tmp_path / "w.pth"))
+    text = str(caught.value)
+    assert "missing: conv1.0.weight" in text
+    assert "unexpected: layer9.weight" in text
+    assert "layer1.0.conv1.weight: expected (" in text
+    assert "fc." not in text
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    encoder = Encoder("test_resnet")
+    with pytest.raises(FileNotFoundError, match='None, "imagenet", or the path'):
+        load_backbone_weights(encoder, "test_resnet", str(tmp_path / "none.pth"))
+    for name in ("bad.pth", "bad.safetensors"):
+        (tmp_path / name).write_bytes(b"not weights at all")
+        with pytest.raises(ValueError, match=name):
+            load_backbone_weights(encoder, "test_resnet", str(tmp_path / name))
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="must hold a dictionary of tensors"):
+        load_backbone_weights(encoder, "test_resnet", str(tmp_path / "list.pth"))
+    torch.save(encoder, tmp_path / "module.pth")
+    with pytest.raises(ValueError, match="more than tensors"):
+        load_backbone_weights(encoder, "test_resnet", str(tmp_path / "module.pth"))
+
+
+def test_networks_without_published_weights() -> None:
+    with pytest.raises(ValueError, match="publishes no ImageNet weights for backbone 'resnet18_v1c'"):
+        create_model("pspnet-r18", num_classes=2, backbone_weights="imagenet")
+
+
+def test_no_network_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = timm.create_model
+
+    def offline(name: str, pretrained: bool = False, **settings: object) -> torch.nn.Module:
+        if pretrained:
+            raise OSError("Name or service not known")
+        return build(name, **settings)
+
+    monkeypatch.setattr(weights.timm, "create_model", offline)
+    with pytest.raises(ConnectionError, match=r"backbone_weights=PATH, or install fakd\[pretrained-lite\]"):
+        create_model("pspnet/resnet10t", num_classes=2, backbone_weights="imagenet")
+
+
+def test_published_weights_are_downloaded_by_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = timm.create_model
+    published = build("test_resnet")
+    monkeypatch.setattr(
+        weights.timm,
+        "create_model",
+        lambda name, pretrained=False, **settings: published if pretrained else build(name, **settings),
+    )
+    model = create_model("pspnet/test_resnet", num_classes=2, backbone_weights="imagenet")
+    assert torch.equal(model.encoder.body.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
+
+
+def lite_forward(state: dict[str, Tensor], images: Tensor, strides: list[int]) -> Tensor:
+    """Classify with nothing but the package's own names, TensorFlow's padding and epsilon."""
+
+    def conv(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
+        weight = state[f"{name}.weight"]
+        size, kernel = x.shape[-1], weight.shape[-1]
+        pad = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return F.conv2d(F.pad(x, [pad // 2, pad - pad // 2] * 2), weight, stride=stride, groups=groups)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        entries = [state[f"{name}.{e}"] for e in ("running_mean", "running_var", "weight", "bias")]
+        return F.batch_norm(x, *entries, eps=1e-3)
+
+    x = F.relu6(norm(conv(images, "_conv_stem", 2), "_bn0"))
+    for i, stride in enumerate(strides):
+        inner, block = x, f"_blocks.{i}"
+        if f"{block}._expand_conv.weight" in state:
+            inner = F.relu6(norm(conv(inner, f"{block}._expand_conv"), f"{block}._bn0"))
+        inner = conv(inner, f"{block}._depthwise_conv", stride, groups=inner.shape[1])
+        inner = F.relu6(norm(inner, f"{block}._bn1"))
+        inner = norm(conv(inner, f"{block}._project_conv"), f"{block}._bn2")
+        x = x + inner if stride == 1 and inner.shape == x.shape else inner
+    x = F.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))
+    return F.linear(x, state["_fc.weight"], state["_fc.bias"])
+
+
+@pytest.mark.parametrize(("backbone", "repeats"), [("efficientnet_lite0", (1, 2, 2, 3, 3, 4, 1)),
+                                                   ("efficientnet_lite1", (1, 3, 3, 4, 4, 5, 1)),
+                                                   ("efficientnet_lite2", (1, 3, 3, 4, 4, 5, 1))])  # fmt: skip
+def test_lite_package(backbone: str, repeats: tuple[int, ...]) -> None:
+    path = lite_weights_path(backbone)
+    if path is None:
+        pytest.skip(f"the package {LITE_PACKAGES[backbone][0]} is not installed")
+    whole = timm.create_model(f"tf_{backbone}").eval()
+    state = lite_state_dict(path, {n: t.shape for n, t in whole.state_dict().items()})
+    whole.load_state_dict(state)
+    strides = [s if i == 0 else 1 for n, s in zip(repeats, (1, 2, 2, 2, 1, 2, 1), strict=True) for i in range(n)]
+    images = torch.rand(2, 3, 96, 96) * 2 - 1
+    with torch.no_grad():
+        expected = lite_forward(torch.load(path, weights_only=True), images, strides)
+        torch.testing.assert_close(whole(images), expected, rtol=1e-4, atol=1e-4)
+
+    model = create_model(f"pspnet/{backbone}", num_classes=2, channels=8, backbone_weights="imagenet")
+    torch.testing.assert_close(255 * model.mean.flatten(), torch.full((3,), 127.0))
+    torch.testing.assert_close(255 * model.std.flatten(), torch.full((3,), 128.0))
+    assert {m.eps for m in model.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
+    own = model.encoder.body.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in own.items())
+    assert all((own[n] >= 0).all() for n in own if n.endswith("running_var"))
+
+
+def test_lite_pairs_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"_conv.weight": torch.zeros(2), "_bn.bias": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="2 entries where timm's network has 1"):
+        lite_state_dict(path, {"conv.weight": torch.Size([2])})
+    with pytest.raises(ValueError, match=r"_bn.bias \(3,\) does not pair with timm's bn.weight"):
+        lite_state_dict(path, {"conv.weight": torch.Size([2]), "bn.weight": torch.Size([3])})
+
+
+def test_lite_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr("fakd.models.lite.importlib.import_module", missing)
+    assert lite_weights_path("efficientnet_lite0") is None
+    assert lite_weights_path("resnet18") is None
