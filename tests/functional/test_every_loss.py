@@ -129,7 +129,7 @@ def extreme_inputs(draw, full):
 
 @every(LOSSES)
 @given(data=st.data(), temperature=st.sampled_from([0.5, 1.0, 4.0]), strength=st.sampled_from([0.01, 1.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_is_right_and_its_gradients_finite_for_extreme_inputs(loss, data, temperature, strength):
     inputs = data.draw(extreme_inputs(loss.full))
     options = {"temperature": temperature, "strength": strength}
@@ -406,7 +406,7 @@ def test_sampling_noise_that_shifts_two_positions_or_classes_is_bounded_sharply(
 
 @every([loss for loss in AUGMENTED if loss.over == "channel" and loss.bound == "tight"])
 @given(seed=st.integers(0, 2**32), temperature=st.floats(1, 8), strength=st.floats(0, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_tight_is_between_plain_and_paper(loss, seed, temperature, strength):
     inputs = loss.inputs(seed)
     options = {"temperature": temperature, "strength": strength}

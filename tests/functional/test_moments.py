@@ -80,6 +80,18 @@ def test_a_large_mean_costs_no_digits(diagonal, offset):
 
 
 @DIAGONAL
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_many_pixels_of_one_class_cost_no_digits(diagonal, offset):
+    """A batch of 8 images of 1024 x 2048 at stride 8 that is nearly all road."""
+    generator = torch.Generator().manual_seed(0)
+    features = offset + torch.randn(8, 1, 128, 256, generator=generator)
+    found = class_moments(features, torch.zeros(8, 128, 256, dtype=torch.long), 1, diagonal=diagonal)
+    values = features.double().numpy()
+    assert found.mean.item() == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
+    assert found.covariance.item() == pytest.approx(values.var(), rel=1e-5)
+
+
+@DIAGONAL
 def test_merge_is_the_moments_of_the_union(diagonal):
     first, second = batch(0), batch(1)
     second[0].mul_(2).add_(5)

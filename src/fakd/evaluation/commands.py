@@ -182,7 +182,10 @@ def _output_name(path: Path, root: Path, paths: list[Path]) -> Path:
 
 
 def _base_size(notes: dict[str, str]) -> tuple[int, int] | None:
-    return tuple(json.loads(notes["base_size"])) if "base_size" in notes else None  # type: ignore[return-value]
+    if "base_size" not in notes:
+        return None
+    height, width = json.loads(notes["base_size"])
+    return height, width
 
 
 def _grey(model: Segmentor) -> list[tuple[int, int, int]]:

@@ -49,9 +49,9 @@ class RunConfig:
     """What cross-entropy divides by: labelled pixels ("valid"), or all pixels as MMSegmentation does ("all")."""
 
     base_size: Size | None = None
-    """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's own."""
+    """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
     crop_size: Size | None = None
-    """Height and width in pixels of training crops, as 360,360; by default the data set's own."""
+    """Height and width in pixels of training crops, as 360,360; by default the data set's."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Smallest and largest factor of the random scaling of training images, as 0.5,2.0."""
     photometric: bool = False

@@ -1,0 +1,53 @@
+"""Runs as tables."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+from rich.table import Table
+
+from fakd.analysis.runs import Run
+
+_COLUMNS = ("mIoU %", "mAcc %", "parameters", "s / step", "seconds")
+
+
+def comparison_rows(runs: Mapping[str, Sequence[Run]]) -> list[list[str]]:
+    """A row of text for each name: mean and, of several seeds, the sample standard deviation.
+
+    Args:
+        runs: by the name of the row, the runs of its seeds.
+    """
+    rows = []
+    for name, seeds in runs.items():
+        results = [run.results for run in seeds]
+        rows.append(
+            [
+                name,
+                _spread([result["mIoU"] for result in results], 2),
+                _spread([result["mAcc"] for result in results], 2),
+                f"{results[0]['parameters']:,}",
+                _spread([result["seconds_per_step"] for result in results], 3),
+                _spread([result["seconds"] for result in results], 0),
+            ]
+        )
+    return rows
+
+
+def rich_table(runs: Mapping[str, Sequence[Run]]) -> Table:
+    """The comparison for the terminal."""
+    table = Table("", *_COLUMNS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in comparison_rows(runs):
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """The comparison for a document."""
+    lines = [["", *_COLUMNS], ["---", *("---:" for _ in _COLUMNS)], *comparison_rows(runs)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    centre = f"{mean(values):.{digits}f}"
+    return f"{centre} ± {stdev(values):.{digits}f}" if len(values) > 1 else centre
