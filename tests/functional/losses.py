@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
 NAMES = ("student", "teacher", "labels", "weight", "covariance")
 
 
+@cache
 def load_vectors(name: str) -> dict[str, np.ndarray]:
     if not (VECTORS / name).exists():
         pytest.skip(f"no reference values: {VECTORS / name} is absent")

@@ -45,6 +45,20 @@ def rich_table(runs: Mapping[str, Sequence[Run]]) -> Table:
 def markdown_table(runs: Mapping[str, Sequence[Run]]) -> str:
     """The comparison for a document."""
     lines = [["", *_COLUMNS], ["---", *("---:" for _ in _COLUMNS)], *comparison_rows(runs)]
+    return _markdown(lines)
+
+
+def class_table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """IoU of every class as Markdown: a row a class, a column a name, the mean over seeds."""
+    classes = next(iter(runs.values()))[0].results["IoU"]
+    lines = [["IoU %", *runs], ["---", *("---:" for _ in runs)]]
+    for name in classes:
+        values = [[run.results["IoU"][name] for run in seeds] for seeds in runs.values()]
+        lines.append([name, *("-" if None in seeds else _spread(seeds, 1) for seeds in values)])
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

@@ -1,6 +1,7 @@
 """What happens around the steps: the bar, the guard against numbers that are none, and Ctrl-C."""
 
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -52,25 +53,42 @@ class StopOnNonFinite(Callback):
                 )
 
 
-class Interrupt(Callback):
-    """Let Ctrl-C finish the step and write a checkpoint; a second Ctrl-C stops at once."""
+class Interrupted(Exception):
+    """Ctrl-C was pressed; the step was finished and a checkpoint written."""
 
-    def __init__(self) -> None:
-        self.interrupted = False
+
+class FinishStepOnInterrupt(Callback):
+    """Let Ctrl-C finish the step and write a checkpoint, then raise `Interrupted`; a second Ctrl-C stops at once.
+
+    Not `trainer.should_stop`: that would evaluate once more before it stops.
+
+    Args:
+        checkpoint: the file to write.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self._asked = False
         self._previous: Any = None
 
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Take over SIGINT."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
+            if self._asked:
                 raise KeyboardInterrupt
-            self.interrupted = trainer.should_stop = True
+            self._asked = True
             say("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
 
         self._previous = signal.signal(signal.SIGINT, handle)
 
-    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Stop here if that was asked for."""
+        if self._asked:
+            trainer.save_checkpoint(self.checkpoint)
+            raise Interrupted
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Give SIGINT back."""
         self._restore()
 

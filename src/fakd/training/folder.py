@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+from fakd.console import is_main_process
 from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
 
@@ -30,7 +31,8 @@ class RunFolder:
     results.json       its scores, size and cost
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | None) -> None:
+        assert root is not None  # RunConfig resolves it
         self.root = root
         self.config = root / "config.yaml"
         self.versions = root / "versions.json"
@@ -48,22 +50,21 @@ def prepare_folder(config: RunConfig) -> RunFolder:
         FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
         ValueError: the run to resume was started with other options.
     """
-    assert config.output is not None  # resolved by RunConfig
     folder = RunFolder(config.output)
-    if config.output.exists() and not config.output.is_dir():
-        raise FileExistsError(f"{config.output} is a file; give a folder with --output.")
-    occupied = config.output.is_dir() and any(config.output.iterdir())
+    if not is_main_process():
+        return folder
+    if folder.root.exists() and not folder.root.is_dir():
+        raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
+    occupied = folder.root.is_dir() and any(folder.root.iterdir())
     if occupied and config.overwrite:
         if not folder.config.is_file():
-            raise FileExistsError(
-                f"{config.output} holds files but no run; it is not deleted. Choose another --output."
-            )
-        shutil.rmtree(config.output)
+            raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
+        shutil.rmtree(folder.root)
     elif occupied and config.resume:
-        _check_same_options(config, folder.config)
+        check_same_options(config, folder)
     elif occupied:
         raise FileExistsError(
-            f"{config.output} is not empty. Go on with it by --resume, replace it by --overwrite, "
+            f"{folder.root} is not empty. Go on with it by --resume, replace it by --overwrite, "
             "or choose another folder by --output."
         )
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -84,16 +85,21 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _check_same_options(config: RunConfig, path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(f"{config.output} cannot be resumed: it has no config.yaml.")
-    before = yaml.safe_load(path.read_text())
+def check_same_options(config: RunConfig, folder: RunFolder) -> None:
+    """Compare with what the run in the folder was started with.
+
+    Raises:
+        ValueError: an option that changes the outcome differs, or the folder is no run.
+    """
+    if not folder.config.is_file():
+        raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
+    before = yaml.safe_load(folder.config.read_text())
     now = config.to_dict()
     changed = [key for key in now if key not in _FREE_ON_RESUME and before.get(key) != now[key]]
     if changed:
         changes = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
         raise ValueError(
-            f"{config.output} was started with other options: {changes}. Give the same, or another --output."
+            f"{folder.root} was started with other options: {changes}. Give the same, or another --output."
         )
 
 

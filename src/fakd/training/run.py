@@ -14,9 +14,9 @@ from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, create_model, load_model, save_model
-from fakd.training.callbacks import Interrupt, ProgressReport, StopOnNonFinite
+from fakd.training.callbacks import FinishStepOnInterrupt, Interrupted, ProgressReport, StopOnNonFinite
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.folder import RunFolder, prepare_folder, write_json
+from fakd.training.folder import RunFolder, check_same_options, prepare_folder, write_json
 from fakd.training.module import DistillationModule
 
 
@@ -26,6 +26,8 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     Returns:
         What results.json holds, or None if the run was interrupted.
     """
+    if finished := _finished(config):
+        return finished
     data = _open_data(config)
     student = _create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
@@ -44,6 +46,8 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     Raises:
         ValueError: the teacher does not fit the data set, or is no better than chance.
     """
+    if finished := _finished(config):
+        return finished
     data = _open_data(config)
     teacher = load_teacher(config.teacher, config)
     student = _create_student(config)
@@ -83,6 +87,17 @@ def load_teacher(path: Path, config: RunConfig) -> Segmentor:
             f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}."
         )
     return teacher
+
+
+def _finished(config: RunConfig) -> dict[str, Any] | None:
+    """The results of the run that is to be resumed, if there is nothing left to do."""
+    folder = RunFolder(config.output)
+    if not config.resume or not folder.results.is_file():
+        return None
+    check_same_options(config, folder)
+    say(f"finished already: {folder.results}")
+    results: dict[str, Any] = json.loads(folder.results.read_text())
+    return results
 
 
 def _open_data(config: RunConfig) -> SegmentationData:
@@ -133,19 +148,14 @@ def _fit(
 ) -> dict[str, Any] | None:
     """Train, evaluate and write what came out; None if the user interrupted."""
     resume_from = folder.last if config.resume and folder.last.is_file() else None
-    if config.resume:
-        say(f"resuming  from {resume_from}" if resume_from else "resuming  found no checkpoint: from the first step")
-    if resume_from is not None and folder.results.is_file():
-        say(f"finished already: {folder.results}")
-        finished: dict[str, Any] = json.loads(folder.results.read_text())
-        return finished
+    if resume_from is not None:
+        say(f"resuming  from {resume_from}")
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
-    trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
-    if _callback(trainer, Interrupt).interrupted:
-        trainer.save_checkpoint(folder.last)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
+    except Interrupted:
         say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
         return None
-    save_model(student, folder.student, _metadata(config))
     scores, _ = _evaluate(student, data, trainer.strategy.root_device, "evaluating")
     timer = _callback(trainer, Timer)
     seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
@@ -157,7 +167,9 @@ def _fit(
         "seconds_per_step": round(seconds / trainer.global_step, 5),
         **notes,
     }
-    write_json(folder.results, results)
+    if trainer.is_global_zero:
+        save_model(student, folder.student, _metadata(config))
+        write_json(folder.results, results)
     say(f"[bold]mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}[/]  in {seconds:.0f} s")
     say(f"written to {folder.root}")
     return results
@@ -190,7 +202,7 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
                 folder.checkpoints, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
             ),
             ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
-            Interrupt(),
+            FinishStepOnInterrupt(folder.last),
             Timer(verbose=False),
         ],
     )
