@@ -55,6 +55,7 @@ def build_parser() -> ArgumentParser:
         config_class = _config_class(function)
         summary = (config_class.__doc__ or "").strip().splitlines()[0]
         command = ArgumentParser(
+            allow_abbrev=False,  # --max_step must be an error, not --max_steps
             description=summary,
             epilog=_describe_methods() if name == "distill" else None,
             formatter_class=_HelpFormatter,

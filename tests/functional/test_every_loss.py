@@ -61,7 +61,7 @@ def test_equals_the_naive_loops(loss, temperature, seed):
 @every(LOSSES)
 @TEMPERATURES
 def test_gradients_are_those_of_the_value(loss, temperature):
-    inputs = loss.inputs(batch=2, classes=3, channels=2)
+    inputs = loss.inputs(batch=1, classes=3, channels=2, size=(2, 2))
 
     def value(*tensors):
         changed = replace(inputs, **dict(zip(loss.differentiable, tensors, strict=True)))
@@ -249,16 +249,16 @@ def test_logits_must_have_four_axes_and_elements(loss):
 
 
 @every(LOSSES)
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_temperature_must_be_positive(loss, temperature):
-    with pytest.raises(ValueError, match=f"temperature must be above 0, got {temperature}"):
+    with pytest.raises(ValueError, match=f"temperature must be above 0 and finite, got {temperature}"):
         loss(loss.inputs(), temperature=temperature)
 
 
 @every(AUGMENTED)
-@pytest.mark.parametrize("strength", [-1e-9, float("nan")])
+@pytest.mark.parametrize("strength", [-1e-9, float("nan"), float("inf")])
 def test_strength_must_not_be_negative(loss, strength):
-    with pytest.raises(ValueError, match=f"strength must be 0 or more, got {strength}"):
+    with pytest.raises(ValueError, match=f"strength must be 0 or more and finite, got {strength}"):
         loss(loss.inputs(), strength=strength)
 
 

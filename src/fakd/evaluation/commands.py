@@ -23,7 +23,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class EvaluateConfig:
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
 
@@ -43,7 +43,7 @@ class EvaluateConfig:
     """File to write the scores to, as JSON."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class PredictConfig:
     """Write the masks that a trained network predicts: class indices and colours, as PNG."""
 

@@ -100,9 +100,7 @@ def _divergence_by_class(
     for label, pixels in enumerate(groups):
         if len(pixels) == 0:
             continue
-        if label == classes:
-            exponents = scores.new_zeros(classes, classes)
-        else:
-            exponents = scale * contrast_variances_of_class(weight, covariance[label])
+        of_class = covariance[label] if label < classes else torch.zeros_like(covariance[0])
+        exponents = scale * contrast_variances_of_class(weight, of_class)
         total = total + _divergence(scores[pixels], log_p[pixels], exponents)
     return total

@@ -1,5 +1,6 @@
 """What every loss does to its inputs first: check them, and leave half precision."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -30,8 +31,8 @@ def check_logits(student_logits: Tensor, teacher_logits: Tensor, temperature: fl
         )
     if student_logits.numel() == 0:
         raise ValueError(f"the logits are empty: {tuple(student_logits.shape)}.")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}.")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0 and finite, got {temperature}.")
 
 
 def check_augmentation(
@@ -70,8 +71,8 @@ def check_augmentation(
             f"covariance must be (C, A) = {(classes, channels)} for a diagonal or "
             f"(C, A, A) = {(classes, channels, channels)} for a full one, got {tuple(covariance.shape)}."
         )
-    if not strength >= 0:
-        raise ValueError(f"strength must be 0 or more, got {strength}.")
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"strength must be 0 or more and finite, got {strength}.")
     if bound not in get_args(Bound):
         raise ValueError(f"bound must be one of {', '.join(get_args(Bound))}, got {bound!r}.")
     return weight

@@ -39,13 +39,13 @@ class _LogMatmulExp(torch.autograd.Function):
             out = sums.log_().add_(shift)
         else:
             out = torch.stack([(scores + row).logsumexp(1) for row in exponents], dim=1)
-        ctx.save_for_backward(scores, exponents, out)
+        ctx.save_for_backward(scores, exponents)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        scores, exponents, out = ctx.saved_tensors
+        scores, exponents = ctx.saved_tensors
         with no_autocast(grad):
             if ctx.by_product:
                 sums, factors, tables, _ = _shifted_product(scores, exponents)
@@ -53,7 +53,7 @@ class _LogMatmulExp(torch.autograd.Function):
                 return factors * (weights @ tables), tables * (weights.T @ factors)
             grad_scores, grad_exponents = torch.zeros_like(scores), torch.zeros_like(exponents)
             for c, row in enumerate(exponents):
-                terms = (scores + row - out[:, c : c + 1]).exp_().mul_(grad[:, c : c + 1])
+                terms = (scores + row).softmax(1).mul_(grad[:, c : c + 1])
                 grad_scores += terms
                 grad_exponents[c] = terms.sum(0)
             return grad_scores, grad_exponents

@@ -8,6 +8,9 @@ from torch import Tensor
 from fakd.functional.inputs import full_precision
 from fakd.types import IGNORE_INDEX
 
+# How many float32 vectors are summed before the sum goes into float64: one long sum would drown its last terms.
+_CHUNK = 1024
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -55,8 +58,12 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
     count = rows.new_zeros(num_classes + 1).index_add_(0, rows, torch.ones_like(rows))
     divisor = count.clamp_min(1).to(vectors.dtype).unsqueeze(1)
 
+    chunks = len(rows) // _CHUNK + 1
+    slots = rows + (num_classes + 1) * (torch.arange(len(rows), device=rows.device) // _CHUNK)
+
     def sum_by_class(values: Tensor) -> Tensor:
-        return values.new_zeros(num_classes + 1, values.shape[1]).index_add_(0, rows, values)
+        sums = values.new_zeros(chunks * (num_classes + 1), values.shape[1]).index_add_(0, slots, values)
+        return sums.view(chunks, num_classes + 1, -1).sum(0, dtype=working_dtype(values)).to(values.dtype)
 
     mean = sum_by_class(vectors) / divisor
     residuals = vectors - mean[rows]
@@ -66,9 +73,17 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
     else:
         residuals -= rounding[rows]
         groups = torch.split(residuals[rows.argsort()], count.tolist())
-        covariance = torch.stack([group.T @ group for group in groups]) / divisor.unsqueeze(2)
+        covariance = torch.stack([_outer_products(group) for group in groups]) / divisor.unsqueeze(2)
     exact_mean = mean.to(working_dtype(mean)) + rounding
     return Moments(count[:-1], exact_mean[:-1], covariance[:-1])
+
+
+def _outer_products(vectors: Tensor) -> Tensor:
+    """Sum of v v^T over the rows (N, A), _CHUNK at a time."""
+    total = vectors.new_zeros(vectors.shape[1], vectors.shape[1], dtype=working_dtype(vectors))
+    for part in torch.split(vectors, _CHUNK):
+        total += part.T @ part
+    return total.to(vectors.dtype)
 
 
 def merge_moments(first: Moments, second: Moments) -> Moments:

@@ -30,7 +30,7 @@ def contrast_variances(weight: Tensor, covariance: Tensor) -> Tensor:
     Returns:
         (C, C), indexed [c, k], >= 0 with a zero diagonal.
     """
-    covariance = covariance.detach()
+    covariance, weight = covariance.detach(), _centred(weight)
     projected = weight * covariance if covariance.ndim == 2 else (weight.unsqueeze(1) @ covariance).squeeze(1)
     cross = projected @ weight.T  # w_c^T Sigma_c w_k
     return _squared_distances(logit_variances(weight, covariance), cross)
@@ -46,10 +46,15 @@ def contrast_variances_of_class(weight: Tensor, covariance: Tensor) -> Tensor:
     Returns:
         (C, C), indexed [c, k], symmetric, >= 0 with a zero diagonal.
     """
-    covariance = covariance.detach()
+    covariance, weight = covariance.detach(), _centred(weight)
     projected = weight * covariance if covariance.ndim == 1 else weight @ covariance
     cross = projected @ weight.T
     return _squared_distances(cross.diagonal().expand_as(cross), cross)
+
+
+def _centred(weight: Tensor) -> Tensor:
+    """The weights less their mean: differences stay, and no common offset cancels away their digits."""
+    return weight - weight.mean(0)
 
 
 def _squared_distances(squares: Tensor, cross: Tensor) -> Tensor:

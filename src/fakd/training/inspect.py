@@ -13,7 +13,7 @@ from fakd.models import Segmentor, create_model, load_model
 from fakd.models.checkpoint import is_model_file
 
 
-@dataclass(kw_only=True)
+@dataclass
 class InspectConfig:
     """Show what networks are and where a method attaches to them, without data or training."""
 
@@ -91,7 +91,7 @@ def _measure(network: Segmentor, images: torch.Tensor) -> dict[str, Any]:
         "logits (C, h, w)": tuple(output.logits.shape[1:]),
         "features (A, h, w)": tuple(output.features.shape[1:]),
         "auxiliary logits": None if auxiliary is None else tuple(auxiliary.shape[1:]),
-        "classifier": f"classifier: 1x1, {classifier.in_channels} -> {classifier.out_channels}",
+        "classifier": f"1x1, {classifier.in_channels} -> {classifier.out_channels}",
     }
 
 
