@@ -47,6 +47,7 @@ def build_parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True, instantiate_subclass_spec_in_any=False)
     parser = ArgumentParser(
         prog="fakd",
+        allow_abbrev=False,  # --max_step must be an error, not --max_steps
         description="Feature-augmented knowledge distillation for semantic segmentation.",
         version=__version__,
     )
@@ -55,7 +56,6 @@ def build_parser() -> ArgumentParser:
         config_class = _config_class(function)
         summary = (config_class.__doc__ or "").strip().splitlines()[0]
         command = ArgumentParser(
-            allow_abbrev=False,  # --max_step must be an error, not --max_steps
             description=summary,
             epilog=_describe_methods() if name == "distill" else None,
             formatter_class=_HelpFormatter,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from fakd.analysis.plots import draw_curves, draw_predictions
 from fakd.analysis.runs import Run, read_run
 from fakd.analysis.tables import markdown_table, rich_table
@@ -104,8 +106,14 @@ def _write(runs: dict[str, Run], output: Path) -> None:
     draw_curves(runs, output / "curves.png")
     models = {title: load_model(run.folder)[0] for title, run in runs.items()}
     source = spec.open(None, "val")
-    draw_predictions(models, [source[i] for i in range(4)], spec, spec.base_size, output / "predictions.png")
+    samples = [source[i] for i in range(8)]
+    draw_predictions(models, samples[:4], spec, spec.base_size, output / "predictions.png")
+    (output / "images").mkdir(exist_ok=True)
+    for sample in samples:
+        picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
+        picture.save(output / "images" / f"{Path(sample.name).name}.png")
     console.print()
     console.print(rich_table(table))
     say("One short run each: this shows how things work, not which method is better.")
     say(f"pictures  {output / 'predictions.png'}, {output / 'curves.png'}; table {output / 'table.md'}")
+    say(f"go on     fakd predict {output / 'fakd'} {output / 'images'} masks --overlay")
