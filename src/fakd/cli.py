@@ -4,14 +4,16 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 
 from fakd import __version__
 from fakd.console import console, quiet_libraries
-from fakd.data import DataError
 from fakd.demo import demo
 from fakd.evaluation.commands import evaluate, predict
 from fakd.methods import METHODS, method_options
@@ -32,13 +34,18 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
 _BY_PLACE = ("evaluate", "predict", "inspect")
 
 # What a user can mend. Anything else is a bug of ours and keeps its traceback.
-_USER_ERRORS = (ValueError, DataError, FileNotFoundError, FileExistsError, ConnectionError, NonFiniteLossError)
+_USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)
 
 _PAIR = re.compile(r"^([0-9.]+)[,x]([0-9.]+)$")
+_PAIR_OPTIONS = {"base_size", "crop_size", "scale"}
 
 
 class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of epilogs."""
+    """Keeps the line breaks of epilogs, and names types as people do."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        name = super()._get_type_str(action)
+        return None if name is None else name.replace("<class 'Path'>", "Path")
 
 
 def build_parser() -> ArgumentParser:
@@ -50,6 +57,7 @@ def build_parser() -> ArgumentParser:
         allow_abbrev=False,  # --max_step must be an error, not --max_steps
         description="Feature-augmented knowledge distillation for semantic segmentation.",
         version=__version__,
+        formatter_class=_HelpFormatter,  # subcommands take it from here
     )
     commands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands")
     for name, function in COMMANDS.items():
@@ -58,7 +66,6 @@ def build_parser() -> ArgumentParser:
         command = ArgumentParser(
             description=summary,
             epilog=_describe_methods() if name == "distill" else None,
-            formatter_class=_HelpFormatter,
         )
         command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
         command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)
@@ -81,8 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if os.environ.get("FAKD_TRACEBACK"):
             raise
-        console.print("error:", style="bold red", end=" ")
-        console.print(str(error), markup=False)
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors.print("error:", style="bold red", end=" ")
+        errors.print(str(error), markup=False)
         return 1
     return 130 if outcome is None else 0
 
@@ -96,22 +104,31 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
     command = next((argument for argument in arguments if argument in COMMANDS), None)
     types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
     result: list[str] = []
+    option = ""  # whose value comes next, where it is not given by "="
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name.startswith("--"):
-            name = "--" + name[2:].replace("-", "_")
+            option = name[2:].replace("-", "_")
             following = arguments[place + 1] if place + 1 < len(arguments) else ""
-            if types.get(name[2:]) is bool and not equals and following not in ("true", "false"):
+            if types.get(option) is bool and not equals and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
-            result.append(name + equals + (_PAIR.sub(r"[\1,\2]", value)))
+            result.append(f"--{option}{equals}{_plain_value(option, value, types)}")
         else:
-            result.append(_PAIR.sub(r"[\1,\2]", argument))
+            result.append(_plain_value(option, argument, types))
+            option = ""
     return result
+
+
+def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:
+    if option in _PAIR_OPTIONS:
+        return _PAIR.sub(r"[\1,\2]", value)
+    return value.lower() if types.get(option) is bool else value
 
 
 def _describe_methods() -> str:
     lines = ["methods and their options, with defaults:"]
     for name in METHODS:
         options = [f"{key} {option.default}" for key, option in method_options(name).items()]
-        lines.append(f"  {name:<12}{', '.join(options) or 'no options'}")
+        text = ", ".join(options) or "no options"
+        lines.append(textwrap.fill(text, 79, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14))
     return "\n".join(lines)

@@ -44,7 +44,7 @@ def progress(unit: str) -> Progress:
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("left  {task.fields[note]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal or not is_main_process(),

@@ -15,6 +15,7 @@ from fakd.data import get_dataset
 from fakd.models import load_model
 from fakd.models.lite import lite_weights_path
 from fakd.training import DistillConfig, TrainConfig, distill, train
+from fakd.training.folder import RunFolder
 
 _STUDENTS = {"student alone": "none", "CWD": "cwd", "FAKD": "fakd"}
 """Row of the table -> method."""
@@ -49,7 +50,8 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         FileExistsError: the folder holds something that is no demo.
     """
     output = Path(config.output)
-    if output.exists() and not (output / "teacher").is_dir():
+    occupied = output.exists() and (not output.is_dir() or any(output.iterdir()))
+    if occupied and not RunFolder(output / "teacher").config.is_file():
         raise FileExistsError(f"{output} exists and holds no demo. Choose another folder with --output.")
     if output.exists() and config.overwrite:
         shutil.rmtree(output)

@@ -1,6 +1,7 @@
 """The two commands that use a trained network: scores on a data set, and masks of a user's images."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -130,8 +131,11 @@ def predict(config: PredictConfig) -> list[Path]:
     device = pick_device(config.device)
     model.to(device)
     written, failed = [], []
+    twins = Counter(path.with_suffix("") for path in paths)
     with progress("images") as bar:
-        for path in bar.track(paths, description="predicting"):
+        task = bar.add_task("predicting", total=len(paths), note="")
+        for path in paths:
+            bar.advance(task)
             try:
                 image = read_image(path)
             except DataError as error:
@@ -143,7 +147,7 @@ def predict(config: PredictConfig) -> list[Path]:
             pictures = {"color": colorize(labels, palette)}
             if config.overlay:
                 pictures["overlay"] = overlay(image, labels, palette, config.opacity)
-            name = _output_name(path, config.images, paths)
+            name = _output_name(path, config.images, unique=twins[path.with_suffix("")] == 1)
             target = config.output / "labels" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             write_label_png(target, labels, palette)
@@ -159,26 +163,27 @@ def predict(config: PredictConfig) -> list[Path]:
 
 def pick_device(name: Device) -> torch.device:
     """The device of that name; "auto" takes the accelerator where there is one."""
-    if name != "auto":
-        return torch.device(name)
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
+    found = accelerator or torch.device("cpu")
+    if name not in ("auto", "cpu", found.type):
+        raise ValueError(f"device {name!r} is not there, or this PyTorch is built without it; found {found.type!r}.")
+    return found if name == "auto" else torch.device(name)
 
 
 def _find_images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _IMAGE_SUFFIXES) if path.is_dir() else []
+    # A leading dot is a hidden file, such as the "._name.png" that macOS leaves on other disks.
+    found = [file for file in path.rglob("[!.]*") if file.suffix.lower() in _IMAGE_SUFFIXES and file.is_file()]
     if not found:
         raise FileNotFoundError(f"no image at {path}: expected a file, or a folder with {', '.join(_IMAGE_SUFFIXES)}.")
-    return found
+    return sorted(found)
 
 
-def _output_name(path: Path, root: Path, paths: list[Path]) -> Path:
+def _output_name(path: Path, root: Path, unique: bool) -> Path:
     """The image's place below `root` with the suffix .png; the old suffix is kept where two would collide."""
     relative = path.relative_to(root) if root.is_dir() else Path(path.name)
-    twins = [other for other in paths if other.with_suffix("") == path.with_suffix("")]
-    return relative.with_suffix(".png") if len(twins) == 1 else relative.with_name(relative.name + ".png")
+    return relative.with_suffix(".png") if unique else relative.with_name(relative.name + ".png")
 
 
 def _base_size(notes: dict[str, str]) -> tuple[int, int] | None:

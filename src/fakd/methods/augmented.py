@@ -8,7 +8,7 @@ from torch import Tensor
 from fakd.covariance import ClassCovariance
 from fakd.functional import resize_labels, resize_logits
 from fakd.functional.inputs import Bound
-from fakd.methods.method import Method
+from fakd.methods.method import Method, check_number
 from fakd.schedules import SCHEDULES
 from fakd.types import SegmentationModel, SegmentationOutput
 
@@ -42,9 +42,16 @@ class AugmentedKD(Method):
         detach_classifier: bool,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
+        check_number("weight", weight)
+        check_number("temperature", temperature, zero=False)
+        check_number("strength", strength)
         _check_choice("bound", bound, get_args(Bound))
         _check_choice("covariance", covariance, get_args(CovarianceForm))
         _check_choice("schedule", schedule, tuple(SCHEDULES))
+        if window is not None and (not isinstance(window, int) or isinstance(window, bool)):
+            raise ValueError(f"window must be a whole number of pixels or None, got {window!r}.")
+        if not isinstance(detach_classifier, bool):
+            raise ValueError(f"detach_classifier must be true or false, got {detach_classifier!r}.")
         self.weight, self.temperature, self.bound = weight, temperature, bound
         self.strength, self.schedule = strength, schedule
         self.detach_classifier = detach_classifier

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import channel_kd, resize_logits
-from fakd.methods.method import Method
+from fakd.methods.method import Method, check_number
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -33,6 +33,8 @@ class ChannelKD(Method):
         temperature: float = 4.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
+        check_number("weight", weight)
+        check_number("temperature", temperature, zero=False)
         self.weight, self.temperature = weight, temperature
 
     def forward(

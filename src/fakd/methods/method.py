@@ -1,11 +1,19 @@
 """What every distillation method is."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from fakd.types import SegmentationModel, SegmentationOutput
+
+
+def check_number(option: str, value: float, *, zero: bool = True) -> None:
+    """Raise ValueError unless an option's value is a finite number, at least 0, or above it where 0 is no choice."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{option} must be a number{', 0 or more' if zero else ' above 0'}, got {value!r}.")
 
 
 class Method(nn.Module, ABC):

@@ -95,6 +95,23 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     return model.eval(), metadata
 
 
+def copy_weights(path: str | Path, model: Segmentor) -> None:
+    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
+
+    Args:
+        path: a .safetensors file, or the folder of a finished run.
+        model: the network that is changed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
+    """
+    tensors = load_model(path)[0].state_dict()
+    if problems := mismatches(model.state_dict(), tensors):
+        raise ValueError(f"the weights of {path} do not fit {model.config}:\n  " + "\n  ".join(problems))
+    model.load_state_dict(tensors)
+
+
 def mismatches(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
     """Return one line per entry that is missing, unexpected or of another shape (the first 20)."""
     lines = [f"missing: {name} {tuple(tensor.shape)}" for name, tensor in expected.items() if name not in found]

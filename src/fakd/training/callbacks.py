@@ -1,6 +1,8 @@
 """What happens around the steps: the bar, the guard against numbers that are none, and Ctrl-C."""
 
 import signal
+import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,6 +39,10 @@ class StopOnNonFinite(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Look before weights are written."""
+        self._look()
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Look at the last steps."""
         self._look()
 
     def _look(self) -> None:
@@ -80,7 +86,8 @@ class FinishStepOnInterrupt(Callback):
             self._asked = True
             say("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
 
-        self._previous = signal.signal(signal.SIGINT, handle)
+        if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
+            self._previous = signal.signal(signal.SIGINT, handle)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
         """Stop here if that was asked for."""
@@ -100,6 +107,44 @@ class FinishStepOnInterrupt(Callback):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+
+
+class StepTimer(Callback):
+    """Seconds spent in training, over all starts of the run, without the evaluations in between."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.monotonic()
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock again."""
+        self._since = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seconds so far."""
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        return {"seconds": self.seconds + running}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the seconds of the earlier starts."""
+        self.seconds = state_dict["seconds"]
+
+    def _stop(self) -> None:
+        if self._since is not None:
+            self.seconds += time.monotonic() - self._since
+            self._since = None
 
 
 class ProgressReport(Callback):

@@ -26,6 +26,9 @@ class RunConfig:
     backbone_weights: str | None = None
     """Weights the network's encoder starts from: "imagenet", or the path of a .pth or .safetensors file with
     timm's names; none by default."""
+    init: Path | None = None
+    """Trained network whose weights to start from, heads included: a run folder or a .safetensors file of the same
+    architecture; the output stride may differ."""
     output_stride: Literal[8, 16, 32] = 8
     """Image pixels per cell of the encoder's last map."""
     head_channels: int | None = None
@@ -113,6 +116,9 @@ class RunConfig:
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
         self.data_root = None if self.data_root is None else Path(self.data_root)
+        self.init = None if self.init is None else Path(self.init)
+        if self.init is not None and self.backbone_weights is not None:
+            raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
 
     @property
     def spec(self) -> DatasetSpec:
@@ -181,6 +187,9 @@ class DistillConfig(RunConfig):
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
         super().__post_init__()
+        output = Path(self.output or "").resolve()
+        if output in (self.teacher.resolve(), *self.teacher.resolve().parents):
+            raise ValueError(f"output {self.output} holds the teacher {self.teacher}; choose another --output.")
 
     @property
     def trained_network(self) -> str:

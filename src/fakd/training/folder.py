@@ -16,7 +16,7 @@ from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
-_FREE_ON_RESUME = {"resume", "overwrite", "workers", "check_data", "allow_bad_teacher", "log_every"}
+_FREE_ON_RESUME = {"output", "resume", "overwrite", "workers", "check_data", "allow_bad_teacher", "log_every"}
 _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
 
 
@@ -55,7 +55,9 @@ def prepare_folder(config: RunConfig) -> RunFolder:
         return folder
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
-    occupied = folder.root.is_dir() and any(folder.root.iterdir())
+    held = {path.name for path in folder.root.iterdir()} if folder.root.is_dir() else set()
+    # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
+    occupied = bool(held) and held != {folder.config.name, folder.versions.name}
     if occupied and config.overwrite:
         if not folder.config.is_file():
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
@@ -68,7 +70,9 @@ def prepare_folder(config: RunConfig) -> RunFolder:
             "or choose another folder by --output."
         )
     folder.root.mkdir(parents=True, exist_ok=True)
-    write_text(folder.config, yaml.safe_dump(config.to_dict(), sort_keys=False))
+    # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
+    options = {**config.to_dict(), "resume": False, "overwrite": False}
+    write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
     write_json(folder.versions, _versions())
     return folder
 

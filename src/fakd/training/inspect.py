@@ -8,7 +8,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from fakd.console import console, say
-from fakd.methods import create_method
+from fakd.methods import create_method, method_options
 from fakd.models import Segmentor, create_model, load_model
 from fakd.models.checkpoint import is_model_file
 
@@ -23,8 +23,8 @@ class InspectConfig:
     """Teacher to show beside it, named in the same ways."""
     method: str = "fakd"
     """Method whose terms are computed once between the two."""
-    num_classes: int = 150
-    """Classes of networks that are not read from files."""
+    num_classes: int | None = None
+    """Classes of networks that are not read from files; by default those of the other network, or 150."""
     output_stride: int = 8
     """Image pixels per cell of the encoder's last map, for networks that are not read from files."""
     head_channels: int | None = None
@@ -45,7 +45,8 @@ def inspect_networks(config: InspectConfig) -> dict[str, Any]:
     names = {"student": config.network} if config.teacher else {"network": config.network}
     if config.teacher:
         names["teacher"] = config.teacher
-    networks = {role: _build(name, config) for role, name in names.items()}
+    method_options(config.method)  # fails at once where there is no such method
+    networks = _build(names, config)
     images = torch.rand(2, 3, *config.crop_size)
     figures = {role: _measure(network, images) for role, network in networks.items()}
     table = Table("", *(f"{role}\n{names[role]}" for role in networks))
@@ -60,6 +61,9 @@ def inspect_networks(config: InspectConfig) -> dict[str, Any]:
             taught = teacher(images)
             # the last step of the ramp, where every part of a method is at work
             terms = method(student(images), taught, labels, step=1)
+        if not terms:
+            say(f"{config.method} has no term: the student learns from the labels alone")
+            return figures
         resized = "" if taught.logits.shape == student(images).logits.shape else ", the teacher's resized to them"
         say(f"{config.method} attaches to the student's logits before upsampling{resized}")
         for name, value in terms.items():
@@ -67,12 +71,15 @@ def inspect_networks(config: InspectConfig) -> dict[str, Any]:
     return figures
 
 
-def _build(name: str, config: InspectConfig) -> Segmentor:
-    if is_model_file(name):
-        return load_model(name)[0]
-    return create_model(
-        name, num_classes=config.num_classes, output_stride=config.output_stride, channels=config.head_channels
-    )
+def _build(names: dict[str, str], config: InspectConfig) -> dict[str, Segmentor]:
+    read = {role: load_model(name)[0] for role, name in names.items() if is_model_file(name)}
+    classes = config.num_classes or next((network.num_classes for network in read.values()), 150)
+    return {
+        role: read[role]
+        if role in read
+        else create_model(name, num_classes=classes, output_stride=config.output_stride, channels=config.head_channels)
+        for role, name in names.items()
+    }
 
 
 def _measure(network: Segmentor, images: torch.Tensor) -> dict[str, Any]:

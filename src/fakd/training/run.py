@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from fakd.console import progress, say
@@ -14,7 +14,8 @@ from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, create_model, load_model, save_model
-from fakd.training.callbacks import FinishStepOnInterrupt, Interrupted, ProgressReport, StopOnNonFinite
+from fakd.models.checkpoint import copy_weights
+from fakd.training.callbacks import FinishStepOnInterrupt, Interrupted, ProgressReport, StepTimer, StopOnNonFinite
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_same_options, prepare_folder, write_json
 from fakd.training.module import DistillationModule
@@ -132,6 +133,8 @@ def _create_student(config: RunConfig) -> Segmentor:
         aux=config.aux_weight > 0,
         backbone_weights=config.backbone_weights,
     )
+    if config.init is not None:
+        copy_weights(config.init, student)
     say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters")
     return student
 
@@ -157,8 +160,7 @@ def _fit(
         say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
         return None
     scores, _ = _evaluate(student, data, trainer.strategy.root_device, "evaluating")
-    timer = _callback(trainer, Timer)
-    seconds = timer.time_elapsed("train") - timer.time_elapsed("validate")
+    seconds = next(callback for callback in trainer.callbacks if isinstance(callback, StepTimer)).seconds  # type: ignore[attr-defined]
     results = {
         **scores.to_dict(),
         "parameters": _parameters(student),
@@ -192,7 +194,8 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=[
-            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}"),
+            # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
             TensorBoardLogger(folder.logs, name="tensorboard", version=""),
         ],
         callbacks=[
@@ -203,7 +206,7 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
             ),
             ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
             FinishStepOnInterrupt(folder.last),
-            Timer(verbose=False),
+            StepTimer(),
         ],
     )
 
@@ -220,13 +223,6 @@ def _evaluate(model: Segmentor, data: SegmentationData, device: torch.device, wh
             on_image=lambda count: bar.advance(task, count),
         )
     return scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-
-
-_C = TypeVar("_C", bound=Callback)
-
-
-def _callback(trainer: Trainer, kind: type[_C]) -> _C:
-    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
 
 
 def _metadata(config: RunConfig) -> dict[str, str]:

@@ -1,0 +1,84 @@
+"""Runs of seconds: a handful of small scenes, a small network, a few steps."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fakd.data import DATASETS
+from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
+from fakd.training import DistillConfig, TrainConfig, train
+
+NETWORK = "pspnet/test_resnet.r160_in1k"
+SETTINGS: dict[str, Any] = {
+    "head_channels": 8,
+    "max_steps": 4,
+    "batch_size": 2,
+    "crop_size": (32, 32),
+    "workers": 0,
+    "accelerator": "cpu",
+    "eval_every": 4,
+    "checkpoint_every": 2,
+    "log_every": 1,
+}
+
+
+@cache
+def _open(root: Path | None, split: str) -> ToyScenes:
+    return ToyScenes(split, count=8, size=(48, 72))
+
+
+SMALL = replace(TOY_SCENES, base_size=(48, 72), crop_size=(32, 32), open=_open)
+
+
+@pytest.fixture
+def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let toy-scenes be 8 training and 8 validation images of 48x72."""
+    monkeypatch.setitem(DATASETS, "toy-scenes", SMALL)
+
+
+@pytest.fixture(scope="session")
+def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of 40 steps."""
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "toy-scenes", SMALL)
+        train(
+            TrainConfig(
+                **{**SETTINGS, "max_steps": 40, "eval_every": 40}, network=NETWORK, output=folder, learning_rate=0.05
+            )
+        )
+    return folder
+
+
+@pytest.fixture
+def train_config(tmp_path: Path, few_scenes: None) -> Callable[..., TrainConfig]:
+    """Make the config of a tiny training run into tmp_path/run."""
+
+    def make(**changes: Any) -> TrainConfig:
+        return TrainConfig(**{"network": NETWORK, "output": tmp_path / "run", **SETTINGS, **changes})
+
+    return make
+
+
+@pytest.fixture
+def distill_config(tmp_path: Path, few_scenes: None, teacher_run: Path) -> Callable[..., DistillConfig]:
+    """Make the config of a tiny distillation into tmp_path/run."""
+
+    def make(**changes: Any) -> DistillConfig:
+        own = {"teacher": teacher_run, "student": NETWORK, "output": tmp_path / "run", "allow_bad_teacher": True}
+        return DistillConfig(**{**own, **SETTINGS, **changes})
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> Iterator[None]:
+    """Seed every test, and keep its draws from the next one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,174 @@
+"""What every method computes and refuses."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from method_scene import CLASSES, Scene, network
+from torch import Tensor, nn
+
+from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd
+from fakd.methods import FAKD, METHODS, ChannelKD, FAKDPixel, PixelKD, create_method, method_options
+from fakd.models import ClassifierTap
+
+every_method = pytest.mark.parametrize("name", METHODS)
+distilling = pytest.mark.parametrize("name", [name for name in METHODS if name != "none"])
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "weight", "temperature"), [("pixel", pixel_kd, 1, 1), ("cwd", channel_kd, 3, 4)]
+)
+def test_plain_methods_are_weight_times_formula(scene, name, formula, weight, temperature) -> None:
+    logits = scene.output_of_student.logits
+    terms = scene.terms(METHODS[name](scene.student, scene.teacher, max_steps=10))
+    assert list(terms) == [name]
+    torch.testing.assert_close(terms[name], weight * formula(logits, scene.resized, temperature=temperature))
+    terms = scene.terms(METHODS[name](scene.student, scene.teacher, max_steps=10, weight=0.7, temperature=2.0))
+    torch.testing.assert_close(terms[name], 0.7 * formula(logits, scene.resized, temperature=2.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "weight", "temperature"),
+    [("fakd", augmented_channel_kd, 3, 4), ("fakd-pixel", augmented_pixel_kd, 1, 1)],
+)
+@pytest.mark.parametrize("bound", ["paper", "tight"])
+def test_augmented_methods_are_weight_times_formula(scene, name, formula, weight, temperature, bound) -> None:
+    method = METHODS[name](scene.student, scene.teacher, max_steps=11, strength=0.8, bound=bound)
+    for step, strength in [(0, 0.0), (5, 0.4), (10, 0.8)]:
+        terms = scene.terms(method, step)
+        assert list(terms) == [name]
+        expected = formula(
+            scene.output_of_student.logits,
+            scene.resized,
+            scene.small_labels,
+            scene.student.classifier.weight,
+            scene.covariance(),  # the same batch again leaves it as it is
+            strength=strength,
+            temperature=temperature,
+            bound=bound,
+        )
+        torch.testing.assert_close(terms[name], weight * expected)
+
+
+def test_no_distillation_has_no_term(scene) -> None:
+    method = create_method("none", scene.student, None, max_steps=10)
+    assert method(scene.output_of_student, None, scene.labels, 0) == {}
+    assert not method.needs_teacher
+    assert list(method.state_dict()) == []
+
+
+@every_method
+def test_trains_a_step_under_autocast(name) -> None:
+    student, teacher = network(), network(16).eval().requires_grad_(False)
+    method = create_method(name, student, teacher, max_steps=10)
+    images, labels = torch.rand(2, 3, 32, 32), torch.randint(CLASSES, (2, 32, 32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = method(student(images), teacher(images), labels, step=9)
+    assert list(terms) == ([] if name == "none" else [name])
+    for term in terms.values():
+        assert term.shape == ()
+        assert term.dtype == torch.float32
+        assert term.isfinite()
+        term.backward()
+        gradients = [
+            p.grad for part in (student.encoder, student.head) for p in part.parameters() if p.grad is not None
+        ]
+        assert gradients
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert any(gradient.any() for gradient in gradients)
+
+
+@distilling
+def test_no_gradient_into_the_teacher(scene, name) -> None:
+    method = METHODS[name](scene.student, scene.teacher, max_steps=2)
+    output, taught = scene.output_of_student, scene.taught
+    output.logits.requires_grad_()
+    taught.logits.requires_grad_()
+    scene.terms(method, step=1)[name].backward()
+    assert output.logits.grad is not None
+    assert output.logits.grad.any()
+    assert taught.logits.grad is None
+
+
+class Foreign(nn.Module):
+    """A network that fakd did not build."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 6, 3, stride=4, padding=1)
+        self.drop = nn.Dropout2d(0.3)
+        self.last = nn.Conv2d(6, CLASSES, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"out": F.interpolate(self.last(self.drop(self.body(images).relu())), scale_factor=4)}
+
+
+@distilling
+def test_foreign_networks_in_five_lines(name) -> None:
+    images, labels = torch.rand(2, 3, 32, 32), torch.randint(CLASSES, (2, 32, 32))
+    network, teacher = Foreign(), ClassifierTap(Foreign(), num_classes=CLASSES).eval()
+    student = ClassifierTap(network, num_classes=CLASSES)
+    method = METHODS[name](student, teacher, max_steps=100)
+    with torch.no_grad():
+        taught = teacher(images)
+    sum(method(student(images), taught, labels, step=99).values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.body.parameters())
+    assert all(p.grad is None for p in teacher.parameters())
+    assert [key for key in method.state_dict() if "last" in key or "model" in key] == []
+
+
+def test_unknown_method_and_option_name_those_that_exist(scene) -> None:
+    with pytest.raises(ValueError, match="there is no method 'kd'; the methods are none, pixel, cwd, fakd, fakd-pixel"):
+        create_method("kd", scene.student, scene.teacher, max_steps=1)
+    with pytest.raises(ValueError, match="'cwd' has no option 'strength'; its options are weight, temperature"):
+        create_method("cwd", scene.student, scene.teacher, max_steps=1, options={"strength": 1, "weight": 1})
+    with pytest.raises(ValueError, match="'none' has no option 'weight'; it has none"):
+        create_method("none", scene.student, None, max_steps=1, options={"weight": 1})
+    assert list(method_options("fakd"))[:4] == ["weight", "temperature", "strength", "bound"]
+
+
+@distilling
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("weight", -1, "weight must be a number, 0 or more, got -1"),
+        ("weight", "much", "weight must be a number.*'much'"),
+        ("temperature", 0, "temperature must be a number above 0, got 0"),
+        ("temperature", float("nan"), "temperature must be a number above 0, got nan"),
+    ],
+)
+def test_numbers_of_every_method_are_checked_at_once(scene, name, option, value, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_method(name, scene.student, scene.teacher, max_steps=1, options={option: value})
+
+
+@pytest.mark.parametrize("kind", [FAKD, FAKDPixel])
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("strength", -0.5, "strength must be a number, 0 or more, got -0.5"),
+        ("bound", "loose", "bound must be one of paper, tight, got 'loose'"),
+        ("covariance", "block", "covariance must be one of diagonal, full, got 'block'"),
+        ("schedule", "poly", "schedule must be one of cosine, linear, constant, got 'poly'"),
+        ("window", 0, "window must be"),
+        ("window", 2.5, "window must be"),
+        ("detach_classifier", "no", "detach_classifier must be true or false, got 'no'"),
+    ],
+)
+def test_options_of_fakd_are_checked_at_once(scene, kind, option, value, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(scene.student, scene.teacher, max_steps=1, **{option: value})
+
+
+@pytest.mark.parametrize("kind", [PixelKD, ChannelKD, FAKD, FAKDPixel])
+def test_networks_must_fit(scene, kind) -> None:
+    with pytest.raises(ValueError, match="the student has 5, the teacher 7"):
+        kind(scene.student, network(classes=7), max_steps=1)
+    with pytest.raises(ValueError, match=f"{kind.__name__} needs a teacher, got None"):
+        kind(scene.student, None, max_steps=1)
+    with pytest.raises(ValueError, match="max_steps must be 1 or more, got 0"):
+        kind(scene.student, scene.teacher, max_steps=0)
