@@ -13,6 +13,8 @@ from fakd.data import DATASETS
 from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.training import DistillConfig, TrainConfig, train
 
+torch.set_num_threads(1)  # tensors this small only make threads wait for each other
+
 NETWORK = "pspnet/test_resnet.r160_in1k"
 SETTINGS: dict[str, Any] = {
     "head_channels": 8,

@@ -40,12 +40,15 @@ _PAIR = re.compile(r"^([0-9.]+)[,x]([0-9.]+)$")
 _PAIR_OPTIONS = {"base_size", "crop_size", "scale"}
 
 
-class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+class _HelpFormatter(DefaultHelpFormatter):
     """Keeps the line breaks of epilogs, and names types as people do."""
 
     def _get_type_str(self, action: argparse.Action) -> str | None:
         name = super()._get_type_str(action)
         return None if name is None else name.replace("<class 'Path'>", "Path")
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def build_parser() -> ArgumentParser:

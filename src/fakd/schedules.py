@@ -11,7 +11,7 @@ def cosine(step: int, max_steps: int) -> float:
     """(1 - cos(pi t / T)) / 2: 0 at the first step, 1 at the last; FAKD's "cosine update method".
 
     Example:
-        >>> cosine(0, 101), cosine(50, 101), cosine(100, 101)
+        >>> cosine(0, 101), round(cosine(50, 101), 6), cosine(100, 101)
         (0.0, 0.5, 1.0)
     """
     return (1 - math.cos(math.pi * _progress(step, max_steps))) / 2

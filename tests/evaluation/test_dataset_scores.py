@@ -80,7 +80,9 @@ def test_what_cannot_be_scored() -> None:
         scores_from_confusion(torch.ones(2, 2, dtype=torch.long), ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("pixels", [[500, 300, 150, 40, 10], [250, 250, 250, 250], [700, 200, 100, 0, 0], [9, 0]])
+@pytest.mark.parametrize(
+    "pixels", [[500, 300, 150, 40, 10], [250, 250, 250, 250], [200, 200, 200, 200, 0, 0], [700, 200, 100, 0, 0], [9, 0]]
+)
 def test_chance_is_that_of_two_simulated_predictors(pixels) -> None:
     truth = torch.arange(len(pixels)).repeat_interleave(torch.tensor(pixels) * 400)
     names = [str(index) for index in range(len(pixels))]

@@ -129,8 +129,8 @@ def test_model_without_notes_gets_greys(config, write, tmp_path) -> None:
 
 def test_shows_a_bar_in_a_terminal(config, write, monkeypatch, capsys) -> None:
     write("a.png")
-    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("fakd.console.console._force_terminal", True)
+    monkeypatch.setattr("fakd.console.console.is_interactive", True)
     assert len(predict(config())) == 1
     assert "predicting" in capsys.readouterr().out
 

@@ -21,7 +21,7 @@ from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.models import Segmentor, load_model
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass

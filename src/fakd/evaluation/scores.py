@@ -49,6 +49,7 @@ def scores_from_confusion(matrix: Tensor, classes: Sequence[str]) -> Scores:
         ValueError: the matrix is not (C, C), or counts no pixel.
 
     Example:
+        >>> import torch
         >>> scores = scores_from_confusion(torch.tensor([[3, 1], [0, 4]]), ["road", "car"])
         >>> scores.IoU, scores.mAcc, scores.aAcc
         ({'road': 75.0, 'car': 80.0}, 87.5, 87.5)
@@ -77,6 +78,7 @@ def chance_miou(matrix: Tensor) -> float:
     the row sums of the (C, C) count.
 
     Example:
+        >>> import torch
         >>> chance_miou(torch.tensor([[90, 0], [10, 0]]))
         45.0
     """

@@ -1,14 +1,18 @@
 """What happens around the steps: the bar, the guard against numbers that are none, and Ctrl-C."""
 
+import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from rich.progress import TaskID
 from torch import Tensor
 
@@ -63,50 +67,81 @@ class Interrupted(Exception):
     """Ctrl-C was pressed; the step was finished and a checkpoint written."""
 
 
-class FinishStepOnInterrupt(Callback):
-    """Let Ctrl-C finish the step and write a checkpoint, then raise `Interrupted`; a second Ctrl-C stops at once.
+class LastCheckpoint(Checkpoint):
+    """Write the checkpoint to resume from, every so often and on Ctrl-C; a second Ctrl-C stops at once.
 
-    Not `trainer.should_stop`: that would evaluate once more before it stops.
+    Where an evaluation is due it is written after that, and after the best checkpoint: a run resumed at a step
+    takes its evaluation for done. Hence `Checkpoint`, which Lightning calls last, in the order of the list.
 
     Args:
-        checkpoint: the file to write.
+        path: the file to write.
+        every: steps between checkpoints; one is written after the last step too.
+        eval_every: steps between evaluations.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
-        self._asked = False
-        self._previous: Any = None
+    def __init__(self, path: Path, every: int, eval_every: int) -> None:
+        self.path = path
+        self.every = every
+        self.eval_every = eval_every
+        self._asked_to_stop = False
 
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take over SIGINT."""
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGINT, around `fit`: loader processes that are forked meanwhile leave it to this process."""
+        owner = os.getpid()
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self._asked:
+            if os.getpid() != owner:
+                return
+            if self._asked_to_stop:
                 raise KeyboardInterrupt
-            self._asked = True
+            self._asked_to_stop = True
             say("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
 
-        if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
-            self._previous = signal.signal(signal.SIGINT, handle)
+        if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Stop here if that was asked for."""
-        if self._asked:
-            trainer.save_checkpoint(self.checkpoint)
+        """Save if it is time, unless an evaluation comes first."""
+        if trainer.global_step % self.eval_every:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Save if it is time."""
+        self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        step = trainer.global_step
+        if self._asked_to_stop or step % self.every == 0 or step == trainer.max_steps:
+            trainer.save_checkpoint(self.path)
+        if self._asked_to_stop:
             raise Interrupted
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Give SIGINT back."""
-        self._restore()
 
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Give SIGINT back."""
-        self._restore()
+class LogTerms(Callback):
+    """Write the loss terms to the logs.
 
-    def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+    Lightning would do so after the step's checkpoint, and a run killed in between would lack a row once resumed.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Write the terms and their sum, where it is time."""
+        if trainer.global_step % self.every:
+            return
+        terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
+        row = {f"loss/{name}": value.item() for name, value in terms.items()}
+        row["loss/total"] = torch.stack(list(terms.values())).sum().item()
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step=trainer.global_step - 1)
 
 
 class StepTimer(Callback):

@@ -116,6 +116,11 @@ class RunConfig:
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
         self.data_root = None if self.data_root is None else Path(self.data_root)
+        # Or overwrite would delete them.
+        for name in ("init", "teacher"):
+            path = getattr(self, name, None)
+            if path is not None and self.output.resolve() in (path.resolve(), *path.resolve().parents):
+                raise ValueError(f"output {self.output} holds the {name} {path}; choose another --output.")
         self.init = None if self.init is None else Path(self.init)
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
@@ -187,9 +192,6 @@ class DistillConfig(RunConfig):
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
         super().__post_init__()
-        output = Path(self.output or "").resolve()
-        if output in (self.teacher.resolve(), *self.teacher.resolve().parents):
-            raise ValueError(f"output {self.output} holds the teacher {self.teacher}; choose another --output.")
 
     @property
     def trained_network(self) -> str:

@@ -55,9 +55,10 @@ def prepare_folder(config: RunConfig) -> RunFolder:
         return folder
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
-    held = {path.name for path in folder.root.iterdir()} if folder.root.is_dir() else set()
     # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
-    occupied = bool(held) and held != {folder.config.name, folder.versions.name}
+    ours = {folder.config, folder.versions}
+    held = {path for path in folder.root.rglob("*") if path.is_file()} if folder.root.is_dir() else set()
+    occupied = bool(held) and held != ours
     if occupied and config.overwrite:
         if not folder.config.is_file():
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")

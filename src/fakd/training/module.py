@@ -44,7 +44,7 @@ class DistillationModule(LightningModule):
         torch.manual_seed(mixed_seed("step", self.config.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """The sum of the loss terms; each is logged by its name."""
+        """The sum of the loss terms; callbacks find each by its name in `loss_terms`."""
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self.student(images)
         average = self.config.ce_average
@@ -54,8 +54,6 @@ class DistillationModule(LightningModule):
         terms |= self.method(output, self._teach(images), labels, self.global_step)
         loss = torch.stack(list(terms.values())).sum()
         self.loss_terms = {name: term.detach() for name, term in terms.items()}
-        self.log_dict({f"loss/{name}": term for name, term in self.loss_terms.items()})
-        self.log("loss/total", loss.detach())
         return loss
 
     def _teach(self, images: Tensor) -> Any:

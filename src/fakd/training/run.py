@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -15,7 +15,14 @@ from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_con
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, create_model, load_model, save_model
 from fakd.models.checkpoint import copy_weights
-from fakd.training.callbacks import FinishStepOnInterrupt, Interrupted, ProgressReport, StepTimer, StopOnNonFinite
+from fakd.training.callbacks import (
+    Interrupted,
+    LastCheckpoint,
+    LogTerms,
+    ProgressReport,
+    StepTimer,
+    StopOnNonFinite,
+)
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_same_options, prepare_folder, write_json
 from fakd.training.module import DistillationModule
@@ -155,12 +162,13 @@ def _fit(
         say(f"resuming  from {resume_from}")
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
+        with _callback(trainer, LastCheckpoint).listening():
+            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
     except Interrupted:
         say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
         return None
     scores, _ = _evaluate(student, data, trainer.strategy.root_device, "evaluating")
-    seconds = next(callback for callback in trainer.callbacks if isinstance(callback, StepTimer)).seconds  # type: ignore[attr-defined]
+    seconds = _callback(trainer, StepTimer).seconds
     results = {
         **scores.to_dict(),
         "parameters": _parameters(student),
@@ -178,7 +186,10 @@ def _fit(
 
 
 def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
-    assert config.log_every is not None  # resolved by RunConfig
+    every, eval_every, log_every = config.checkpoint_every, config.eval_every, config.log_every
+    assert isinstance(every, int)  # RunConfig resolves all three
+    assert isinstance(eval_every, int)
+    assert isinstance(log_every, int)
     starts = len(list(folder.logs.glob("csv/*")))
     return Trainer(
         accelerator=config.accelerator,
@@ -186,10 +197,10 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         precision=config.precision,
         sync_batchnorm=config.devices > 1,
         max_steps=config.max_steps,
-        val_check_interval=config.eval_every,
+        val_check_interval=eval_every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        log_every_n_steps=config.log_every,
+        log_every_n_steps=log_every,
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -199,14 +210,12 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
             TensorBoardLogger(folder.logs, name="tensorboard", version=""),
         ],
         callbacks=[
-            StopOnNonFinite(config.log_every),
-            ProgressReport(config.max_steps, config.log_every),
-            ModelCheckpoint(
-                folder.checkpoints, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
-            ),
-            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
-            FinishStepOnInterrupt(folder.last),
+            LogTerms(log_every),
+            StopOnNonFinite(log_every),
+            ProgressReport(config.max_steps, log_every),
             StepTimer(),
+            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
+            LastCheckpoint(folder.last, every, eval_every),
         ],
     )
 
@@ -223,6 +232,13 @@ def _evaluate(model: Segmentor, data: SegmentationData, device: torch.device, wh
             on_image=lambda count: bar.advance(task, count),
         )
     return scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
+
+
+_C = TypeVar("_C", bound=Callback)
+
+
+def _callback(trainer: Trainer, kind: type[_C]) -> _C:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
 
 
 def _metadata(config: RunConfig) -> dict[str, str]:

@@ -1,0 +1,305 @@
+"""What people type, and what they are told."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import yaml
+
+from fakd import __version__, cli
+from fakd.data import DataError
+from fakd.evaluation.commands import EvaluateConfig, PredictConfig
+from fakd.training import DistillConfig, TrainConfig
+from fakd.training.callbacks import NonFiniteLossError
+from fakd.training.inspect import InspectConfig
+
+CONFIGS = {name: next(iter(get_type_hints(function).values())) for name, function in cli.COMMANDS.items()}
+every_command = pytest.mark.parametrize("command", CONFIGS)
+NETWORK = "pspnet/test_resnet.r160_in1k"
+
+
+@pytest.fixture(autouse=True)
+def _keep_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands silence the whole process; other tests still want to hear."""
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch):
+    """Parse a command line into the config that its command would be given."""
+    taken: list[Any] = []
+
+    def recorder(config_class: type) -> Any:
+        def record(config: Any) -> dict[str, Any]:
+            taken.append(config)
+            return {}
+
+        record.__annotations__["config"] = config_class
+        return record
+
+    monkeypatch.setattr(cli, "COMMANDS", {name: recorder(config) for name, config in CONFIGS.items()})
+
+    def run(*arguments: str) -> Any:
+        assert cli.main(arguments) == 0
+        return taken.pop()
+
+    return run
+
+
+def test_help_lists_the_commands(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert all(f"    {command}  " in said for command in CONFIGS)
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert __version__ in capsys.readouterr().out
+
+
+@every_command
+def test_help_explains_every_option(command, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "<class" not in said
+    entries = {line.split()[0].lstrip("-") for line in said.splitlines() if line.startswith("  ")}
+    text = " ".join(said.split())
+    for field in fields(CONFIGS[command]):
+        assert field.name in entries
+        assert first_words(CONFIGS[command], field.name) in text, f"{field.name} has no help"
+
+
+def first_words(config_class: type, name: str) -> str:
+    """The start of the docstring below a field, as it stands in the source."""
+    owner = next(base for base in config_class.__mro__ if name in inspect.get_annotations(base))
+    lines = [line.strip() for line in inspect.getsource(owner).splitlines()]
+    text = lines[next(place for place, line in enumerate(lines) if line.startswith(f"{name}:")) + 1]
+    assert text.startswith('"""'), f"{name} has no docstring"
+    return " ".join(text.strip('"').split()[:3])
+
+
+def test_help_of_distill_lists_every_methods_options(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["distill", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "  pixel       weight 1.0, temperature 1.0" in lines
+    assert "  none        no options" in lines
+    assert any(
+        line.startswith("  fakd        weight 3.0, temperature 4.0, strength 1.0, bound paper") for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--netwrk", "x"], ["unrecognized arguments: --netwrk", "--network"]),
+        (["train", "--max_step", "3"], ["unrecognized arguments: --max_step", "--max_steps"]),
+        (["distill", "--teacher", "t", "--method", "kd"], ["none", "pixel", "cwd", "fakd", "fakd-pixel", "'method'"]),
+        (["train", "--precision", "64"], ["32-true", "16-mixed", "bf16-mixed"]),
+        (["train", "--batch_size", "many"], ["batch_size", "many"]),
+        (["train", "--crop_size", "3,4,5"], ["crop_size"]),
+        (["tran"], ["invalid choice: 'tran'", *CONFIGS]),
+        ([], ["demo,train"]),
+        (["distill"], ["teacher", "required"]),
+        (["predict", "model"], ["images", "output"]),
+        (["train", "--config", "no-such.yaml"], ["no-such.yaml"]),
+    ],
+)
+def test_what_cannot_be_parsed_exits_with_2(arguments, words, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [word for word in words if word not in said.err.replace('"', "'")] == []
+    assert "Traceback" not in said.err
+
+
+def test_unknown_names_in_a_config_file(tmp_path, capsys) -> None:
+    (tmp_path / "c.yaml").write_text("max_steps: 3\nlearning_rat: 1\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "--config", str(tmp_path / "c.yaml")])
+    assert stopped.value.code == 2
+    assert "learning_rat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--dataset", "ade"], "no data set 'ade'"),
+        (["train", "--dataset", "camvid", "--data_root", "/no/such"], "/no/such: no such folder"),
+        (["train", "--network", "foo"], "unknown network 'foo'; valid presets"),
+        (["train", "--max_steps", "0"], "max_steps must be 1 or more"),
+        (["distill", "--teacher", "/no/such"], "no model file at /no/such"),
+        (["distill", "--teacher", "t", "--method", "cwd", "--options.strength", "1"], "no option strength"),
+        (["evaluate", "/no/such"], "no model file at /no/such"),
+        (["predict", "/no/such", "/no/images", "out"], "no image at /no/images"),
+        (["inspect", "foo"], "unknown network 'foo'"),
+        (["inspect", NETWORK, "--method", "kd"], "there is no method 'kd'"),
+    ],
+)
+def test_users_mistakes_are_one_line_on_stderr(arguments, message, few_scenes, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DataError("a"), ValueError("b"), NonFiniteLossError("c"), PermissionError(13, "denied"), IsADirectoryError("d")],
+)
+def test_errors_a_user_can_mend_have_no_traceback(error, monkeypatch, capsys) -> None:
+    def fail(config: EvaluateConfig) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    assert cli.main(["evaluate", "m"]) == 1
+    assert capsys.readouterr().err == f"error: {error}\n"
+    monkeypatch.setenv("FAKD_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        cli.main(["evaluate", "m"])
+
+
+def test_bugs_keep_their_traceback_and_ctrl_c_is_130(monkeypatch) -> None:
+    outcomes = iter([TypeError("a bug"), KeyboardInterrupt()])
+
+    def fail(config: EvaluateConfig) -> None:
+        raise next(outcomes)
+
+    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    with pytest.raises(TypeError):
+        cli.main(["evaluate", "m"])
+    assert cli.main(["evaluate", "m"]) == 130
+
+
+def test_missing_accelerator(few_scenes, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--network", NETWORK, "--accelerator", "mps"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--data-root", "d", "--max-steps=7"], {"data_root": Path("d"), "max_steps": 7}),
+        (["--data_root", "d", "--max_steps", "7"], {"data_root": Path("d"), "max_steps": 7}),
+        (["--resume"], {"resume": True}),
+        (["--resume", "--seed", "3"], {"resume": True, "seed": 3}),
+        (["--resume", "false"], {"resume": False}),
+        (["--overwrite=true"], {"overwrite": True}),
+        (["--check-data", "False", "--photometric", "True"], {"check_data": False, "photometric": True}),
+        (["--crop_size", "48,64"], {"crop_size": (48, 64)}),
+        (["--crop-size=48x64", "--base_size", "96x144"], {"crop_size": (48, 64), "base_size": (96, 144)}),
+        (["--crop_size", "[48, 64]"], {"crop_size": (48, 64)}),
+        (["--scale", "0.5,1.5"], {"scale": (0.5, 1.5)}),
+        (["--output", "3x4"], {"output": Path("3x4")}),  # a name, not a size
+        (["--output=3,4", "--seed", "2"], {"output": Path("3,4"), "seed": 2}),
+        (["--learning_rate", "1e-3"], {"learning_rate": 1e-3}),
+    ],
+)
+def test_as_people_write(parse, arguments, expected) -> None:
+    config = parse("train", *arguments)
+    assert isinstance(config, TrainConfig)
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_options_of_methods(parse) -> None:
+    config = parse("distill", "--teacher", "t", "--options.strength", "0.5", "--options.bound=tight")
+    assert isinstance(config, DistillConfig)
+    assert config.options == {"strength": 0.5, "bound": "tight"}
+    config = parse("distill", "--teacher", "t", "--options.detach_classifier", "true", "--options.window", "100")
+    assert config.options == {"detach_classifier": True, "window": 100}
+
+
+def test_required_options_by_place(parse) -> None:
+    assert parse("predict", "m", "i", "o", "--overlay").overlay is True
+    assert parse("predict", "m", "i", "o") == PredictConfig(Path("m"), Path("i"), Path("o"))
+    assert parse("evaluate", "m", "--base-size", "3x4") == EvaluateConfig(Path("m"), base_size=(3, 4))
+    assert parse("inspect", "n", "--crop_size", "64x64") == InspectConfig(network="n", crop_size=(64, 64))
+
+
+def test_flags_after_a_config_file_override_it(parse, tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("max_steps: 30\ncrop_size: [16, 24]\noptions: {strength: 0.2, bound: tight}\n")
+    config = parse(
+        "distill",
+        "--config",
+        str(tmp_path / "c.yaml"),
+        "--teacher",
+        "t",
+        "--max_steps",
+        "5",
+        "--options.strength",
+        "0.4",
+    )
+    assert (config.max_steps, config.crop_size) == (5, (16, 24))
+    assert config.options == {"strength": 0.4, "bound": "tight"}
+
+
+def test_written_config_gives_the_same_config(parse, tmp_path) -> None:
+    config = parse(
+        *("distill", "--teacher", "t", "--method", "cwd", "--options.weight", "2", "--crop_size", "16x24"),
+        *("--scale", "0.5,1.5", "--learning_rate", "0.00003", "--data_root", "d", "--output", str(tmp_path / "run")),
+    )
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    assert parse("distill", "--config", str(tmp_path / "c.yaml")) == config
+
+
+def test_shipped_configs_parse(parse) -> None:
+    shipped = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        config = parse("distill", "--config", str(path), "--data_root", "d", "--teacher", "t")
+        written = yaml.safe_load(path.read_text())
+        assert {name: config.to_dict()[name] for name in written} == written
+
+
+def test_inspect_shows_strides_and_shapes(teacher_run, capsys) -> None:
+    assert (
+        cli.main(["inspect", NETWORK, "--teacher", str(teacher_run), "--crop_size", "64x96", "--head_channels", "16"])
+        == 0
+    )
+    rows = {}
+    for line in capsys.readouterr().out.splitlines():
+        cells = [cell.strip() for cell in line.split("│")[1:-1]]
+        if len(cells) == 3:
+            rows[cells[0]] = cells[1:]
+    assert rows["stride of the logits"] == ["8", "8"]
+    assert rows["logits (C, h, w)"] == ["(12, 8, 12)", "(12, 8, 12)"]  # classes as the teacher's
+    assert rows["features (A, h, w)"] == ["(16, 8, 12)", "(8, 8, 12)"]
+    assert rows["classifier"][1].endswith("8 -> 12")
+
+
+@pytest.mark.parametrize("method", ["none", "fakd"])
+def test_inspect_shows_the_terms(teacher_run, capsys, method) -> None:
+    assert cli.main(["inspect", str(teacher_run), "--teacher", str(teacher_run), "--method", method]) == 0
+    said = capsys.readouterr().out
+    assert ("term fakd: " in said) is (method == "fakd")
+    assert ("has no term" in said) is (method == "none")
+
+
+@pytest.mark.slow
+def test_a_real_process_says_only_what_people_need(tmp_path) -> None:
+    command = [sys.executable, "-m", "fakd", "train", "--network", NETWORK, "--head_channels", "8"]
+    command += ["--crop_size", "32,32", "--batch_size", "2", "--max_steps", "2", "--eval_every", "2", "--workers", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    done = subprocess.run(
+        [*command, "--output", "run"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    for line, start in zip(lines, ["data ", "network ", "step 2/2  val mIoU ", "mIoU ", "written to run"], strict=True):
+        assert line.startswith(start)
+    assert json.loads((tmp_path / "run/results.json").read_text())["steps"] == 2

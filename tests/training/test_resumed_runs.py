@@ -1,0 +1,208 @@
+"""A run that was interrupted and resumed ends as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakd.analysis.runs import read_metrics
+from fakd.training import distill
+from fakd.training.module import DistillationModule
+
+FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 2, "eval_every": 4}
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
+    """Let the run fail in `where` once, when that many steps are done."""
+    original = getattr(DistillationModule, where)
+
+    def crash(self: DistillationModule, *args: object) -> object:
+        if self.global_step == step:
+            monkeypatch.setattr(DistillationModule, where, original)
+            raise Crash
+        return original(self, *args)
+
+    monkeypatch.setattr(DistillationModule, where, crash)
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    ours, theirs = load_file(one / "student.safetensors"), load_file(other / "student.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    for name in ("last", "best"):
+        ours, theirs = (torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for run in (one, other))
+        assert ours["global_step"] == theirs["global_step"]
+        differing = (
+            key for key, value in ours["state_dict"].items() if not torch.equal(value, theirs["state_dict"][key])
+        )
+        assert next(differing, None) is None
+    assert read_metrics(one) == read_metrics(other)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole") / "run"
+
+
+@pytest.mark.parametrize(
+    ("where", "steps"),
+    [
+        ("training_step", [1]),  # before the first checkpoint
+        ("training_step", [2]),  # right after one
+        ("training_step", [3]),
+        ("training_step", [3, 5]),
+        ("validation_step", [4]),  # after the checkpoint of the same step
+        ("on_validation_epoch_end", [4]),
+        ("training_step", [4]),  # after an evaluation
+    ],
+)
+def test_resumed_is_bit_identical(distill_config, whole, monkeypatch, tmp_path, where, steps) -> None:
+    if not whole.exists():
+        distill(distill_config(**FAKD, output=whole))
+    for number, step in enumerate(steps):
+        crash_at(monkeypatch, step, where)
+        with pytest.raises(Crash):
+            distill(distill_config(**FAKD, resume=number > 0))
+    results = distill(distill_config(**FAKD, resume=True))
+    assert results["steps"] == 6
+    assert len(list((tmp_path / "run/logs/csv").iterdir())) == len(steps) + (steps != [1] or 1)
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_metrics_logged_after_the_checkpoint_are_replaced(distill_config, whole, monkeypatch, tmp_path) -> None:
+    crash_at(monkeypatch, 3, "training_step")
+    with pytest.raises(Crash):
+        distill(distill_config(**FAKD))
+    assert [step for step, _ in read_metrics(tmp_path / "run")["loss/ce"]] == [0, 1, 2]
+    distill(distill_config(**FAKD, resume=True))
+    assert [step for step, _ in read_metrics(tmp_path / "run")["loss/ce"]] == list(range(6))
+
+
+def test_a_crash_after_the_last_step_costs_no_training(distill_config, whole, monkeypatch, tmp_path) -> None:
+    if not whole.exists():
+        distill(distill_config(**FAKD, output=whole))
+    with monkeypatch.context() as patch:
+        patch.setattr("fakd.training.run.save_model", lambda *_: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            distill(distill_config(**FAKD))
+    results = distill(distill_config(**FAKD, resume=True))
+    assert results["steps"] == 6
+    assert results["seconds"] > 0
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_seconds_add_up_over_starts(distill_config, monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("fakd.training.callbacks.time.monotonic", lambda: clock[0])
+    original = DistillationModule.training_step
+
+    def slow(self: DistillationModule, *args: object) -> object:
+        clock[0] += 1
+        return original(self, *args)
+
+    monkeypatch.setattr(DistillationModule, "training_step", slow)
+    crash_at(monkeypatch, 3, "training_step")
+    with pytest.raises(Crash):
+        distill(distill_config(**FAKD))
+    clock[0] += 1000  # the user sleeps
+    assert distill(distill_config(**FAKD, resume=True))["seconds"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("where", "step", "stopped_at"),
+    [("training_step", 2, 3), ("training_step", 3, 4), ("validation_step", 4, 4), ("training_step", 5, 6)],
+)
+def test_interrupt_finishes_the_step_and_keeps_it(
+    distill_config, whole, monkeypatch, tmp_path, capsys, where, step, stopped_at
+) -> None:
+    if not whole.exists():
+        distill(distill_config(**FAKD, output=whole))
+    before = signal.getsignal(signal.SIGINT)
+    original = getattr(DistillationModule, where)
+    pressed: list[int] = []
+
+    def press(self: DistillationModule, *args: object) -> object:
+        if self.global_step == step and not pressed:
+            pressed.append(step)
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DistillationModule, where, press)
+        assert distill(distill_config(**FAKD)) is None
+    assert f"stopped at step {stopped_at} of 6; go on with the same command and --resume" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is before
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == stopped_at
+    distill(distill_config(**FAKD, resume=True))
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_rare_logs_keep_their_steps(distill_config, monkeypatch, tmp_path) -> None:
+    rare = {**FAKD, "max_steps": 9, "log_every": 3, "eval_every": 9}
+    crash_at(monkeypatch, 5, "training_step")
+    with pytest.raises(Crash):
+        distill(distill_config(**rare))
+    distill(distill_config(**rare, resume=True))
+    distill(distill_config(**rare, output=tmp_path / "whole"))
+    metrics = read_metrics(tmp_path / "run")
+    assert [step for step, _ in metrics["loss/ce"]] == [2, 5, 8]
+    assert metrics == read_metrics(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_then_interrupted_from_outside(distill_config, teacher_run, tmp_path) -> None:
+    """kill -9 of a real process, then Ctrl-C of its resumption, then resumed to the end."""
+    command = [sys.executable, "-m", "fakd", "distill", "--teacher", str(teacher_run), "--allow_bad_teacher"]
+    command += ["--student", "pspnet/test_resnet.r160_in1k", "--head_channels", "8", "--dropout", "0.5"]
+    command += ["--batch_size", "2", "--crop_size", "32,32", "--workers", "2", "--accelerator", "cpu"]
+    command += ["--max_steps", "30", "--eval_every", "30", "--checkpoint_every", "4", "--log_every", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run, last = tmp_path / "run", tmp_path / "run/checkpoints/last.ckpt"
+
+    def start(*extra: str) -> subprocess.Popen[str]:
+        arguments = [*command, "--output", str(run), *extra]
+        return subprocess.Popen(
+            arguments,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait_for_checkpoint(process: subprocess.Popen[str], after: float) -> None:
+        deadline = time.monotonic() + 90
+        while not (last.exists() and last.stat().st_mtime > after):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    process = start()
+    wait_for_checkpoint(process, 0)
+    process.kill()
+    process.communicate()
+    process = start("--resume")
+    wait_for_checkpoint(process, last.stat().st_mtime)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader processes too
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "go on with the same command and --resume" in said
+    assert said.count("stopping after this step") == 1
+    assert "Traceback" not in said
+    process = start("--resume")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+
+    whole = tmp_path / "whole"
+    subprocess.run([*command, "--output", str(whole)], env=environment, check=True, capture_output=True)
+    assert_equal_runs(run, whole)
