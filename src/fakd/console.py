@@ -25,10 +25,10 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
 
 
-def say(message: str) -> None:
-    """Print one message, on rank 0 alone; rich markup is understood."""
+def say(message: str, style: str | None = None) -> None:
+    """Print one message as it is, on rank 0 alone; `style` is rich's, as "bold"."""
     if is_main_process():
-        console.print(message)
+        console.print(message, style=style, markup=False)
 
 
 def progress(unit: str) -> Progress:

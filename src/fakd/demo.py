@@ -63,7 +63,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         "seed": config.seed,
         "resume": True,
     }
-    say("\n[bold]1/4 teacher[/]")
+    say("\n1/4 teacher", style="bold")
     teacher = train(
         TrainConfig(
             **common,
@@ -77,7 +77,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
     if teacher is None:
         return None
     for number, (title, method) in enumerate(_STUDENTS.items(), start=2):
-        say(f"\n[bold]{number}/4 {title}[/]")
+        say(f"\n{number}/4 {title}", style="bold")
         finished = distill(
             DistillConfig(
                 **common,

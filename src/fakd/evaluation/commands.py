@@ -122,7 +122,8 @@ def predict(config: PredictConfig) -> list[Path]:
     """
     if not 0 <= config.opacity <= 1:
         raise ValueError(f"opacity must be between 0 and 1, got {config.opacity}.")
-    paths = _find_images(config.images)
+    # masks of an earlier prediction are no images, even if they lie among them
+    paths = [path for path in _find_images(config.images) if config.output.resolve() not in path.resolve().parents]
     if config.output.is_dir() and any(config.output.iterdir()) and not config.overwrite:
         raise FileExistsError(f"{config.output} is not empty. Choose another folder, or give --overwrite=true.")
     model, notes = load_model(config.model)

@@ -96,7 +96,7 @@ class LastCheckpoint(Checkpoint):
             if self._asked_to_stop:
                 raise KeyboardInterrupt
             self._asked_to_stop = True
-            say("[yellow]stopping after this step; press Ctrl-C again to stop at once[/]")
+            say("stopping after this step; press Ctrl-C again to stop at once", style="yellow")
 
         if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
             yield

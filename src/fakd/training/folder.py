@@ -53,6 +53,26 @@ def prepare_folder(config: RunConfig) -> RunFolder:
     folder = RunFolder(config.output)
     if not is_main_process():
         return folder
+    if check_folder(config, folder) and config.overwrite:
+        shutil.rmtree(folder.root)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
+    options = {**config.to_dict(), "resume": False, "overwrite": False}
+    write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
+    write_json(folder.versions, _versions())
+    return folder
+
+
+def check_folder(config: RunConfig, folder: RunFolder) -> bool:
+    """Look whether a run may be written to the folder; nothing is changed.
+
+    Returns:
+        Whether a run is there already, to be resumed or overwritten.
+
+    Raises:
+        FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
+        ValueError: the run to resume was started with other options.
+    """
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
     # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
@@ -62,7 +82,6 @@ def prepare_folder(config: RunConfig) -> RunFolder:
     if occupied and config.overwrite:
         if not folder.config.is_file():
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
-        shutil.rmtree(folder.root)
     elif occupied and config.resume:
         check_same_options(config, folder)
     elif occupied:
@@ -70,12 +89,7 @@ def prepare_folder(config: RunConfig) -> RunFolder:
             f"{folder.root} is not empty. Go on with it by --resume, replace it by --overwrite, "
             "or choose another folder by --output."
         )
-    folder.root.mkdir(parents=True, exist_ok=True)
-    # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
-    options = {**config.to_dict(), "resume": False, "overwrite": False}
-    write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
-    write_json(folder.versions, _versions())
-    return folder
+    return occupied
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -100,7 +114,13 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
         raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
     before = yaml.safe_load(folder.config.read_text())
     now = config.to_dict()
-    changed = [key for key in now if key not in _FREE_ON_RESUME and before.get(key) != now[key]]
+
+    def same(key: str) -> bool:
+        if key in ("data_root", "teacher", "init") and before.get(key) and now[key]:
+            return Path(before[key]).resolve() == Path(now[key]).resolve()
+        return bool(before.get(key) == now[key])
+
+    changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
     if changed:
         changes = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
         raise ValueError(

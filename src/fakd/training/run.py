@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from fakd.console import progress, say
+from fakd.console import is_main_process, progress, say
 from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
@@ -24,7 +24,7 @@ from fakd.training.callbacks import (
     StopOnNonFinite,
 )
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.folder import RunFolder, check_same_options, prepare_folder, write_json
+from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
 
 
@@ -100,9 +100,10 @@ def load_teacher(path: Path, config: RunConfig) -> Segmentor:
 def _finished(config: RunConfig) -> dict[str, Any] | None:
     """The results of the run that is to be resumed, if there is nothing left to do."""
     folder = RunFolder(config.output)
+    if is_main_process():
+        check_folder(config, folder)  # before data and networks are opened, so that a mistake shows at once
     if not config.resume or not folder.results.is_file():
         return None
-    check_same_options(config, folder)
     say(f"finished already: {folder.results}")
     results: dict[str, Any] = json.loads(folder.results.read_text())
     return results
@@ -121,7 +122,7 @@ def _open_data(config: RunConfig) -> SegmentationData:
         scale=config.scale,
     )
     if config.spec.notice:
-        say(f"[dim]{config.spec.notice}[/]")
+        say(config.spec.notice, style="dim")
     if config.check_data:
         data.check()
     counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
@@ -180,7 +181,7 @@ def _fit(
     if trainer.is_global_zero:
         save_model(student, folder.student, _metadata(config))
         write_json(folder.results, results)
-    say(f"[bold]mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}[/]  in {seconds:.0f} s")
+    say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
     say(f"written to {folder.root}")
     return results
 
@@ -195,7 +196,8 @@ def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         accelerator=config.accelerator,
         devices=config.devices,
         precision=config.precision,
-        sync_batchnorm=config.devices > 1,
+        # on several CPUs, where PyTorch has no synchronised form, each process keeps its own batch statistics
+        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
         max_steps=config.max_steps,
         val_check_interval=eval_every,
         check_val_every_n_epoch=None,
