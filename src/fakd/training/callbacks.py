@@ -27,7 +27,7 @@ class StopOnNonFinite(Callback):
     """Stop the run at the first step whose loss is infinite or NaN, naming the term.
 
     On an accelerator the look is taken every `every` steps and before each checkpoint, because looking makes the
-    host wait; the step named is exact all the same, and no checkpoint holds the spoilt weights.
+    host wait; the step named is exact all the same, and no checkpoint is written after that step.
     """
 
     def __init__(self, every: int) -> None:

@@ -25,8 +25,8 @@ class InspectConfig:
     """Method whose terms are computed once between the two."""
     num_classes: int | None = None
     """Classes of networks that are not read from files; by default those of the other network, or 150."""
-    output_stride: int = 8
-    """Image pixels per cell of the encoder's last map, for networks that are not read from files."""
+    output_stride: int | None = None
+    """Image pixels per cell of the encoder's last map, for networks that are not read from files; by default 8."""
     head_channels: int | None = None
     """Width of the decode head, in channels, for networks that are not read from files."""
     crop_size: tuple[int, int] = (512, 512)
@@ -73,11 +73,16 @@ def inspect_networks(config: InspectConfig) -> dict[str, Any]:
 
 def _build(names: dict[str, str], config: InspectConfig) -> dict[str, Segmentor]:
     read = {role: load_model(name)[0] for role, name in names.items() if is_model_file(name)}
+    given = [name for name in ("num_classes", "output_stride", "head_channels") if getattr(config, name) is not None]
+    if given and len(read) == len(names):
+        raise ValueError(f"{', '.join(given)} cannot change networks that are read from files; leave it out.")
     classes = config.num_classes or next((network.num_classes for network in read.values()), 150)
     return {
         role: read[role]
         if role in read
-        else create_model(name, num_classes=classes, output_stride=config.output_stride, channels=config.head_channels)
+        else create_model(
+            name, num_classes=classes, output_stride=config.output_stride or 8, channels=config.head_channels
+        )
         for role, name in names.items()
     }
 
