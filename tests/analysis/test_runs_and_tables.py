@@ -96,4 +96,5 @@ def test_pictures(few_scenes, teacher_run, tmp_path) -> None:
 
 
 def test_results_are_plain_json(teacher_run) -> None:
-    json.dumps(json.loads((teacher_run / "results.json").read_text()), allow_nan=False)
+    results = json.loads((teacher_run / "results.json").read_text())
+    assert json.loads(json.dumps(results, allow_nan=False)) == results  # nan is no JSON

@@ -127,7 +127,9 @@ def test_resuming_wants_the_same_options(tmp_path) -> None:
 
 def test_runs_may_be_moved_before_they_are_resumed(tmp_path) -> None:
     run_folder(tmp_path / "run").root.rename(tmp_path / "elsewhere")
-    prepare_folder(TrainConfig(output=tmp_path / "elsewhere", resume=True))
+    folder = prepare_folder(TrainConfig(output=tmp_path / "elsewhere", resume=True))
+    assert folder.config.is_file()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_not_trained_again(train_config, monkeypatch, capsys) -> None:
