@@ -18,6 +18,7 @@ for folder in map(Path, sys.argv[1:]):
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     weight = state["student.classifier.weight"].flatten(1)
     variances = logit_variances(weight, state["method.covariance.covariance"])
-    # v of Theorem 1 at the end of the ramp; of the pixel-wise form the same scale, 1 / (2 tau^2), at tau = 1
-    v = options["strength"] / (2 * options["temperature"]) * variances
+    # Theorem 1 as printed divides by 2 tau, the other forms by 2 tau^2
+    printed = config["method"] == "fakd" and options["bound"] == "paper"
+    v = options["strength"] / (2 * options["temperature"] ** (1 if printed else 2)) * variances
     print(f"{folder}: v median {v.median():.4f}, largest {v.max():.4f} nats")
