@@ -87,6 +87,7 @@ class Encoder(nn.Module):
                 layout.timm_name, features_only=True, output_stride=output_stride, **layout.timm_settings
             )
             strides: list[int] = body.feature_info.reduction()
+        # each of timm's families refuses what it cannot do by another of these
         except (TypeError, ValueError, NotImplementedError, RuntimeError, AssertionError, AttributeError) as error:
             raise ValueError(
                 f"backbone {backbone!r} cannot give feature maps at output_stride {output_stride} ({error}); "
