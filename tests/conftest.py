@@ -1,5 +1,6 @@
 """Runs of seconds: a handful of small scenes, a small network, a few steps."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from http_server import Server
 
 from fakd.data import DATASETS
 from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
@@ -76,6 +78,20 @@ def distill_config(tmp_path: Path, few_scenes: None, teacher_run: Path) -> Calla
         return DistillConfig(**{**own, **SETTINGS, **changes})
 
     return make
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.go_on.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from fakd.console import console, quiet_libraries
 from fakd.demo import demo
 from fakd.evaluation.commands import evaluate, predict
 from fakd.methods import METHODS, method_options
+from fakd.models.convert import convert
 from fakd.training import distill, train
 from fakd.training.callbacks import NonFiniteLossError
 from fakd.training.inspect import inspect_networks
@@ -28,10 +29,11 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "evaluate": evaluate,
     "predict": predict,
     "inspect": inspect_networks,
+    "convert": convert,
 }
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = ("evaluate", "predict", "inspect")
+_BY_PLACE = ("evaluate", "predict", "inspect", "convert")
 
 # What a user can mend. Anything else is a bug of ours and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)

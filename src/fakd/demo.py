@@ -81,7 +81,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         finished = distill(
             DistillConfig(
                 **common,
-                teacher=output / "teacher",
+                teacher=str(output / "teacher"),
                 student=_STUDENT,
                 head_channels=_STUDENT_CHANNELS,
                 method=method,  # type: ignore[arg-type]  # the values of _STUDENTS are methods

@@ -19,7 +19,9 @@ class NetworkTester:
     name: str
     channels: int
     num_classes = 5
-    output_stride = 8
+    output_stride: int | None = 8
+    logits_stride: int | None = None  # where it is not the output stride
+    aux = True
     stages = 4
     settings: dict[str, object] = {}  # noqa: RUF012
 
@@ -36,13 +38,13 @@ class NetworkTester:
 
     @pytest.mark.parametrize("size", [(65, 97), (64, 96)])
     def test_shapes_follow_the_output_stride(self, model: Segmentor, size: tuple[int, int]) -> None:
-        cells = tuple(math.ceil(side / self.output_stride) for side in size)
+        cells = tuple(math.ceil(side / (self.logits_stride or self.output_stride)) for side in size)
         output = model(torch.rand(2, 3, *size))
         assert isinstance(output, SegmentationOutput)
         assert output.logits.shape == (2, self.num_classes, *cells)
         assert output.features.shape == (2, self.channels, *cells)
-        assert output.aux is not None
-        assert output.aux.shape[:2] == (2, self.num_classes)
+        assert (output.aux is not None) == self.aux
+        assert output.aux is None or output.aux.shape[:2] == (2, self.num_classes)
         assert len(output.stages) == self.stages
         assert [s.shape[1] for s in output.stages] == list(model.encoder.channels)
         for stage, stride in zip(output.stages, model.encoder.strides, strict=True):
@@ -65,7 +67,7 @@ class NetworkTester:
 
     def test_gradient_reaches_every_parameter(self, model: Segmentor) -> None:
         output = model(torch.rand(2, 3, 48, 48))
-        (output.logits.square().mean() + output.aux.square().mean()).backward()
+        sum(scores.square().mean() for scores in (output.logits, output.aux) if scores is not None).backward()
         assert [name for name, p in model.named_parameters() if p.grad is None] == []
         assert all(p.grad.isfinite().all() for p in model.parameters())
 

@@ -1,15 +1,20 @@
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from http_server import Server
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from fakd.models import create_model, weights
-from fakd.models.encoder import Encoder
+from fakd.download import DownloadError, checksum_in_name
+from fakd.models import BACKBONES, create_model, weights
+from fakd.models.encoder import Encoder, Layout
 from fakd.models.lite import LITE_PACKAGES, lite_state_dict, lite_weights_path
+from fakd.models.mmseg_names import backbone_names
 from fakd.models.weights import load_backbone_weights
 
 
@@ -48,23 +53,109 @@ def test_missing_and_unexpected_entries_are_listed(tmp_path: Path) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     encoder = Encoder("test_resnet")
-    with pytest.raises(FileNotFoundError, match='None, "imagenet", or the path'):
+    with pytest.raises(FileNotFoundError, match='None, "imagenet", or the path or URL'):
         load_backbone_weights(encoder, "test_resnet", str(tmp_path / "none.pth"))
     for name in ("bad.pth", "bad.safetensors"):
         (tmp_path / name).write_bytes(b"not weights at all")
         with pytest.raises(ValueError, match=name):
             load_backbone_weights(encoder, "test_resnet", str(tmp_path / name))
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="must hold a dictionary of tensors"):
+    with pytest.raises(ValueError, match="must hold named tensors"):
         load_backbone_weights(encoder, "test_resnet", str(tmp_path / "list.pth"))
     torch.save(encoder, tmp_path / "module.pth")
-    with pytest.raises(ValueError, match="more than tensors"):
+    with pytest.raises(ValueError, match="holds more than weights"):
         load_backbone_weights(encoder, "test_resnet", str(tmp_path / "module.pth"))
 
 
 def test_networks_without_published_weights() -> None:
-    with pytest.raises(ValueError, match="publishes no ImageNet weights for backbone 'resnet18_v1c'"):
-        create_model("pspnet-r18", num_classes=2, backbone_weights="imagenet")
+    with pytest.raises(ValueError, match="publishes no ImageNet weights for backbone 'resnet10t_none'"):
+        weights._download("resnet10t_none", Layout("resnet18", {"stem_type": "deep"}))
+
+
+def openmmlab_state(backbone: str, prefix: str, extra: dict[str, Tensor]) -> tuple[dict[str, Tensor], Encoder]:
+    """A classifier's file under OpenMMLab's names, and the encoder whose numbers it holds."""
+    encoder = Encoder(backbone, 32)
+    for tensor in encoder.state_dict().values():
+        tensor.copy_(torch.rand(tensor.shape))
+    own = encoder.body.state_dict()
+    names = backbone_names(backbone, encoder.body)
+    return {prefix + theirs: own[ours].clone() for ours, theirs in names.items()} | extra, encoder
+
+
+@pytest.mark.parametrize(
+    ("backbone", "prefix", "extra"),
+    [
+        ("resnet18_v1c", "", {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}),
+        (
+            "mobilenetv2",
+            "backbone.",
+            {
+                "backbone.conv2.conv.weight": torch.zeros(1280, 320, 1, 1),
+                "backbone.conv2.bn.weight": torch.zeros(1280),
+                "head.fc.weight": torch.zeros(1000, 1280),
+            },
+        ),
+        ("hrnetv2_w18_small", "", {}),
+    ],
+)
+def test_openmmlabs_names(backbone: str, prefix: str, extra: dict[str, Tensor], tmp_path: Path) -> None:
+    state, published = openmmlab_state(backbone, prefix, extra)
+    # files as old as these lack the counters
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save({"state_dict": state, "meta": {}}, tmp_path / "w.pth")
+    encoder = Encoder(backbone, 32)
+    load_backbone_weights(encoder, backbone, str(tmp_path / "w.pth"))
+    for name, tensor in encoder.body.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, published.body.state_dict()[name]), name
+
+
+def test_openmmlabs_names_with_a_hole(tmp_path: Path) -> None:
+    state, _ = openmmlab_state("resnet18_v1c", "", {})
+    del state["layer3.1.bn2.bias"]
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"missing: layer3\.1\.bn2\.bias \(256,\)"):
+        create_model("pspnet-r18", num_classes=2, backbone_weights=str(tmp_path / "w.pth"))
+
+
+def test_weights_by_url(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    state, published = openmmlab_state("resnet18_v1c", "", {})
+    torch.save(state, tmp_path / "w.pth")
+    server.content = (tmp_path / "w.pth").read_bytes()
+    url = server.url.replace("12345678", hashlib.sha256(server.content).hexdigest()[:8])
+    layout = replace(BACKBONES["resnet18_v1c"], weights_url=url)
+    monkeypatch.setattr(weights, "layout_of", lambda name: layout)
+    for source in (url, "imagenet"):
+        encoder = Encoder("resnet18_v1c")
+        load_backbone_weights(encoder, "resnet18_v1c", source)
+        assert torch.equal(encoder.body.conv1[0].weight, published.body.conv1[0].weight)
+    assert len(server.ranges) == 1
+    server.behaviours = ["status 404"]
+    with pytest.raises(DownloadError, match="404"):
+        load_backbone_weights(encoder, "resnet18_v1c", server.url)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18_v1c", "resnet50_v1c", "resnet101_v1c"])
+def test_published_files_end_with_their_hash(backbone: str) -> None:
+    url = BACKBONES[backbone].weights_url
+    assert url is not None
+    assert checksum_in_name(url.rsplit("/", 1)[1]) is not None
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "hrnetv2_w18_small"])
+def test_timms_own_weights_fit_the_benchmarks_layouts(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = timm.create_model
+    published = build(BACKBONES[backbone].timm_name)
+    monkeypatch.setattr(
+        weights.timm,
+        "create_model",
+        lambda name, pretrained=False, **settings: published if pretrained else build(name, **settings),
+    )
+    encoder = Encoder(backbone, 32)
+    load_backbone_weights(encoder, backbone, "imagenet")
+    theirs = published.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in encoder.body.state_dict().items())
 
 
 def test_no_network_connection(monkeypatch: pytest.MonkeyPatch) -> None:

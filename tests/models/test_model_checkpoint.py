@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fakd import writing
 from fakd.models import Segmentor, create_model, load_model, save_model
 from fakd.models import checkpoint as module
 
@@ -88,7 +89,7 @@ def test_a_failed_save_leaves_the_old_file(path: Path, model: Segmentor, monkeyp
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr(writing.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save_model(model, path)
     assert path.read_bytes() == before

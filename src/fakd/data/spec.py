@@ -1,7 +1,8 @@
 """What a data set is to the rest of the project: a description, and sources of labelled images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -35,6 +36,22 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class SlidingWindow:
+    """How an image is cut into overlapping parts for inference, in pixels of the fitted image."""
+
+    size: tuple[int, int]
+    """(height, width) of a part."""
+    stride: tuple[int, int]
+    """(down, right) from one part to the next; at most the size."""
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or min(self.stride) < 1:
+            raise ValueError(f"a window's size and stride must be at least 1 pixel, got {self.size} and {self.stride}")
+        if self.stride[0] > self.size[0] or self.stride[1] > self.size[1]:
+            raise ValueError(f"a stride of {self.stride} leaves gaps between windows of {self.size}: make it smaller")
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """Everything that distinguishes one data set from another."""
 
@@ -51,6 +68,12 @@ class DatasetSpec:
     """`open(root, split)` gives the source of split "train" or "val"."""
     needs_root: bool = True
     """False for a data set that is made, not read."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Published number of images of each split; empty where nothing is published."""
+    learning_rate: float = 0.01
+    """Learning rate of SGD in the paper's protocol."""
+    window: SlidingWindow | None = None
+    """How the benchmark evaluates images of this data set; None is whole images."""
     notice: str = ""
     """Licence or terms of use, shown to the user once per run."""
 
@@ -62,6 +85,19 @@ class DatasetSpec:
     def num_classes(self) -> int:
         """Number of classes, the ignore label not counted."""
         return len(self.classes)
+
+    def notes(self, base_size: tuple[int, int] | None = None) -> dict[str, str]:
+        """Return what someone who gets only a network's file must know to use it, as strings to keep with it.
+
+        Args:
+            base_size: (height, width) that the network's images were fitted into, if not the data set's own.
+        """
+        return {
+            "dataset": self.name,
+            "classes": json.dumps(self.classes),
+            "palette": json.dumps(self.palette),
+            "base_size": json.dumps(base_size or self.base_size),
+        }
 
 
 SPLITS: Sequence[str] = ("train", "val")

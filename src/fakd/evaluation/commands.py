@@ -18,7 +18,7 @@ from fakd.data.transforms import EvalTransform
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import predict_logits
 from fakd.evaluation.scores import Scores, scores_from_confusion
-from fakd.models import Segmentor, load_model
+from fakd.models import Segmentor, open_model
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -28,8 +28,8 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 class EvaluateConfig:
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
 
-    model: Path
-    """Trained network: a run folder, or a .safetensors file."""
+    model: str
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME."""
     dataset: str | None = None
     """Data set; by default the one that the network was trained on."""
     data_root: Path | None = None
@@ -48,8 +48,8 @@ class EvaluateConfig:
 class PredictConfig:
     """Write the masks that a trained network predicts: class indices and colours, as PNG."""
 
-    model: Path
-    """Trained network: a run folder, or a .safetensors file."""
+    model: str
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME."""
     images: Path
     """An image, or a folder that is searched for images in all its subfolders."""
     output: Path
@@ -77,7 +77,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         ValueError: network and data set have different numbers of classes.
         DataError: the data set is not as it should be.
     """
-    model, notes = load_model(config.model)
+    model, notes = open_model(config.model)
     name = config.dataset or notes.get("dataset")
     if name is None:
         raise ValueError(f"{config.model} does not say what it was trained on: name the data set with --dataset.")
@@ -126,7 +126,7 @@ def predict(config: PredictConfig) -> list[Path]:
     paths = [path for path in _find_images(config.images) if config.output.resolve() not in path.resolve().parents]
     if config.output.is_dir() and any(config.output.iterdir()) and not config.overwrite:
         raise FileExistsError(f"{config.output} is not empty. Choose another folder, or give --overwrite=true.")
-    model, notes = load_model(config.model)
+    model, notes = open_model(config.model)
     palette = [tuple(colour) for colour in json.loads(notes["palette"])] if "palette" in notes else _grey(model)
     fit = EvalTransform(size).fit if (size := config.base_size or _base_size(notes)) else None
     device = pick_device(config.device)

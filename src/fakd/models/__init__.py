@@ -5,12 +5,14 @@
 128
 """
 
-from collections.abc import Mapping
-from typing import TypedDict
+from dataclasses import replace
 
 from fakd.models.checkpoint import load_model, save_model
-from fakd.models.config import ModelConfig, default_aux_channels, default_channels
+from fakd.models.config import ModelConfig, default_aux_channels
 from fakd.models.encoder import BACKBONES, Encoder
+from fakd.models.mmseg import load_mmseg, save_mmseg
+from fakd.models.opening import copy_weights, open_model
+from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, Segmentor
 from fakd.models.tap import ClassifierTap
 from fakd.models.weights import load_backbone_weights
@@ -22,26 +24,14 @@ __all__ = [
     "ClassifierTap",
     "ModelConfig",
     "Segmentor",
+    "copy_weights",
     "create_model",
+    "load_mmseg",
     "load_model",
+    "open_model",
+    "save_mmseg",
     "save_model",
 ]
-
-
-class Preset(TypedDict):
-    """The settings of a network of the paper."""
-
-    head: str
-    backbone: str
-    channels: int
-    aux_channels: int
-
-
-PRESETS: Mapping[str, Preset] = {
-    "pspnet-r101": {"head": "pspnet", "backbone": "resnet101_v1c", "channels": 512, "aux_channels": 256},
-    "pspnet-r18": {"head": "pspnet", "backbone": "resnet18_v1c", "channels": 128, "aux_channels": 64},
-}
-"""Network name -> its settings, as MMSegmentation builds it."""
 
 
 def create_model(
@@ -49,9 +39,9 @@ def create_model(
     *,
     backbone: str | None = None,
     num_classes: int,
-    output_stride: int = 8,
+    output_stride: int | None = None,
     channels: int | None = None,
-    dropout: float = 0.1,
+    dropout: float | None = None,
     aux: bool = True,
     backbone_weights: str | None = None,
 ) -> Segmentor:
@@ -62,13 +52,16 @@ def create_model(
             ("pspnet/efficientnet_lite0").
         backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
         num_classes: C.
-        output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32.
-        channels: A, the width of the head; None is the preset's, or 512 after a last stage of at least 1024
-            channels and 128 after a narrower one.
-        dropout: probability of dropping a whole channel before each classifier.
-        aux: whether to add an auxiliary head on the second to last stage, which only runs in training.
-        backbone_weights: None for random weights; "imagenet" for published ones; or the path of a .pth or
-            .safetensors file with timm's names.
+        output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
+            32 for "fcn-concat", which takes its detail from earlier maps.
+        channels: A, the width of the head; None is the preset's, or the head's own: the sum of the stages' channels
+            for "fcn-concat", else 512 after a last stage of at least 1024 channels and 128 after a narrower one.
+        dropout: probability of dropping a whole channel before each classifier; None is the head's own: 0.1, but 0
+            for "fcn-concat".
+        aux: whether to add an auxiliary head on the second to last stage, which only runs in training. The
+            "fcn-concat" head has none in any case, as it reads every stage itself.
+        backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
+            .safetensors file with timm's or OpenMMLab's names.
 
     Returns:
         The network in training mode, on the CPU.
@@ -88,15 +81,18 @@ def create_model(
         head, backbone = preset["head"], preset["backbone"]
     else:
         head, backbone = _split(name, backbone)
+    kind = HEADS[head]
+    output_stride = kind.default_output_stride if output_stride is None else output_stride
+    dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
     config = ModelConfig(head, backbone, num_classes, output_stride, channels, dropout)
     encoder = Encoder(backbone, output_stride)
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:
-        channels = channels or default_channels(encoder.channels[-1])
-        aux_channels = default_aux_channels(encoder.channels[-2])
-    config = ModelConfig(head, backbone, num_classes, output_stride, channels, dropout, aux_channels if aux else None)
+        channels = channels or kind.default_channels(encoder.channels)
+        aux_channels = default_aux_channels(encoder.channels[-2]) if kind.default_aux else None
+    config = replace(config, channels=channels, aux_channels=aux_channels if aux else None)
     if backbone_weights is not None:
         load_backbone_weights(encoder, backbone, backbone_weights)
     return Segmentor(config, encoder)

@@ -1,7 +1,6 @@
 """A trained network as one safetensors file that rebuilds itself."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 
 from fakd.models.config import ModelConfig
 from fakd.models.segmentor import Segmentor
+from fakd.writing import written_at_once
 
 CONFIG_KEY = "fakd.model"
 """The metadata entry that holds the `ModelConfig` as JSON."""
@@ -35,17 +35,9 @@ def save_model(model: Segmentor, path: str | Path, metadata: Mapping[str, str] |
         raise ValueError(f"metadata key {CONFIG_KEY!r} is reserved for the architecture")
     if wrong := [f"{key} ({type(value).__name__})" for key, value in notes.items() if not isinstance(value, str)]:
         raise ValueError(f"metadata values must be strings, got {', '.join(wrong)}: encode them, e.g. with json.dumps")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, so that the final replace stays within one file system and is atomic.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
+    with written_at_once(path) as temporary:
         save_file(tensors, temporary, metadata={CONFIG_KEY: model.config.to_json(), **notes})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_model_file(name: str | Path) -> bool:
@@ -90,30 +82,13 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):
         model = Segmentor(config)
     if problems := mismatches(model.state_dict(), tensors):
-        raise ValueError(f"{path} does not fit its own architecture {config}:\n  " + "\n  ".join(problems))
+        raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
     model.load_state_dict(tensors)
     return model.eval(), metadata
 
 
-def copy_weights(path: str | Path, model: Segmentor) -> None:
-    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
-
-    Args:
-        path: a .safetensors file, or the folder of a finished run.
-        model: the network that is changed.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
-    """
-    tensors = load_model(path)[0].state_dict()
-    if problems := mismatches(model.state_dict(), tensors):
-        raise ValueError(f"the weights of {path} do not fit {model.config}:\n  " + "\n  ".join(problems))
-    model.load_state_dict(tensors)
-
-
 def mismatches(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return one line per entry that is missing, unexpected or of another shape (the first 20)."""
+    """Return one line per entry that is missing, unexpected or of another shape."""
     lines = [f"missing: {name} {tuple(tensor.shape)}" for name, tensor in expected.items() if name not in found]
     lines += [f"unexpected: {name} {tuple(tensor.shape)}" for name, tensor in found.items() if name not in expected]
     lines += [
@@ -121,4 +96,10 @@ def mismatches(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.T
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    return lines if len(lines) <= 20 else [*lines[:20], f"... and {len(lines) - 20} more"]
+    return lines
+
+
+def listed(lines: Sequence[str], most: int = 20) -> str:
+    """Return the lines indented below a message, the first `most` of them and how many more there are."""
+    more = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n  ".join(["", *lines[:most], *more])

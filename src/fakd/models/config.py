@@ -26,7 +26,7 @@ class ModelConfig:
     output_stride: int = 8
     """Image pixels per cell of the encoder's last map: 8, 16 or 32."""
     channels: int | None = None
-    """A, the width of the head and the classifier's input; None leaves it to `default_channels`."""
+    """A, the width of the head and the classifier's input; None leaves it to the head's `default_channels`."""
     dropout: float = 0.1
     """Probability of dropping a whole channel before each classifier, in [0, 1)."""
     aux_channels: int | None = None
@@ -64,11 +64,6 @@ class ModelConfig:
         if missing := [name for name in ("head", "backbone", "num_classes") if name not in values]:
             raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
         return cls(**values)
-
-
-def default_channels(last_stage_channels: int) -> int:
-    """Return the head's width for an encoder: 512 after a wide last stage (at least 1024), else 128."""
-    return 512 if last_stage_channels >= 1024 else 128
 
 
 def default_aux_channels(stage_channels: int) -> int:

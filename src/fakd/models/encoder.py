@@ -1,14 +1,16 @@
 """Encoders from timm whose strides are traded for dilation."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import timm
 import torch
-from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
+
+from fakd.models.dilation import dilate_first_block_only, dilate_first_convolution_only
+from fakd.models.hrnet import fuse_bilinearly
 
 SUGGESTED = "resnet18, resnet50, resnet10t, efficientnet_lite0, mobilenetv2_100, mobilenetv3_small_050"
 """Some timm encoders that can be dilated, for error messages."""
@@ -25,19 +27,36 @@ class Layout:
     """The architecture's name in timm."""
     timm_settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for `timm.create_model` that make it another network than timm's pretrained one."""
+    feature_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that only choose which maps come out."""
+    adapt: Callable[[nn.Module], None] | None = None
+    """Changes what timm built, in place; names and shapes of the weights stay."""
+    weights_url: str | None = None
+    """Where ImageNet weights are published, if timm has none."""
     mean: tuple[float, ...] | None = None
     """RGB mean of the input in [0, 1]; None takes timm's."""
     std: tuple[float, ...] | None = None
     """RGB standard deviation of the input in [0, 1]; None takes timm's."""
 
 
-_DEEP_STEM = {"stem_type": "deep", "stem_width": 32}
+_V1C: Any = {"adapt": dilate_first_convolution_only}
+_V1C_WEIGHTS = "https://download.openmmlab.com/pretrain/third_party"
+_HRNET: Any = {"feature_settings": {"feature_location": ""}, "adapt": fuse_bilinearly}
 
 BACKBONES: Mapping[str, Layout] = {
     # ResNet-V1c: three 3x3 convolutions (32, 32, 64) in place of the 7x7 one, plain strided shortcuts.
-    "resnet18_v1c": Layout("resnet18", _DEEP_STEM),
-    "resnet50_v1c": Layout("resnet50c"),
-    "resnet101_v1c": Layout("resnet101c"),
+    "resnet18_v1c": Layout(
+        "resnet18",
+        {"stem_type": "deep", "stem_width": 32},
+        weights_url=f"{_V1C_WEIGHTS}/resnet18_v1c-b5776b93.pth",
+        **_V1C,
+    ),
+    "resnet50_v1c": Layout("resnet50c", weights_url=f"{_V1C_WEIGHTS}/resnet50_v1c-2cccc1ad.pth", **_V1C),
+    "resnet101_v1c": Layout("resnet101c", weights_url=f"{_V1C_WEIGHTS}/resnet101_v1c-e67eebb6.pth", **_V1C),
+    # HRNetV2: the branches themselves, not the wider maps that timm's classifier makes of them.
+    "hrnetv2_w18_small": Layout("hrnet_w18_small_v2", **_HRNET),
+    "hrnetv2_w48": Layout("hrnet_w48", **_HRNET),
+    "mobilenetv2": Layout("mobilenetv2_100", adapt=dilate_first_block_only),
     # The published weights of EfficientNet-Lite come from TensorFlow: its asymmetric padding of strided
     # convolutions and batch normalisation epsilon 1e-3 are timm's "tf_" variants; pixels are (x - 127) / 128.
     "efficientnet_lite0": Layout("tf_efficientnet_lite0", mean=_LITE_MEAN, std=_LITE_STD),
@@ -84,7 +103,11 @@ class Encoder(nn.Module):
         layout = layout_of(backbone)
         try:
             body: Any = timm.create_model(
-                layout.timm_name, features_only=True, output_stride=output_stride, **layout.timm_settings
+                layout.timm_name,
+                features_only=True,
+                output_stride=output_stride,
+                **layout.timm_settings,
+                **layout.feature_settings,
             )
             strides: list[int] = body.feature_info.reduction()
         # each of timm's families refuses what it cannot do by another of these
@@ -98,8 +121,8 @@ class Encoder(nn.Module):
                 f"backbone {backbone!r} gives maps at strides {strides}, not down to output_stride {output_stride}; "
                 f"some that can: {SUGGESTED}"
             )
-        if backbone.endswith("_v1c"):
-            _dilate_first_convolution_only(body)
+        if layout.adapt is not None:
+            layout.adapt(body)
         self.body: nn.Module = body
         self.channels: tuple[int, ...] = tuple(body.feature_info.channels()[-4:])
         self.strides: tuple[int, ...] = tuple(strides[-4:])
@@ -111,12 +134,3 @@ class Encoder(nn.Module):
         """Return the last four maps (fewer if the network has fewer) of normalised images (B, 3, H, W)."""
         # ResNets also offer their stem's map; the heads and the methods count stages from 1 to 4.
         return tuple(self.body(x)[-4:])
-
-
-def _dilate_first_convolution_only(body: nn.Module) -> None:
-    # The benchmark's ResNet-18 dilates only the first 3x3 of a two-convolution block; timm dilates both. Names
-    # and shapes of the weights are the same, so a translated checkpoint would load and be silently wrong.
-    for module in body.modules():
-        if isinstance(module, BasicBlock):
-            module.conv2.dilation = (1, 1)
-            module.conv2.padding = (1, 1)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fakd.models.layers import conv_bn_relu
+from fakd.models.head import DecodeHead
+from fakd.models.layers import GlobalPool, conv_bn_relu, resize
 
 POOL_SIZES = (1, 2, 3, 6)
 
 
-class PSPHead(nn.Module):
+class PSPHead(DecodeHead):
     """Adds to every position what the image looks like around it, averaged on four grids.
 
     The last map is averaged on grids of 1x1, 2x2, 3x3 and 6x6 cells; each grid goes through a 1x1 convolution to
@@ -21,18 +21,17 @@ class PSPHead(nn.Module):
 
     Args:
         in_channels: channels of the encoder's stages, fine to coarse; only the last is read.
+        in_strides: image pixels per cell of the stages; the grids do not depend on them.
         channels: A, the channels of the result.
 
     Source:
         Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, section 3.2.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
-        super().__init__()
+    def __init__(self, in_channels: Sequence[int], in_strides: Sequence[int], channels: int) -> None:
+        super().__init__(in_channels, in_strides, channels)
         last = in_channels[-1]
-        self.pools = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), conv_bn_relu(last, channels, 1)) for size in POOL_SIZES
-        )
+        self.pools = nn.ModuleList(GlobalPool(last, channels, size) for size in POOL_SIZES)
         self.bottleneck = conv_bn_relu(last + len(POOL_SIZES) * channels, channels, 3)
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
@@ -42,11 +41,6 @@ class PSPHead(nn.Module):
             ValueError: training with one image per batch.
         """
         x = stages[-1]
-        if x.shape[0] == 1 and any(type(m) is nn.BatchNorm2d and m.training for m in self.pools.modules()):
-            raise ValueError(
-                "the pyramid pooling head got a batch of 1 image in training, where batch normalisation of its 1x1 "
-                "grid needs at least 2: use a larger batch (and drop_last), SyncBatchNorm, or model.eval()"
-            )
-        grids = [F.interpolate(pool(x), size=x.shape[2:], mode="bilinear", align_corners=False) for pool in self.pools]
+        grids = [resize(pool(x), x) for pool in self.pools]
         features: Tensor = self.bottleneck(torch.cat([x, *grids], dim=1))
         return features

@@ -1,19 +1,28 @@
 """The network that every method trains: normalise, encode, decode, classify."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
 
-from fakd.models.config import ModelConfig, default_channels
+from fakd.models.aspp import ASPPHead
+from fakd.models.config import ModelConfig
 from fakd.models.encoder import Encoder
 from fakd.models.fcn import FCNHead
+from fakd.models.fcn_concat import FCNConcatHead
+from fakd.models.head import DecodeHead
+from fakd.models.isa import ISAHead
 from fakd.models.layers import pixel_classifier
 from fakd.models.psp import PSPHead
 from fakd.types import SegmentationOutput
 
-HEADS: Mapping[str, Callable[[Sequence[int], int], nn.Module]] = {"pspnet": PSPHead}
-"""Head name -> class, called with (channels of the stages, channels of the features); maps stages to features."""
+HEADS: Mapping[str, type[DecodeHead]] = {
+    "pspnet": PSPHead,
+    "deeplabv3plus": ASPPHead,
+    "isanet": ISAHead,
+    "fcn-concat": FCNConcatHead,
+}
+"""Head name -> class."""
 
 
 class Segmentor(nn.Module):
@@ -38,12 +47,13 @@ class Segmentor(nn.Module):
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}; valid heads: {', '.join(HEADS)}")
         encoder = encoder or Encoder(config.backbone, config.output_stride)
-        channels = config.channels or default_channels(encoder.channels[-1])
+        head = HEADS[config.head]
+        channels = config.channels or head.default_channels(encoder.channels)
         self.config = replace(config, channels=channels)
         self.register_buffer("mean", encoder.image_mean.clone())
         self.register_buffer("std", encoder.image_std.clone())
         self.encoder = encoder
-        self.head = HEADS[config.head](encoder.channels, channels)
+        self.head = head(encoder.channels, encoder.strides, channels)
         self.dropout = nn.Dropout2d(config.dropout)
         self.classifier = pixel_classifier(channels, config.num_classes)
         self.aux_head = (
@@ -65,7 +75,8 @@ class Segmentor(nn.Module):
 
         Returns:
             logits (B, C, h, w), features (B, A, h, w), the encoder's last four maps, and, in training mode if the
-            network has an auxiliary head, its scores; h = ceil(H / output_stride) for the pyramid head.
+            network has an auxiliary head, its scores. h = ceil(H / s) with s the stride of the encoder's last map for
+            pspnet and isanet, of its first map (4) for deeplabv3plus and fcn-concat.
 
         Raises:
             ValueError: `images` is not a float tensor of three channels.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from fakd.data import DatasetSpec, get_dataset
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
+from fakd.models.zoo import PREFIX, find_teacher
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Size = tuple[int, int]
@@ -24,17 +25,18 @@ class RunConfig:
     """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
 
     backbone_weights: str | None = None
-    """Weights the network's encoder starts from: "imagenet", or the path of a .pth or .safetensors file with
-    timm's names; none by default."""
-    init: Path | None = None
-    """Trained network whose weights to start from, heads included: a run folder or a .safetensors file of the same
-    architecture; the output stride may differ."""
-    output_stride: Literal[8, 16, 32] = 8
-    """Image pixels per cell of the encoder's last map."""
+    """Weights the network's encoder starts from: "imagenet", or the path or URL of a .pth or .safetensors file with
+    timm's or OpenMMLab's names; none by default."""
+    init: str | None = None
+    """Trained network whose weights to start from, heads included, named as a teacher is; of the same architecture,
+    but the output stride may differ."""
+    output_stride: Literal[8, 16, 32] | None = None
+    """Image pixels per cell of the encoder's last map; by default the network's own: 32 for HRNet, 8 for others."""
     head_channels: int | None = None
-    """Width of the decode head, in channels; by default the preset's, or 512 on wide encoders and 128 on narrow."""
-    dropout: float = 0.1
-    """Probability of dropping a channel before the classifier."""
+    """Width of the decode head, in channels; by default the network's own."""
+    dropout: float | None = None
+    """Probability of dropping a channel before the classifier; by default the network's own: 0 for HRNet, 0.1 for
+    others."""
 
     max_steps: int = 40_000
     """Length of the run, in optimizer steps."""
@@ -100,7 +102,7 @@ class RunConfig:
                 raise ValueError(f"{name} must be {least} or more, got {value}.")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be above 0, got 0.")
-        if not 0 <= self.dropout < 1:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two factors above 0, the smaller first, got {self.scale}.")
@@ -118,10 +120,13 @@ class RunConfig:
         self.data_root = None if self.data_root is None else Path(self.data_root)
         # Or overwrite would delete them.
         for name in ("init", "teacher"):
-            path = getattr(self, name, None)
-            if path is not None and self.output.resolve() in (path.resolve(), *path.resolve().parents):
-                raise ValueError(f"output {self.output} holds the {name} {path}; choose another --output.")
-        self.init = None if self.init is None else Path(self.init)
+            if (source := getattr(self, name, None)) is None:
+                continue
+            setattr(self, name, str(source))
+            if str(source).startswith(PREFIX):
+                find_teacher(str(source))  # a name that is not in the table fails here, not after the data are read
+            elif self.output.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+                raise ValueError(f"output {self.output} holds the {name} {source}; choose another --output.")
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
 
@@ -154,8 +159,8 @@ class TrainConfig(RunConfig):
     """Train a network on labels alone, as a teacher or as a baseline."""
 
     network: str = "pspnet-r18"
-    """Network to train: a preset (pspnet-r101, pspnet-r18) or HEAD/BACKBONE with any timm backbone, as
-    pspnet/efficientnet_lite2."""
+    """Network to train: a preset (pspnet-, deeplabv3plus- or isanet-r101, hrnet-w48, pspnet- or isanet-r18, hrnet-w18s,
+    deeplabv3plus-mv2), or HEAD/BACKBONE with any timm backbone, as pspnet/efficientnet_lite2."""
 
     @property
     def trained_network(self) -> str:
@@ -167,11 +172,11 @@ class TrainConfig(RunConfig):
 class DistillConfig(RunConfig):
     """Distil a trained teacher into a student."""
 
-    teacher: Path
-    """Trained teacher: a run folder, or a .safetensors file."""
+    teacher: str
+    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
+    of its published ones, which is downloaded once."""
     student: str = "pspnet-r18"
-    """Student network: a preset (pspnet-r101, pspnet-r18) or HEAD/BACKBONE with any timm backbone, as
-    pspnet/mobilenetv3_small_100."""
+    """Student network: a preset or HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100; named as in `fakd train`."""
     method: Literal["none", "pixel", "cwd", "fakd", "fakd-pixel"] = "fakd"
     """Distillation method; none is the student alone."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -185,7 +190,6 @@ class DistillConfig(RunConfig):
         Raises:
             ValueError: a value is out of range, or the method has no such option.
         """
-        self.teacher = Path(self.teacher)
         known = method_options(self.method)
         if unknown := [name for name in self.options if name not in known]:
             raise ValueError(

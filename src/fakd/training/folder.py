@@ -14,6 +14,7 @@ import yaml
 from fakd.console import is_main_process
 from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
+from fakd.writing import written_at_once
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
 _FREE_ON_RESUME = {"output", "resume", "overwrite", "workers", "check_data", "allow_bad_teacher", "log_every"}
@@ -99,9 +100,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text so that no reader ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with written_at_once(path) as temporary:
+        temporary.write_text(text)
 
 
 def check_same_options(config: RunConfig, folder: RunFolder) -> None:

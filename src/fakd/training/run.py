@@ -13,8 +13,7 @@ from fakd.console import is_main_process, progress, say
 from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
-from fakd.models import Segmentor, create_model, load_model, save_model
-from fakd.models.checkpoint import copy_weights
+from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
 from fakd.training.callbacks import (
     Interrupted,
     LastCheckpoint,
@@ -72,26 +71,25 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     return _fit(config, folder, trainer, data, student, teacher, method, notes={"teacher": scores.to_dict()})
 
 
-def load_teacher(path: Path, config: RunConfig) -> Segmentor:
-    """Load a trained network for a data set.
+def load_teacher(name: str, config: RunConfig) -> Segmentor:
+    """Load a trained network for a data set, in the form that is fastest to ask.
 
     Args:
-        path: a run folder, or a .safetensors file.
+        name: as for `fakd.models.open_model`.
         config: names the data set that the teacher must fit.
 
     Raises:
-        FileNotFoundError: there is nothing at the path, or the run is not finished.
+        FileNotFoundError: there is nothing of that name, or the run is not finished.
         ValueError: the network scores another number of classes.
     """
-    file = RunFolder(path).student if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
+    if Path(name).is_dir() and not RunFolder(Path(name)).student.is_file():
         raise FileNotFoundError(
-            f"{path} holds no student.safetensors: the run is not finished, or it is no run folder."
+            f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
         )
-    teacher, _ = load_model(file)
+    teacher, _ = open_model(name)
     if teacher.num_classes != config.spec.num_classes:
         raise ValueError(
-            f"the teacher {path} scores {teacher.num_classes} classes, but {config.dataset} has "
+            f"the teacher {name} scores {teacher.num_classes} classes, but {config.dataset} has "
             f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}."
         )
     return teacher
@@ -179,7 +177,7 @@ def _fit(
         **notes,
     }
     if trainer.is_global_zero:
-        save_model(student, folder.student, _metadata(config))
+        save_model(student, folder.student, config.spec.notes(config.base_size))
         write_json(folder.results, results)
     say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
     say(f"written to {folder.root}")
@@ -241,17 +239,6 @@ _C = TypeVar("_C", bound=Callback)
 
 def _callback(trainer: Trainer, kind: type[_C]) -> _C:
     return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
-
-
-def _metadata(config: RunConfig) -> dict[str, str]:
-    """What someone who gets only the student's file must know to use it."""
-    spec = config.spec
-    return {
-        "dataset": spec.name,
-        "classes": json.dumps(spec.classes),
-        "palette": json.dumps(spec.palette),
-        "base_size": json.dumps(config.base_size or spec.base_size),
-    }
 
 
 def _parameters(model: torch.nn.Module) -> int:

@@ -1,0 +1,90 @@
+"""Time the forward pass of networks: as a user would write it, and as `inference_copy` makes it.
+
+    python benchmarks/networks.py [NAMES...] --size 512 --batch 1 --rounds 7 --threads 2 --device cpu
+
+Prints, for each preset or each of NAMES, the median seconds of one pass, and in brackets the largest error of the
+logits relative to the largest logit of the plain network in eval mode. The variants take turns in one process, so
+that a busy machine slows all of them.
+
+- eval: model.eval() alone, so the pass is recorded for a backward pass
+- no_grad: model.eval() under torch.no_grad()
+- folded: inference_copy with contiguous weights, and channels-last: with channels-last ones
+- autocast: inference_copy as it comes, under autocast to bfloat16 (CPU) or float16 (CUDA)
+"""
+
+import argparse
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from fakd.models import PRESETS, Segmentor, create_model
+from fakd.models.fast import inference_copy
+
+VARIANTS = ("eval", "no_grad", "folded", "channels-last", "autocast")
+
+
+def network(name: str, device: str) -> Segmentor:
+    """Return a network whose batch normalisations have seen an image, with none of them switched off."""
+    model = create_model(name, num_classes=19).to(device)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(torch.rand(2, 3, 128, 128, device=device))
+    return model.eval()
+
+
+def passes(model: Segmentor, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Return every variant as a function that gives the logits."""
+    copy = inference_copy(model)
+    contiguous = inference_copy(model).to(memory_format=torch.contiguous_format)
+    channels_last = inference_copy(model).to(memory_format=torch.channels_last)
+    half = torch.bfloat16 if images.device.type == "cpu" else torch.float16
+
+    def autocast() -> Tensor:
+        with torch.autocast(images.device.type, dtype=half):
+            return copy(images).logits
+
+    no_grad = torch.no_grad()(lambda: model(images).logits)
+    calls = (lambda: model(images).logits, no_grad, lambda: contiguous(images).logits)
+    return dict(zip(VARIANTS, (*calls, lambda: channels_last(images).logits, autocast), strict=True))
+
+
+def seconds(call: Callable[[], Tensor], device: str) -> float:
+    """Return how long one call takes."""
+    start = perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(PRESETS), help="networks, default: all presets")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    images = torch.rand(args.batch, 3, args.size, args.size, device=args.device)
+    print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, {tuple(images.shape)}\n")
+    print("| network |", " | ".join(VARIANTS), "|\n| --- |" + " ---: |" * len(VARIANTS))
+    for name in args.names:
+        calls = passes(network(name, args.device), images)
+        expected = calls["no_grad"]()
+        errors = {key: ((call() - expected).abs().max() / expected.abs().max()).item() for key, call in calls.items()}
+        rounds = [{key: seconds(call, args.device) for key, call in calls.items()} for _ in range(args.rounds)]
+        cells = [f"{median(r[key] for r in rounds):.4f} ({errors[key]:.0e})" for key in VARIANTS]
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The command that translates checkpoints between this project and MMSegmentation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fakd.console import say
+from fakd.data import get_dataset
+from fakd.models.checkpoint import save_model
+from fakd.models.mmseg import save_mmseg
+from fakd.models.opening import open_model
+
+_SUFFIX = {"fakd": ".safetensors", "mmseg": ".pth"}
+
+
+@dataclass
+class ConvertConfig:
+    """Translate a checkpoint of MMSegmentation into this project's form, or the other way."""
+
+    source: str
+    """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file, or a
+    run folder."""
+    target: Path
+    """File to write: .safetensors, or .pth with --to mmseg."""
+    to: Literal["fakd", "mmseg"] = "fakd"
+    """Form to write: fakd, or mmseg for MMSegmentation's names of the entries."""
+    dataset: str | None = None
+    """Data set whose class names and colours to store; by default those that the source brings."""
+    overwrite: bool = False
+    """Replace the target if it exists."""
+
+
+def convert(config: ConvertConfig) -> Path:
+    """Read a network in one form and write it in the other; weights are copied bit by bit.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        FileNotFoundError: there is no source.
+        FileExistsError: the target exists.
+        ValueError: the source is none of the networks that both sides have, or does not fit the data set.
+    """
+    target = Path(config.target)
+    if target.suffix != _SUFFIX[config.to]:
+        raise ValueError(
+            f"with --to {config.to} the target must end in {_SUFFIX[config.to]}, got {target}. The other form is "
+            f"--to {'fakd' if config.to == 'mmseg' else 'mmseg'}."
+        )
+    if target.exists() and not config.overwrite:
+        raise FileExistsError(f"{target} exists. Choose another name, or give --overwrite.")
+    spec = get_dataset(config.dataset) if config.dataset else None
+    model, notes = open_model(config.source)
+    if spec is not None:
+        if spec.num_classes != model.num_classes:
+            raise ValueError(
+                f"{config.source} scores {model.num_classes} classes, but {spec.name} has {spec.num_classes}."
+            )
+        notes = notes | spec.notes()
+    if config.to == "mmseg":
+        save_mmseg(model, target, notes)
+    else:
+        save_model(model, target, notes)
+    network = f"{model.config.head}/{model.config.backbone}"
+    say(f"written to {target}: {network}, {model.num_classes} classes, {target.stat().st_size / 1e6:.1f} MB")
+    return target

@@ -1,0 +1,57 @@
+"""A trained network by whatever a user calls it."""
+
+from pathlib import Path
+
+from fakd.models.checkpoint import RUN_FILE, listed, load_model, mismatches
+from fakd.models.mmseg import load_mmseg
+from fakd.models.segmentor import Segmentor
+from fakd.models.zoo import PREFIX, fetch_teacher
+
+MMSEG_SUFFIXES = (".pth", ".pt")
+"""Files that are taken for checkpoints of MMSegmentation."""
+
+
+def names_trained_model(name: str | Path) -> bool:
+    """Whether `name` is something for `open_model` rather than for `create_model`."""
+    path = Path(name)
+    return (
+        str(name).startswith(PREFIX) or path.suffix in (".safetensors", *MMSEG_SUFFIXES) or (path / RUN_FILE).is_file()
+    )
+
+
+def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
+    """Load a trained network.
+
+    Args:
+        name: a run folder or a .safetensors file of this project; a .pth file of MMSegmentation; or "mmseg:NAME",
+            one of its published teachers, which is downloaded once.
+
+    Returns:
+        The network on the CPU in eval mode, and what is known about its classes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds another network.
+        DownloadError: a published teacher could not be downloaded.
+    """
+    if str(name).startswith(PREFIX):
+        return load_mmseg(fetch_teacher(str(name)))
+    path = Path(name)
+    return load_mmseg(path) if path.suffix in MMSEG_SUFFIXES else load_model(path)
+
+
+def copy_weights(name: str | Path, model: Segmentor) -> None:
+    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
+
+    Args:
+        name: as for `open_model`.
+        model: the network that is changed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
+    """
+    tensors = open_model(name)[0].state_dict()
+    if problems := mismatches(model.state_dict(), tensors):
+        raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
+    model.load_state_dict(tensors)

@@ -1,0 +1,104 @@
+"""Reading files of weights that others wrote, without running what may be in them."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+class _Inert:
+    """Stands for an object of a training tool's log: it takes whatever it is given and does nothing."""
+
+    def __init__(self, *ignored: Any) -> None: ...
+
+    def __setstate__(self, ignored: Any) -> None: ...
+
+
+# What numpy's own pickles name, without reaching into a module that has moved.
+_NUMPY_MAKERS = {"_reconstruct": np.zeros(1).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
+
+# Checkpoints of MMEngine carry the run's log beside the weights: numpy numbers, and objects of its own that are
+# read as inert ones. (Under either name that numpy's module has had.)
+_HARMLESS: list[Any] = [
+    *((_Inert, f"mmengine.logging.{name}") for name in ("history_buffer.HistoryBuffer", "message_hub.MessageHub")),
+    (_Inert, "builtins.getattr"),
+    *(
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name, function in _NUMPY_MAKERS.items()
+    ),
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefdUS"),
+]
+
+
+def read_torch_file(path: Path) -> Any:
+    """Read a .pth or .pt file, of tensors and plain values only.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds anything that would have to be run to be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of weights at {path}")
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(_refusal(path, str(error))) from error
+    except Exception as error:  # a damaged archive or pickle may raise anything
+        raise ValueError(f"{path} cannot be read as a file of weights ({error}); was it cut short?") from error
+
+
+def _refusal(path: Path, reason: str) -> str:
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # no pickle at all, or an older format
+        names = []
+    if not names:
+        return f"{path} cannot be read as a file of weights ({reason.splitlines()[0]}); was it cut short?"
+    return (
+        f"{path} holds more than weights: reading it would call {', '.join(sorted(names)[:5])}, which could run any "
+        "code. It is not read. If you trust where it comes from, save the weights alone: "
+        "torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
+    )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors: .safetensors, or .pth with the names at the top or under "state_dict".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds anything else.
+    """
+    if path.suffix == ".safetensors" and path.is_file():
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
+    return state_dict_of(read_torch_file(path), path)
+
+
+def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the named tensors of what `read_torch_file` read; `path` is for the error.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    ):
+        raise ValueError(f"{path} must hold named tensors, at the top or under 'state_dict'")
+    # What DistributedDataParallel puts before every name.
+    return {key.removeprefix("module."): value for key, value in content.items()}

@@ -1,0 +1,24 @@
+"""Files that are never seen half-written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_at_once(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the place of `path` at the end, whole or not at all.
+
+    The folder is made if it does not exist. What was written is on the disk before it is seen under its name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Same folder, so that the final replace stays within one file system and is atomic.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
