@@ -226,8 +226,8 @@ def test_options_of_methods(parse) -> None:
 
 def test_required_options_by_place(parse) -> None:
     assert parse("predict", "m", "i", "o", "--overlay").overlay is True
-    assert parse("predict", "m", "i", "o") == PredictConfig(Path("m"), Path("i"), Path("o"))
-    assert parse("evaluate", "m", "--base-size", "3x4") == EvaluateConfig(Path("m"), base_size=(3, 4))
+    assert parse("predict", "m", "i", "o") == PredictConfig("m", Path("i"), Path("o"))
+    assert parse("evaluate", "m", "--base-size", "3x4") == EvaluateConfig("m", base_size=(3, 4))
     assert parse("inspect", "n", "--crop_size", "64x64") == InspectConfig(network="n", crop_size=(64, 64))
 
 

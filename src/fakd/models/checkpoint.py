@@ -40,12 +40,6 @@ def save_model(model: Segmentor, path: str | Path, metadata: Mapping[str, str] |
         save_file(tensors, temporary, metadata={CONFIG_KEY: model.config.to_json(), **notes})
 
 
-def is_model_file(name: str | Path) -> bool:
-    """Whether `name` is something for `load_model` rather than for `create_model`."""
-    path = Path(name)
-    return path.suffix == ".safetensors" or (path / RUN_FILE).is_file()
-
-
 def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     """Rebuild a network that `save_model` wrote.
 

@@ -65,7 +65,7 @@ def _fold(network: Segmentor) -> bool:
                 conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
             )
         # timm has batch normalisations that go on with an activation; others leave nothing to do.
-        rest = {norm: getattr(norm, "act", nn.Identity()) for _, norm in pairs}
+        rest = {norm: getattr(norm, "act", nn.Identity().eval()) for _, norm in pairs}
         for parent in list(network.modules()):
             for name, child in parent.named_children():
                 if child in rest:

@@ -14,6 +14,7 @@ from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
+from fakd.models.fast import inference_copy
 from fakd.training.callbacks import (
     Interrupted,
     LastCheckpoint,
@@ -92,7 +93,7 @@ def load_teacher(name: str, config: RunConfig) -> Segmentor:
             f"the teacher {name} scores {teacher.num_classes} classes, but {config.dataset} has "
             f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}."
         )
-    return teacher
+    return inference_copy(teacher)
 
 
 def _finished(config: RunConfig) -> dict[str, Any] | None:
