@@ -4,18 +4,19 @@
 
 Prints, for each preset or each of NAMES, the median seconds of one pass, and in brackets the largest error of the
 logits relative to the largest logit of the plain network in eval mode. The variants take turns in one process, so
-that a busy machine slows all of them.
+that a busy machine slows all of them. The gain is the median over the rounds of no_grad over channels-last.
 
 - eval: model.eval() alone, so the pass is recorded for a backward pass
 - no_grad: model.eval() under torch.no_grad()
 - folded: inference_copy with contiguous weights, and channels-last: with channels-last ones
-- autocast: inference_copy as it comes, under autocast to bfloat16 (CPU) or float16 (CUDA)
+- autocast, with --autocast: inference_copy under autocast to bfloat16 (CPU) or float16 (CUDA), as a teacher runs in a
+  training of mixed precision; CPUs without instructions for it take many times as long
 """
 
 import argparse
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from fakd.models import PRESETS, Segmentor, create_model
 from fakd.models.fast import inference_copy
 
-VARIANTS = ("eval", "no_grad", "folded", "channels-last", "autocast")
+VARIANTS = ("eval", "no_grad", "folded", "channels-last")
 
 
 def network(name: str, device: str) -> Segmentor:
@@ -38,28 +39,31 @@ def network(name: str, device: str) -> Segmentor:
     return model.eval()
 
 
-def passes(model: Segmentor, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+def passes(model: Segmentor, images: Tensor, autocast: bool) -> dict[str, Callable[[], Tensor]]:
     """Return every variant as a function that gives the logits."""
     copy = inference_copy(model)
     contiguous = inference_copy(model).to(memory_format=torch.contiguous_format)
-    channels_last = inference_copy(model).to(memory_format=torch.channels_last)
     half = torch.bfloat16 if images.device.type == "cpu" else torch.float16
 
-    def autocast() -> Tensor:
+    def under_autocast() -> Tensor:
         with torch.autocast(images.device.type, dtype=half):
             return copy(images).logits
 
     no_grad = torch.no_grad()(lambda: model(images).logits)
-    calls = (lambda: model(images).logits, no_grad, lambda: contiguous(images).logits)
-    return dict(zip(VARIANTS, (*calls, lambda: channels_last(images).logits, autocast), strict=True))
+    calls = (lambda: model(images).logits, no_grad, lambda: contiguous(images).logits, lambda: copy(images).logits)
+    return dict(zip(VARIANTS, calls, strict=True)) | ({"autocast": under_autocast} if autocast else {})
 
 
 def seconds(call: Callable[[], Tensor], device: str) -> float:
-    """Return how long one call takes."""
+    """Return how long one call takes; on the CPU the seconds that it computes, without those it waits for others."""
+    if not device.startswith("cuda"):
+        start = process_time()
+        call()
+        return process_time() - start
+    torch.cuda.synchronize()
     start = perf_counter()
     call()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return perf_counter() - start
 
 
@@ -71,19 +75,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--autocast", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     images = torch.rand(args.batch, 3, args.size, args.size, device=args.device)
     print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, {tuple(images.shape)}\n")
-    print("| network |", " | ".join(VARIANTS), "|\n| --- |" + " ---: |" * len(VARIANTS))
+    variants = VARIANTS + ("autocast",) * args.autocast
+    print("| network |", " | ".join(variants), "| gain |\n| --- |" + " ---: |" * (len(variants) + 1))
     for name in args.names:
-        calls = passes(network(name, args.device), images)
+        calls = passes(network(name, args.device), images, args.autocast)
         expected = calls["no_grad"]()
         errors = {key: ((call() - expected).abs().max() / expected.abs().max()).item() for key, call in calls.items()}
         rounds = [{key: seconds(call, args.device) for key, call in calls.items()} for _ in range(args.rounds)]
-        cells = [f"{median(r[key] for r in rounds):.4f} ({errors[key]:.0e})" for key in VARIANTS]
-        print(f"| {name} |", " | ".join(cells), "|", flush=True)
+        times = {key: median(r[key] for r in rounds) for key in variants}
+        cells = [f"{times[key]:.3f} ({errors[key]:.0e})" for key in variants]
+        gain = median(r["no_grad"] / r["channels-last"] for r in rounds)
+        print(f"| {name} |", " | ".join(cells), f"| {gain:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "convert": convert,
 }
 
+_GROUPS = {"data": "Get a data set ready, check it, look at it."}
+"""What commands of two words, as `fakd data check`, have in common."""
+
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
 _BY_PLACE = ("evaluate", "predict", "inspect", "convert")
 
@@ -65,16 +68,20 @@ def build_parser() -> ArgumentParser:
         formatter_class=_HelpFormatter,  # subcommands take it from here
     )
     commands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands")
+    groups = {}
     for name, function in COMMANDS.items():
+        group, _, rest = name.rpartition(" ")
+        if group and group not in groups:
+            middle = ArgumentParser(description=_GROUPS[group])
+            commands.add_subcommand(group, middle, help=_GROUPS[group])
+            groups[group] = middle.add_subcommands(required=True, metavar="COMMAND", title="commands")
         config_class = _config_class(function)
-        summary = (config_class.__doc__ or "").strip().splitlines()[0]
         command = ArgumentParser(
-            description=summary,
-            epilog=_describe_methods() if name == "distill" else None,
+            description=_summary(config_class), epilog=_describe_methods() if name == "distill" else None
         )
         command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
         command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)
-        commands.add_subcommand(name, command, help=summary)
+        (groups[group] if group else commands).add_subcommand(rest, command, help=_summary(config_class))
     return parser
 
 
@@ -82,8 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 after Ctrl-C."""
     quiet_libraries()
     parsed = build_parser().parse_args(_as_people_write(sys.argv[1:] if arguments is None else arguments))
-    function = COMMANDS[parsed.subcommand]
-    options = parsed[parsed.subcommand].as_dict()
+    name, options = parsed.subcommand, parsed[parsed.subcommand]
+    if name in _GROUPS:
+        name, options = f"{name} {options.subcommand}", options[options.subcommand]
+    function = COMMANDS[name]
+    options = options.as_dict()
     options.pop("config", None)
     try:
         outcome = function(_config_class(function)(**options))
@@ -100,13 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 130 if outcome is None else 0
 
 
+def _summary(config_class: type) -> str:
+    return (config_class.__doc__ or "").strip().splitlines()[0]
+
+
 def _config_class(function: Callable[[Any], Any]) -> Any:
     return next(iter(get_type_hints(function).values()))
 
 
 def _as_people_write(arguments: Sequence[str]) -> list[str]:
     """Accept --data-root for --data_root, --resume for --resume true, and --crop_size 360,480 for [360,480]."""
-    command = next((argument for argument in arguments if argument in COMMANDS), None)
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    command = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
     types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
     result: list[str] = []
     option = ""  # whose value comes next, where it is not given by "="

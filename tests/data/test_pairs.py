@@ -98,7 +98,7 @@ def test_jpeg_masks_are_refused(write_pair, tmp_path: Path) -> None:
     write_pair()
     (tmp_path / "trainannot" / "a.png").unlink()
     Image.new("L", (12, 8)).save(tmp_path / "trainannot" / "a.jpg")
-    with pytest.raises(DataError, match=r"1 masks are JPEG files \(a\.jpg\), expected PNG"):
+    with pytest.raises(DataError, match=r"1 masks are JPEG or WebP files \(a\.jpg\), expected PNG"):
         _open(tmp_path)
 
 

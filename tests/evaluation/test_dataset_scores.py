@@ -4,6 +4,8 @@ import json
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from fakd.evaluation import Scores, chance_miou, confusion_matrix, scores_from_confusion
@@ -12,7 +14,7 @@ NAMES = list("abcde")
 
 
 def naive(truth: Tensor, predicted: Tensor) -> dict[str, object]:
-    """Per class, over flat labels with 255 ignored."""
+    """Per class, over flat labels with 255 ignored; no class that is absent from both counts."""
     predicted, truth = predicted[truth != 255], truth[truth != 255]
     iou, acc = {}, {}
     for index, name in enumerate(NAMES):
@@ -59,6 +61,36 @@ def test_scores_are_those_of_a_loop_over_classes(in_truth, in_prediction, ignore
     for name in ("IoU", "acc"):
         assert ours[name] == pytest.approx(expected[name])
     json.dumps(ours, allow_nan=False)
+
+
+some_classes = st.lists(st.sampled_from(range(len(NAMES))), min_size=1, unique=True)
+
+
+@given(st.data(), some_classes, some_classes)
+def test_scores_are_those_of_a_loop_whatever_is_absent(data, in_truth, in_prediction) -> None:
+    pixel = st.tuples(st.sampled_from([*in_truth, 255]), st.sampled_from(in_prediction))
+    pixels = data.draw(st.lists(pixel, min_size=3, max_size=40).filter(lambda drawn: any(t != 255 for t, _ in drawn)))
+    truth, predicted = torch.tensor(pixels).unbind(1)
+    ours, expected = counted(truth, predicted).to_dict(), naive(truth, predicted)
+    assert ours == {name: pytest.approx(value) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "iou", "acc", "miou", "macc"),
+    [
+        ([0, 0, 1, 1], [0, 0, 0, 0], [50.0, 0.0, None], [100.0, 0.0, None], 25.0, 50.0),  # b never predicted
+        ([0, 0, 0, 0], [0, 0, 1, 1], [50.0, 0.0, None], [50.0, None, None], 25.0, 50.0),  # b not in the truth
+        ([0, 0, 0, 0], [0, 0, 0, 0], [100.0, None, None], [100.0, None, None], 100.0, 100.0),  # b and c in neither
+        ([0, 0, 255, 255], [0, 0, 1, 2], [100.0, None, None], [100.0, None, None], 100.0, 100.0),  # only where ignored
+    ],
+)
+def test_absent_classes(truth, predicted, iou, acc, miou, macc) -> None:
+    matrix = confusion_matrix(3)
+    matrix.update(torch.tensor(predicted), torch.tensor(truth))
+    scores = scores_from_confusion(matrix.compute(), list("abc"))
+    assert list(scores.IoU.values()) == iou
+    assert list(scores.acc.values()) == acc
+    assert (scores.mIoU, scores.mAcc) == (miou, macc)
 
 
 def test_known_values() -> None:

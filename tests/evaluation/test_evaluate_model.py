@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakd.data import Sample
-from fakd.evaluation import evaluate_model, predict_logits, to_float_images
+from fakd.data.spec import SlidingWindow
+from fakd.evaluation import Inference, evaluate_model, predict_logits, to_float_images
 from fakd.types import SegmentationOutput
 
 
@@ -35,7 +36,7 @@ def test_counts_at_the_labels_size() -> None:
     shown: list[int] = []
     counts = evaluate_model(model, batches, 4, on_image=shown.append)
     expected = torch.zeros(4, 4, dtype=torch.long)
-    for images, labels, _ in batches:
+    for images, labels in ((sample.image, sample.label) for sample in batches):
         logits = model(images.float() / 255).logits
         scores = F.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
         for truth, guess in zip(labels.flatten().tolist(), scores.argmax(1).flatten().tolist(), strict=True):
@@ -44,6 +45,20 @@ def test_counts_at_the_labels_size() -> None:
     assert counts.dtype == torch.int64
     assert torch.equal(counts, expected)
     assert shown == [1, 1, 1]
+
+
+def test_asks_as_it_is_told() -> None:
+    model = Brightness().eval()
+    samples = [batch((16, 24), (33, 50)), batch((8, 8), (8, 8))]
+    inference = Inference(SlidingWindow((12, 12), (8, 8)), flip=True, scales=(0.5, 1.0))
+    counts = evaluate_model(model, samples, 4, inference=inference)
+    expected = torch.zeros(4, 4, dtype=torch.long)
+    for sample in samples:
+        guesses = predict_logits(model, sample.image, sample.label.shape[1:], inference).argmax(1)
+        valid = sample.label != 255
+        expected.index_put_((sample.label[valid].long(), guesses[valid]), torch.tensor(1), accumulate=True)
+    assert torch.equal(counts, expected)
+    assert not torch.equal(counts, evaluate_model(model, samples, 4))
 
 
 def test_model_sees_floats_up_to_1_in_eval_mode() -> None:

@@ -1,15 +1,19 @@
 """Masks of a user's images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fakd.data import DATASETS, DataError, read_image
+from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
+from fakd.evaluation import Inference, predict_logits
 from fakd.evaluation.commands import PredictConfig, predict
 from fakd.models import create_model, load_model, save_model
 
@@ -67,6 +71,32 @@ def test_other_base_size_gives_masks_of_the_same_size(config, write, tmp_path) -
     write("a.png", (40, 30))
     predict(config(base_size=(96, 144)))
     assert Image.open(tmp_path / "out/labels/a.png").size == (40, 30)
+
+
+def test_windows_flip_and_scales(config, write, tmp_path, teacher_run, monkeypatch) -> None:
+    image = read_image(write("a.png", (61, 47)))
+    model, _ = load_model(teacher_run)
+    window = SlidingWindow((32, 32), (20, 20))
+
+    def masks(**options) -> Tensor:
+        (path,) = predict(config(overwrite=True, **options))
+        return torch.from_numpy(np.array(Image.open(path)))
+
+    def expected(inference: Inference) -> Tensor:
+        fitted = EvalTransform((48, 72)).fit(image)
+        return predict_logits(model, fitted[None], (47, 61), inference)[0].argmax(0)
+
+    whole = masks()
+    assert torch.equal(whole, expected(Inference()))
+    slid = masks(window=(32, 32), stride=(20, 20), flip=True, scales=(0.5, 1.0))
+    assert torch.equal(slid, expected(Inference(window, flip=True, scales=(0.5, 1.0))))
+    assert not torch.equal(slid, whole)
+    # the file says what it was trained on, which says how it is used
+    monkeypatch.setitem(DATASETS, "toy-scenes", replace(DATASETS["toy-scenes"], window=window))
+    assert torch.equal(masks(), expected(Inference(window)))
+    assert torch.equal(masks(mode="whole"), whole)
+    with pytest.raises(ValueError, match="scales must be one or more factors above 0, got"):
+        masks(scales=(0.0,))
 
 
 def test_folders_are_kept_and_names_never_collide(config, write, tmp_path) -> None:

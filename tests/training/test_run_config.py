@@ -11,7 +11,7 @@ from fakd.training import DistillConfig, TrainConfig
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "ade"}, "no data set 'ade'; choose one of camvid, toy-scenes"),
+        ({"dataset": "ade"}, r"no data set 'ade'; choose one of .*camvid"),
         ({"dataset": "camvid"}, "'camvid' is read from disk: say where it is with --data_root FOLDER"),
         ({"max_steps": 0}, "max_steps must be 1 or more, got 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
@@ -81,7 +81,7 @@ def test_strings_become_paths_and_plain_values_survive_yaml(tmp_path) -> None:
         crop_size=(32, 48),
         options={"strength": 0.5, "bound": "tight"},
     )
-    assert (config.teacher, config.data_root, config.output) == (Path("a/b"), Path("c"), tmp_path)
+    assert (config.teacher, config.data_root, config.output) == ("a/b", Path("c"), tmp_path)
     plain = config.to_dict()
     assert plain["crop_size"] == [32, 48]
     assert plain["teacher"] == "a/b"

@@ -1,25 +1,32 @@
 """Data sets: descriptions, sources of labelled images, transforms and loaders."""
 
+from pathlib import Path
+
 from fakd.data.camvid import CAMVID
 from fakd.data.reading import read_image
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
 from fakd.data.toy_scenes import TOY_SCENES
+from fakd.data.user_folder import FOLDER, describe_folder
 
-DATASETS: dict[str, DatasetSpec] = {
-    "camvid": CAMVID,
-    "toy-scenes": TOY_SCENES,
-}
-"""Every data set by the name that configurations use."""
+DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (CAMVID, TOY_SCENES)}
+"""Every data set of fixed classes by the name that configurations use."""
 
 __all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]
 
 
-def get_dataset(name: str) -> DatasetSpec:
+def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     """Return the description of a data set.
+
+    Args:
+        name: One of `DATASETS`, or "folder" for a user's own images.
+        root: Where the classes of "folder" are read; not looked at for any other.
 
     Raises:
         ValueError: There is none of that name; the message lists those that exist.
+        DataError: The folder is not there, or does not say what its classes are.
     """
+    if name == FOLDER:
+        return describe_folder(root)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted(DATASETS))}")
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
     return DATASETS[name]

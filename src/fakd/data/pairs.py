@@ -1,46 +1,71 @@
 """Images and masks that lie in files side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from fakd.data.reading import read_image, read_mask
+from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders, require_folders
+from fakd.data.reading import exif_turns, read_image, read_mask
 from fakd.data.spec import DataError, Sample
 from fakd.types import IGNORE_INDEX
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-"""File types that are taken for images, in any case."""
+__all__ = ["IMAGE_SUFFIXES", "LabelTable", "PairedFiles", "Pairs", "ReadMask", "UnpairedError", "label_table"]
+__all__ += ["pair_folders", "require_folders"]
 
 LabelTable = npt.NDArray[np.int16]
-"""(256,) the class index of every raw mask value; 255 = ignore, -1 = must not occur."""
+"""(256 or more,) the class index of every raw mask value; 255 = ignore, -1 = must not occur."""
+
+RawMask = npt.NDArray[np.integer]
+"""(H, W) numbers as they are stored."""
+
+ReadMask = Callable[[Path], RawMask]
+"""Reads the raw numbers of one mask file; raises `DataError` that names the file."""
 
 _INVALID = -1
 _CHECK_THREADS = 4
-_SHOWN = 5
 
 
-def label_table(mapping: Mapping[int, int]) -> LabelTable:
+def label_table(mapping: Mapping[int, int], size: int = 256) -> LabelTable:
     """Build the lookup from raw mask value to class index; raw 255 is ignored unless it is mapped.
 
+    Args:
+        mapping: Class index, or 255 for ignored pixels, of every raw value that may occur.
+        size: Number of raw values, 256 or more for masks that store more than 8 bits.
+
     Raises:
-        ValueError: A raw value or a class index lies outside 0..255.
+        ValueError: A raw value lies outside the table, or a class index outside 0..255.
 
     Example:
         >>> table = label_table({0: 0, 1: 1, 11: 255})
         >>> [int(table[value]) for value in (0, 1, 2, 11, 255)]
         [0, 1, -1, 255, 255]
     """
-    table = np.full(256, _INVALID, dtype=np.int16)
+    table = np.full(max(size, 256), _INVALID, dtype=np.int16)
     table[IGNORE_INDEX] = IGNORE_INDEX
     for raw, index in mapping.items():
-        if not (0 <= raw <= 255 and 0 <= index <= 255):
-            raise ValueError(f"label table maps {raw} to {index}, expected both in 0..255")
+        if not (0 <= raw < len(table) and 0 <= index <= 255):
+            raise ValueError(f"label table maps {raw} to {index}, expected 0..{len(table) - 1} to 0..255")
         table[raw] = index
     return table
+
+
+class UnpairedError(DataError):
+    """Some files have no partner; `source` holds the pairs that are whole."""
+
+    def __init__(self, source: "PairedFiles") -> None:
+        super().__init__("\n".join(problem.summary for problem in source.problems))
+        self.source = source
+
+    @property
+    def faults(self) -> list[str]:
+        """One message for every file that does not pair up."""
+        return [fault for problem in self.source.problems for fault in problem.faults]
 
 
 class PairedFiles:
@@ -50,12 +75,22 @@ class PairedFiles:
         root: The folder that names are relative to.
         pairs: (image path, mask path) of every sample, in order.
         table: Class index of every raw mask value, see `label_table`.
+        read: Reads the raw values of a mask file; by default from an index PNG.
+
+    Raises:
+        UnpairedError: `pairs` has problems.
     """
 
-    def __init__(self, root: Path, pairs: Sequence[tuple[Path, Path]], table: LabelTable) -> None:
+    def __init__(
+        self, root: Path, pairs: Sequence[tuple[Path, Path]], table: LabelTable, read: ReadMask = read_mask
+    ) -> None:
         self.root = root
         self.pairs = list(pairs)
         self.table = table
+        self.read = read
+        self.problems = pairs.problems if isinstance(pairs, Pairs) else ()
+        if self.problems:
+            raise UnpairedError(self)
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -69,15 +104,27 @@ class PairedFiles:
         """
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)
-        raw = read_mask(mask_path)
-        if image.shape[1:] != raw.shape:
-            raise DataError(
-                f"{mask_path}: the mask has {raw.shape[1]}x{raw.shape[0]} pixels (width x height), but "
-                f"its image {image_path} has {image.shape[2]}x{image.shape[1]} (after EXIF rotation). "
-                "Make them the same size; scale masks with nearest neighbour."
-            )
+        raw = self.read(mask_path)
+        _require_same_size(image, raw, image_path, mask_path)
         name = image_path.relative_to(self.root).with_suffix("").as_posix()
         return Sample(image, torch.from_numpy(self._classes(raw, mask_path)), name)
+
+    def faults(self, index: int) -> list[str]:
+        """Return everything that is wrong with pair `index`, where reading it stops at the first fault."""
+        image_path, mask_path = self.pairs[index]
+        found: list[str] = []
+        image = raw = None
+        with _noting(found):
+            image = read_image(image_path)
+        with _noting(found):
+            raw = self.read(mask_path)
+        if raw is not None:
+            if image is not None:
+                with _noting(found):
+                    _require_same_size(image, raw, image_path, mask_path)
+            with _noting(found):
+                self._classes(raw, mask_path)
+        return found
 
     def check(self) -> None:
         """Read every pair once; raise `DataError` for the first that is at fault."""
@@ -89,90 +136,43 @@ class PairedFiles:
     def _check_one(self, index: int) -> None:
         self[index]  # keep no tensors: the whole set need not fit into memory
 
-    def _classes(self, raw: npt.NDArray[np.integer], path: Path) -> npt.NDArray[np.uint8]:
-        outside = None if raw.dtype == np.uint8 else (raw < 0) | (raw > 255)
+    def _classes(self, raw: RawMask, path: Path) -> npt.NDArray[np.uint8]:
+        outside = None if raw.dtype == np.uint8 else (raw < 0) | (raw >= len(self.table))
         labels = self.table[raw if outside is None else np.where(outside, 0, raw)]
         invalid = labels == _INVALID if outside is None else outside | (labels == _INVALID)
         if invalid.any():
             found = np.unique(raw[invalid])
             known = np.flatnonzero(self.table != _INVALID)
             raise DataError(
-                f"{path}: label value{'s' if len(found) > 1 else ''} {_listed(found.tolist())} outside the "
+                f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
                 f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
             )
         return labels.astype(np.uint8)
 
 
-def pair_folders(images_dir: Path, masks_dir: Path) -> list[tuple[Path, Path]]:
-    """Pair the images of one folder with the PNG masks of another by file name without suffix.
+@contextmanager
+def _noting(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        faults.append(str(error))
 
-    Returns:
-        (image path, mask path), sorted by name.
 
-    Raises:
-        DataError: A folder is missing or empty, a file has no partner, or a name occurs twice.
-    """
-    images, masks = _by_stem(images_dir, "images"), _by_stem(masks_dir, "masks")
-    lossy = [path.name for path in masks.values() if path.suffix.lower() != ".png"]
-    if lossy:
+def _require_same_size(image: Tensor, raw: RawMask, image_path: Path, mask_path: Path) -> None:
+    height, width = image.shape[1:]
+    if raw.shape == (height, width):
+        return
+    is_, due = f"{raw.shape[1]}x{raw.shape[0]} pixels (width x height)", f"{width}x{height}"
+    if raw.shape == (width, height) and exif_turns(image_path):
         raise DataError(
-            f"{masks_dir}: {len(lossy)} masks are JPEG files ({_listed(lossy)}), expected PNG. JPEG "
-            "compression changes pixel values, so class indices are lost; export the masks as PNG."
+            f"{mask_path}: the mask has {is_}, the size of its image {image_path} as stored, but the EXIF data of "
+            f"the image turn it to {due}, so the two lie across each other. Turn the mask in the same way; or, if "
+            "it was drawn on the image as stored, delete the image's EXIF orientation."
         )
-    _require_partner(images, masks, "image", "mask", masks_dir)
-    _require_partner(masks, images, "mask", "image", images_dir)
-    return [(images[stem], masks[stem]) for stem in sorted(images)]
-
-
-def require_folders(dataset: str, root: Path | None, folders: Sequence[str]) -> Path:
-    """Return `root` if it holds all `folders`.
-
-    Raises:
-        DataError: No root was given, or it or one of the folders does not exist.
-    """
-    expected = f"expected a folder that contains {', '.join(f'{name}/' for name in folders)}"
-    if root is None:
-        raise DataError(f"{dataset} needs the path of its files, but no root was given; {expected}.")
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; for {dataset} {expected}. Check the path of the root.")
-    missing = [f"{name}/" for name in folders if not (root / name).is_dir()]
-    if missing:
-        raise DataError(f"{root}: {', '.join(missing)} missing; for {dataset} {expected}.")
-    return root
-
-
-def _by_stem(folder: Path, kind: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder, expected the {kind} there. Check the path.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        # A leading dot is a hidden file, such as the "._name.png" that macOS leaves on other disks.
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(
-                f"{folder}: {found[path.stem].name} and {path.name} have the same name without suffix, "
-                "so it is unclear which one belongs to its partner. Remove or rename one of them."
-            )
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: no {kind} there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
-    return found
-
-
-def _require_partner(ones: dict[str, Path], others: dict[str, Path], one: str, other: str, at: Path) -> None:
-    alone = [path.name for stem, path in sorted(ones.items()) if stem not in others]
-    if alone:
-        raise DataError(
-            f"{at}: no {other} for {len(alone)} of {len(ones)} {one}s ({_listed(alone)}). "
-            f"Expected a file of the same name without suffix for each; add the {other}s or remove the {one}s."
-        )
-
-
-def _listed(items: Sequence[object]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(str(item) for item in items[:_SHOWN]) + more
+    raise DataError(
+        f"{mask_path}: the mask has {is_}, but its image {image_path} has {due} (after EXIF rotation). "
+        "Make them the same size; scale masks with nearest neighbour."
+    )
 
 
 def _ranges(values: Sequence[int]) -> str:

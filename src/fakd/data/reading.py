@@ -16,6 +16,8 @@ from fakd.data.spec import DataError
 _INDEX_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
 # Pillow stretches grey PNGs of 2 and 4 bits to 0-255; dividing by the factor gives the stored index back.
 _STRETCH = {"L;2": 85, "L;4": 17}
+_ORIENTATION = 0x0112  # EXIF: 1 to 4 keep width and height, 5 to 8 swap them
+_FIRST_QUARTER_TURN = 5
 
 
 def read_image(path: Path | str) -> Tensor:
@@ -31,44 +33,80 @@ def read_image(path: Path | str) -> Tensor:
     try:
         with Image.open(path) as photo:
             frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
-            upright = ImageOps.exif_transpose(photo)
-            if upright.mode.startswith("I;16"):  # converting would clip to 255 instead of scaling
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            pixels = np.array(upright.convert("RGB"))
+            ImageOps.exif_transpose(photo, in_place=True)  # or it copies upright photos too
+            if photo.mode.startswith("I;16"):  # converting would clip to 255 instead of scaling
+                pixels = np.repeat((np.asarray(photo) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            else:
+                pixels = np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others for broken files
         raise _unreadable(path, "image", error) from error
     if frames > 1:
         raise DataError(f"{path}: an animation of {frames} frames, expected one image. Export one frame.")
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
 def read_mask(path: Path | str) -> npt.NDArray[np.integer]:
-    """Read the raw numbers stored in a mask; of a palette image the indices, not the colours.
+    """Read the raw numbers stored in a mask, turned upright as its EXIF data say; of a palette the indices.
 
     Returns:
-        (H, W) array, uint8 where the file has 8 bits or fewer, else a wider integer type.
+        (H, W) array not to be written to, uint8 where the file has 8 bits or fewer, else a wider integer type.
 
     Raises:
         DataError: The file is missing, empty, truncated, no image, or stores colours.
     """
-    path = _existing(Path(path))
-    try:
-        with Image.open(path) as mask:
-            mode, raw_mode = mask.mode, str(mask.tile[0][3]) if mask.tile else ""
-            if mode in _INDEX_MODES:
-                values = np.asarray(mask)
-    except Exception as error:  # as above
-        raise _unreadable(path, "mask", error) from error
-    if mode not in _INDEX_MODES:
+    mask = load_mask(path)
+    if mask.mode not in _INDEX_MODES:
         raise DataError(
-            f"{path}: the mask stores colours (mode {mode}), expected one channel of class indices. "
+            f"{path}: the mask stores colours (mode {mask.mode}), expected one channel of class indices. "
             "Convert it to a greyscale or palette PNG whose pixel values are the class numbers."
         )
-    if mode == "1":
-        return values.astype(np.uint8)
+    return np.asarray(mask)
+
+
+def load_mask(path: Path | str) -> Image.Image:
+    """Read a mask of indices or colours, turned upright as its EXIF data say.
+
+    Returns:
+        The picture, decoded. One of a single channel or with a palette has exactly the numbers of the file.
+
+    Raises:
+        DataError: The file is missing, empty, truncated or no image.
+    """
+    path = _existing(Path(path))
+    try:
+        with Image.open(path) as file:
+            raw_mode = str(file.tile[0][3]) if file.tile else ""
+            ImageOps.exif_transpose(file, in_place=True)
+            file.load()
+            mask: Image.Image = file
+    except Exception as error:  # as above
+        raise _unreadable(path, "mask", error) from error
+    if mask.mode == "1":
+        return Image.fromarray(np.asarray(mask).astype(np.uint8))
     if raw_mode in _STRETCH:
-        return np.asarray(values // _STRETCH[raw_mode], dtype=np.uint8)
-    return values
+        return Image.fromarray(np.asarray(mask) // np.uint8(_STRETCH[raw_mode]))
+    return mask
+
+
+def upright_size(path: Path | str) -> tuple[int, int]:
+    """Read (height, width) of an image as `read_image` would give it, without decoding it.
+
+    Raises:
+        DataError: The file is missing, empty or no image.
+    """
+    path = _existing(Path(path))
+    try:
+        with Image.open(path) as photo:
+            width, height = photo.size
+    except Exception as error:  # as above
+        raise _unreadable(path, "image", error) from error
+    return (width, height) if exif_turns(path) else (height, width)
+
+
+def exif_turns(path: Path | str) -> bool:
+    """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
+    with Image.open(path) as photo:
+        return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
 def _existing(path: Path) -> Path:

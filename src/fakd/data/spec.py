@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from fakd.data.geometry import WHOLE_IMAGE
+
 
 class Sample(NamedTuple):
     """One labelled image, or a batch of them once collated."""
@@ -18,6 +20,8 @@ class Sample(NamedTuple):
     """(H, W) uint8 class indices, 255 = ignore."""
     name: str
     """The image's path below the data set's root, without suffix."""
+    geometry: Tensor = WHOLE_IMAGE
+    """(5,) which region of its image the sample shows, see `Geometry`."""
 
 
 class Source(Protocol):

@@ -1,13 +1,11 @@
 """What happens to an image and its mask between the disk and the network; pixels stay uint8."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import Image, Mask, wrap
 
+from fakd.data.cropping import Window, resized_label_window, resized_window
 from fakd.data.spec import Sample
 from fakd.types import IGNORE_INDEX
 
@@ -41,9 +39,9 @@ def fitted_size(size: tuple[int, int], base_size: tuple[int, int], ratio: float 
 class TrainTransform:
     """Random scale, crop and flip of an image together with its mask.
 
-    The image is fitted into `base_size` times a uniform random ratio, keeping its aspect (antialiased
-    bilinear; nearest for the mask), then cropped. A crop that reaches beyond the image is filled with the
-    ImageNet mean colour and label 255. All randomness comes from torch's default CPU generator.
+    The image is fitted into `base_size` times a uniform random ratio, keeping its aspect (antialiased bilinear;
+    nearest for the mask), then cropped; only what the crop needs is computed. A crop that reaches beyond the image
+    is filled with the ImageNet mean colour and label 255. All randomness comes from torch's default CPU generator.
 
     Args:
         base_size: (height, width) in pixels at ratio 1, see `fitted_size`.
@@ -76,26 +74,46 @@ class TrainTransform:
             raise ValueError(f"flip is {flip}, expected a probability between 0 and 1")
         if not 0 < max_class_share <= 1:
             raise ValueError(f"max_class_share is {max_class_share}, expected more than 0 and at most 1")
-        steps: list[v2.Transform] = [
-            _RandomFit(base_size, scale),
-            _MixedCrop(crop_size, max_class_share),
-            v2.RandomHorizontalFlip(flip),
-        ]
-        if photometric:
-            # Not v2.RandomPhotometricDistort: it also swaps colour channels, which MMSegmentation does not.
-            steps += [
-                v2.RandomApply([v2.ColorJitter(brightness=0.125)]),
-                v2.RandomApply([v2.ColorJitter(contrast=0.5)]),
-                v2.RandomApply([v2.ColorJitter(saturation=0.5)]),
-                v2.RandomApply([v2.ColorJitter(hue=0.1)]),
-            ]
-        self.steps = v2.Compose(steps)
+        self.base_size = base_size
+        self.crop_size = crop_size
+        self.scale = scale
+        self.flip = flip
+        self.max_class_share = max_class_share
+        # Not v2.RandomPhotometricDistort: it also swaps colour channels, which MMSegmentation does not.
+        jitters = ({"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1})
+        steps = [v2.RandomApply([v2.ColorJitter(**jitter)]) for jitter in jitters]
+        self.colours = v2.Compose(steps) if photometric else None
 
     def __call__(self, sample: Sample) -> Sample:
         """Return a sample of exactly `crop_size`, uint8."""
-        image, label = self.steps(Image(sample.image), Mask(sample.label))
-        # Plain tensors again: subclasses cost time in collating and hide behind isinstance checks.
-        return Sample(image.as_subclass(Tensor), label.as_subclass(Tensor), sample.name)
+        height, width = sample.label.shape
+        lowest, highest = self.scale
+        size = fitted_size((height, width), self.base_size, lowest + (highest - lowest) * torch.rand(()).item())
+        window, label = self._mixed_window(sample.label, size)
+        image = resized_window(sample.image, size, window, fill=_IMAGENET_MEAN)
+        flipped = torch.rand(()).item() < self.flip
+        if flipped:
+            image, label = image.flip(-1), label.flip(-1)
+        if self.colours is not None:
+            image = self.colours(image)
+        return Sample(image, label, sample.name, torch.tensor(window.geometry(size, flipped)))
+
+    def _mixed_window(self, label: Tensor, size: tuple[int, int]) -> tuple[Window, Tensor]:
+        """Draw windows of the resized mask until one is not of a single class; give it and what it shows."""
+        height, width = self.crop_size
+        for _ in range(_CROP_DRAWS):
+            window = Window(_random_start(size[0], height), _random_start(size[1], width), height, width)
+            crop = resized_label_window(label, size, window, fill=IGNORE_INDEX)
+            if self._mixed(crop):
+                break
+        return window, crop
+
+    def _mixed(self, crop: Tensor) -> bool:
+        if self.max_class_share == 1:
+            return True
+        counts = torch.bincount(crop.flatten(), minlength=256)[:IGNORE_INDEX]
+        total = int(counts.sum())
+        return total > 0 and int(counts.max()) <= self.max_class_share * total
 
 
 class EvalTransform:
@@ -125,51 +143,10 @@ class EvalTransform:
         return resized
 
 
-class _RandomFit(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    # v2.ScaleJitter does nearly this, but reads its target as (width, height), never turns it for upright
-    # images, and scales masks with "nearest", which lies half a pixel beside the bilinear image.
-
-    def __init__(self, base_size: tuple[int, int], scale: tuple[float, float]) -> None:
-        super().__init__()
-        self.base_size = base_size
-        self.scale = scale
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        lowest, highest = self.scale
-        ratio = lowest + (highest - lowest) * torch.rand(()).item()
-        height, width = F.get_size(flat_inputs[0])
-        return {"size": list(fitted_size((height, width), self.base_size, ratio))}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, Mask):
-            exact = v2.InterpolationMode.NEAREST_EXACT
-            plain = inpt.as_subclass(Tensor)[None]
-            return wrap(F.resize_image(plain, params["size"], interpolation=exact)[0], like=inpt)
-        return F.resize(inpt, params["size"], antialias=True)
-
-
-class _MixedCrop(v2.RandomCrop):  # type: ignore[misc]
-    """Random crop, padded where needed, that avoids areas of one class only."""
-
-    def __init__(self, size: tuple[int, int], max_class_share: float) -> None:
-        super().__init__(size, pad_if_needed=True, fill={Image: list(_IMAGENET_MEAN), Mask: IGNORE_INDEX})
-        self.max_class_share = max_class_share
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        mask = next(item for item in flat_inputs if isinstance(item, Mask))
-        params: dict[str, Any] = super().make_params(flat_inputs)
-        for _ in range(_CROP_DRAWS - 1):
-            if self._mixed(self.transform(mask, params)):
-                break
-            params = super().make_params(flat_inputs)
-        return params
-
-    def _mixed(self, crop: Mask) -> bool:
-        if self.max_class_share == 1:
-            return True
-        counts = torch.bincount(crop.as_subclass(Tensor).flatten(), minlength=256)[:IGNORE_INDEX]
-        total = int(counts.sum())
-        return total > 0 and int(counts.max()) <= self.max_class_share * total
+def _random_start(length: int, window: int) -> int:
+    """Draw where a window starts: anywhere within the image, or with the whole image anywhere within it."""
+    lowest, highest = sorted((0, length - window))
+    return int(torch.randint(lowest, highest + 1, ()))
 
 
 def _require_size(name: str, size: tuple[int, int]) -> None:

@@ -1,10 +1,11 @@
 """From a model and a data set to the numbers that papers print, and to pictures of what it sees."""
 
 from fakd.evaluation.evaluate import evaluate_model
-from fakd.evaluation.inference import predict_logits, to_float_images
+from fakd.evaluation.inference import Inference, predict_logits, to_float_images
 from fakd.evaluation.scores import Scores, chance_miou, confusion_matrix, scores_from_confusion
 
 __all__ = [
+    "Inference",
     "Scores",
     "chance_miou",
     "confusion_matrix",

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +11,14 @@ from PIL import Image
 from rich.table import Table
 
 from fakd.console import console, progress, say
-from fakd.data import DataError, get_dataset, read_image
+from fakd.data import DATASETS, DataError, get_dataset, read_image
 from fakd.data.datamodule import SegmentationData
 from fakd.data.palette import colorize, overlay, write_label_png
+from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import predict_logits
+from fakd.evaluation.inference_config import InferenceConfig
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.models import Segmentor, open_model
 
@@ -25,7 +27,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(InferenceConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
 
     model: str
@@ -45,7 +47,7 @@ class EvaluateConfig:
 
 
 @dataclass
-class PredictConfig:
+class PredictConfig(InferenceConfig):
     """Write the masks that a trained network predicts: class indices and colours, as PNG."""
 
     model: str
@@ -74,18 +76,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         The scores in percent, as `Scores.to_dict`.
 
     Raises:
-        ValueError: network and data set have different numbers of classes.
+        ValueError: network and data set have different numbers of classes, or options contradict each other.
         DataError: the data set is not as it should be.
     """
     model, notes = open_model(config.model)
     name = config.dataset or notes.get("dataset")
     if name is None:
         raise ValueError(f"{config.model} does not say what it was trained on: name the data set with --dataset.")
-    spec = get_dataset(name)
+    spec = get_dataset(name, config.data_root)
     if spec.needs_root and config.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
     if model.num_classes != spec.num_classes:
         raise ValueError(f"{config.model} scores {model.num_classes} classes, but {name} has {spec.num_classes}.")
+    inference = config.inference(spec.window)
     base_size = config.base_size or _base_size(notes)
     data = SegmentationData(spec, config.data_root, base_size=base_size, workers=config.workers)
     data.source("val").check()
@@ -96,15 +99,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             data.val_dataloader(),
             spec.num_classes,
             device=pick_device(config.device),
+            inference=inference,
             on_image=lambda count: bar.advance(task, count),
         )
     scores = scores_from_confusion(matrix, spec.classes)
     _print_scores(scores, name)
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
-        config.output.write_text(
-            json.dumps({"model": str(config.model), "dataset": name, **scores.to_dict()}, indent=2)
-        )
+        found = {"model": str(config.model), "dataset": name, "inference": asdict(inference), **scores.to_dict()}
+        config.output.write_text(json.dumps(found, indent=2))
         say(f"written to {config.output}")
     return scores.to_dict()
 
@@ -116,6 +119,7 @@ def predict(config: PredictConfig) -> list[Path]:
         The label PNGs that were written.
 
     Raises:
+        ValueError: a number is out of range, or options contradict each other.
         FileNotFoundError: there is no image.
         FileExistsError: the output folder is not empty.
         DataError: some images could not be read; all others were written.
@@ -128,6 +132,7 @@ def predict(config: PredictConfig) -> list[Path]:
         raise FileExistsError(f"{config.output} is not empty. Choose another folder, or give --overwrite=true.")
     model, notes = open_model(config.model)
     palette = [tuple(colour) for colour in json.loads(notes["palette"])] if "palette" in notes else _grey(model)
+    inference = config.inference(_window(notes))
     fit = EvalTransform(size).fit if (size := config.base_size or _base_size(notes)) else None
     device = pick_device(config.device)
     model.to(device)
@@ -143,7 +148,7 @@ def predict(config: PredictConfig) -> list[Path]:
                 failed.append(str(error))
                 continue
             fitted = image if fit is None else fit(image)
-            logits = predict_logits(model, fitted.unsqueeze(0).to(device), image.shape[-2:])
+            logits = predict_logits(model, fitted.unsqueeze(0).to(device), image.shape[-2:], inference)
             labels = logits.argmax(1)[0].to("cpu", torch.uint8)
             pictures = {"color": colorize(labels, palette)}
             if config.overlay:
@@ -192,6 +197,12 @@ def _base_size(notes: dict[str, str]) -> tuple[int, int] | None:
         return None
     height, width = json.loads(notes["base_size"])
     return height, width
+
+
+def _window(notes: dict[str, str]) -> SlidingWindow | None:
+    """That of the data set the network was trained on, where its file says which and its classes are fixed."""
+    spec = DATASETS.get(notes.get("dataset", ""))
+    return None if spec is None else spec.window
 
 
 def _grey(model: Segmentor) -> list[tuple[int, int, int]]:

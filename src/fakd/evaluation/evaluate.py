@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fakd.data import Sample
-from fakd.evaluation.inference import predict_logits
+from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.scores import confusion_matrix
 
 
@@ -16,6 +16,7 @@ def evaluate_model(
     num_classes: int,
     *,
     device: torch.device | str = "cpu",
+    inference: Inference = WHOLE,
     on_image: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Count truth against prediction over a split, each image at its label's own size.
@@ -25,6 +26,7 @@ def evaluate_model(
         batches: of uint8 images and labels, as `SegmentationData.val_dataloader` gives them.
         num_classes: C.
         device: where to compute.
+        inference: whole image or windows, flip and scales.
         on_image: called after each batch with the number of its images, to show progress.
 
     Returns:
@@ -32,9 +34,9 @@ def evaluate_model(
     """
     model.eval().to(device)
     matrix = confusion_matrix(num_classes).to(device)
-    for images, labels, _ in batches:
-        labels = labels.to(device).long()
-        logits = predict_logits(model, images.to(device), labels.shape[-2:])  # type: ignore[arg-type]  # any tap
+    for batch in batches:
+        images, labels = batch.image.to(device), batch.label.to(device).long()
+        logits = predict_logits(model, images, labels.shape[-2:], inference)  # type: ignore[arg-type]  # any tap
         matrix.update(logits.argmax(1), labels)
         if on_image is not None:
             on_image(len(images))

@@ -1,13 +1,49 @@
 """From an image to scores at the size that is asked for."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from fakd.data.spec import SlidingWindow
 from fakd.functional import resize_logits
 from fakd.types import SegmentationModel
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a network is asked about an image; the default is once, about the image as a whole.
+
+    Raises:
+        ValueError: `scales` is empty, or one of them is not a finite number above 0.
+    """
+
+    window: SlidingWindow | None = None
+    """The parts that the network sees one after the other; None shows it the whole image."""
+    flip: bool = False
+    """Whether it is asked about the mirrored image too."""
+    scales: tuple[float, ...] = (1.0,)
+    """Factors by which the image is resized before it is shown; the window keeps its size."""
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"scales must be one or more factors above 0, got {list(self.scales)}.")
+
+    @property
+    def views(self) -> int:
+        """How often the network is asked about the image, windows not counted."""
+        return len(self.scales) * (1 + self.flip)
+
+
+WHOLE = Inference()
+"""The whole image, once."""
 
 
 def to_float_images(images: Tensor) -> Tensor:
@@ -17,17 +53,110 @@ def to_float_images(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict_logits(model: SegmentationModel, images: Tensor, size: Sequence[int]) -> Tensor:
-    """Scores of whole images, upsampled to `size` = (height, width) before anything is decided.
+def predict_logits(
+    model: SegmentationModel, images: Tensor, size: Sequence[int], inference: Inference = WHOLE
+) -> Tensor:
+    """Scores of images, upsampled to `size` = (height, width) before anything is decided.
+
+    With windows, the scores of a window are resized to its own size, averaged where windows overlap, and then resized
+    to `size`. With flips or several scales, what is averaged are the softmax probabilities at `size`, and their
+    logarithm is returned. MMSegmentation does the same. So in any case argmax over the classes is the prediction, and
+    softmax gives its probabilities.
 
     Args:
         model: in eval mode.
         images: (B, 3, H, W) float in [0, 1], or uint8.
         size: of the labels that the scores are compared with.
+        inference: whole image or windows, flip and scales.
 
     Returns:
         (B, C, height, width).
     """
     if images.dtype == torch.uint8:
         images = to_float_images(images)
-    return resize_logits(model(images).logits, size)
+    logits = _logits_of_views(model, images, size, inference)
+    if inference.views == 1:
+        return next(logits)
+    # One after the other, so that memory does not grow with the number of views.
+    summed = reduce(torch.logaddexp, (view.log_softmax(1) for view in logits))
+    return summed - math.log(inference.views)
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """The first pixel of every window along one side, as MMSegmentation places them.
+
+    They are a stride apart, but the last one is shifted back so that it ends where the image ends.
+
+    Args:
+        length: of the side; at least that of the window.
+        window: the window's length.
+        stride: from one window to the next.
+
+    Example:
+        >>> window_starts(1000, 480, 320)
+        [0, 320, 520]
+    """
+    last = length - window
+    return [*range(0, last, stride), last]
+
+
+def _logits_of_views(
+    model: SegmentationModel, images: Tensor, size: Sequence[int], inference: Inference
+) -> Iterator[Tensor]:
+    for scale in inference.scales:
+        scaled = _rescale(images, scale)
+        yield resize_logits(_logits(model, scaled, inference.window), size)
+        if inference.flip:
+            yield resize_logits(_logits(model, scaled.flip(-1), inference.window).flip(-1), size)
+
+
+def _rescale(images: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return images
+    size = [max(1, round(side * scale)) for side in images.shape[-2:]]
+    rescaled: Tensor = F.resize_image(images, size, antialias=True)
+    return rescaled
+
+
+def _logits(model: SegmentationModel, images: Tensor, window: SlidingWindow | None) -> Tensor:
+    return model(images).logits if window is None else _windowed_logits(model, images, window)
+
+
+def _windowed_logits(model: SegmentationModel, images: Tensor, window: SlidingWindow) -> Tensor:
+    """Scores (B, C, H, W) at the images' own size, averaged over the windows that see a pixel.
+
+    Where an image is smaller than the window it is filled up at the right and the bottom with the network's mean
+    colour, which its normalisation turns into 0; the scores there are dropped. MMSegmentation shows the network the
+    smaller image instead.
+    """
+    height, width = images.shape[-2:]
+    images = _pad_to(images, window.size, _mean_colour(model, images))
+    tall, wide = window.size
+    tops, lefts = (window_starts(*sides) for sides in zip(images.shape[-2:], window.size, window.stride, strict=True))
+    # float32 at least, whatever autocast makes of the scores
+    sums = images.new_zeros(
+        (len(images), model.classifier.out_channels, *images.shape[-2:]),
+        dtype=torch.promote_types(images.dtype, torch.float32),
+    )
+    counts = torch.zeros_like(sums[:1, :1])
+    for top, left in product(tops, lefts):
+        part = (..., slice(top, top + tall), slice(left, left + wide))
+        sums[part] += resize_logits(model(images[part]).logits, window.size)
+        counts[part] += 1
+    return sums.div_(counts)[..., :height, :width]
+
+
+def _pad_to(images: Tensor, size: Sequence[int], colour: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    if height >= size[0] and width >= size[1]:
+        return images
+    padded = colour.repeat(len(images), 1, max(height, size[0]), max(width, size[1]))
+    padded[..., :height, :width] = images
+    return padded
+
+
+def _mean_colour(model: SegmentationModel, images: Tensor) -> Tensor:
+    """(1, 3, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
+    mean = getattr(model, "mean", None)
+    colour = mean if isinstance(mean, Tensor) else torch.tensor(_IMAGENET_MEAN)
+    return colour.to(images).view(1, 3, 1, 1)

@@ -42,8 +42,17 @@ def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
 def scores_from_confusion(matrix: Tensor, classes: Sequence[str]) -> Scores:
     """The scores of a (C, C) count [truth, prediction].
 
-    A class absent from both truth and prediction counts in no mean; one that is only predicted counts as
-    IoU 0 but has no accuracy. MMSegmentation does the same.
+    With n pixels of a class in the truth, p in the prediction and k in both, IoU = k / (n + p - k) and accuracy =
+    k / n. Pixels labelled 255 are in none of the three, whatever was predicted there. Where classes are absent, this
+    is MMSegmentation's convention:
+
+    ================================  ==================  ========  ==============
+    the class is absent from          IoU                 accuracy  counts in
+    ================================  ==================  ========  ==============
+    the prediction alone (n > p = 0)  0                   0         mIoU and mAcc
+    the truth alone (p > n = 0)       0                   none      mIoU
+    both                              none                none      neither
+    ================================  ==================  ========  ==============
 
     Raises:
         ValueError: the matrix is not (C, C), or counts no pixel.

@@ -1,10 +1,12 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.evaluation.inference_config import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.zoo import PREFIX, find_teacher
@@ -14,11 +16,12 @@ Size = tuple[int, int]
 
 
 @dataclass(kw_only=True)
-class RunConfig:
+class RunConfig(InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str = "toy-scenes"
-    """Data set: toy-scenes (drawn, nothing to download) or camvid."""
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), or folder
+    for images and masks of your own."""
     data_root: Path | None = None
     """Folder of the data set."""
     output: Path | None = None
@@ -42,8 +45,9 @@ class RunConfig:
     """Length of the run, in optimizer steps."""
     batch_size: int = 16
     """Crops per step, over all devices together."""
-    learning_rate: float = 0.01
-    """Learning rate of SGD at the first step; it falls by (1 - t/T)^0.9 to a hundredth."""
+    learning_rate: float | None = None
+    """Learning rate of SGD at the first step, which falls by (1 - t/T)^0.9 to a hundredth; by default the data set's in
+    the paper: 0.01, but 0.004 for pascal-context."""
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 5e-4
@@ -93,15 +97,18 @@ class RunConfig:
         Raises:
             ValueError: a value is out of range; the message names the option.
         """
-        spec = get_dataset(self.dataset)
+        self.data_root = None if self.data_root is None else Path(self.data_root)
+        spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data_root FOLDER.")
+        self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}.")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be above 0, got 0.")
+        self.learning_rate = self.learning_rate or spec.learning_rate
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -117,7 +124,6 @@ class RunConfig:
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
-        self.data_root = None if self.data_root is None else Path(self.data_root)
         # Or overwrite would delete them.
         for name in ("init", "teacher"):
             if (source := getattr(self, name, None)) is None:
@@ -130,10 +136,10 @@ class RunConfig:
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
 
-    @property
+    @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
-        return get_dataset(self.dataset)
+        return get_dataset(self.dataset, self.data_root)
 
     @property
     def trained_network(self) -> str:

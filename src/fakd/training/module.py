@@ -33,6 +33,7 @@ class DistillationModule(LightningModule):
         self.config = config
         self.classes = tuple(classes)
         self.confusion = confusion_matrix(len(classes))
+        self.inference = config.inference(config.spec.window)
 
     def on_fit_start(self) -> None:
         """Bring the teacher to the device."""
@@ -63,7 +64,7 @@ class DistillationModule(LightningModule):
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Count an image at its label's own size."""
         labels = batch.label.long()
-        logits = predict_logits(self.student, batch.image, labels.shape[-2:])  # type: ignore[arg-type]
+        logits = predict_logits(self.student, batch.image, labels.shape[-2:], self.inference)  # type: ignore[arg-type]
         self.confusion.update(logits.argmax(1), labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -77,7 +78,7 @@ class DistillationModule(LightningModule):
         config = self.config
         optimizer = torch.optim.SGD(
             [parameter for parameter in self.parameters() if parameter.requires_grad],
-            lr=config.learning_rate,
+            lr=config.learning_rate or config.spec.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )

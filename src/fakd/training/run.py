@@ -2,12 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch import Trainer, seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data.datamodule import SegmentationData
@@ -15,17 +13,11 @@ from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_con
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.fast import inference_copy
-from fakd.training.callbacks import (
-    Interrupted,
-    LastCheckpoint,
-    LogTerms,
-    ProgressReport,
-    StepTimer,
-    StopOnNonFinite,
-)
+from fakd.training.callbacks import Interrupted, LastCheckpoint, StepTimer
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
+from fakd.training.trainer import create_trainer, find_callback
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -40,7 +32,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     student = _create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
     folder = prepare_folder(config)
-    return _fit(config, folder, _trainer(config, folder), data, student, None, method, notes={})
+    return _fit(config, folder, create_trainer(config, folder), data, student, None, method, notes={})
 
 
 def distill(config: DistillConfig) -> dict[str, Any] | None:
@@ -61,8 +53,8 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     student = _create_student(config)
     method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
     folder = prepare_folder(config)
-    trainer = _trainer(config, folder)
-    scores, chance = _evaluate(teacher, data, trainer.strategy.root_device, "evaluating the teacher")
+    trainer = create_trainer(config, folder)
+    scores, chance = _evaluate(teacher, data, config, trainer.strategy.root_device, "evaluating the teacher")
     say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
     if scores.mIoU <= chance and not config.allow_bad_teacher:
         raise ValueError(
@@ -162,13 +154,13 @@ def _fit(
         say(f"resuming  from {resume_from}")
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
     try:
-        with _callback(trainer, LastCheckpoint).listening():
+        with find_callback(trainer, LastCheckpoint).listening():
             trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
     except Interrupted:
         say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
         return None
-    scores, _ = _evaluate(student, data, trainer.strategy.root_device, "evaluating")
-    seconds = _callback(trainer, StepTimer).seconds
+    scores, _ = _evaluate(student, data, config, trainer.strategy.root_device, "evaluating")
+    seconds = find_callback(trainer, StepTimer).seconds
     results = {
         **scores.to_dict(),
         "parameters": _parameters(student),
@@ -185,43 +177,9 @@ def _fit(
     return results
 
 
-def _trainer(config: RunConfig, folder: RunFolder) -> Trainer:
-    every, eval_every, log_every = config.checkpoint_every, config.eval_every, config.log_every
-    assert isinstance(every, int)  # RunConfig resolves all three
-    assert isinstance(eval_every, int)
-    assert isinstance(log_every, int)
-    starts = len(list(folder.logs.glob("csv/*")))
-    return Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=config.precision,
-        # on several CPUs, where PyTorch has no synchronised form, each process keeps its own batch statistics
-        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
-        max_steps=config.max_steps,
-        val_check_interval=eval_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=log_every,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=[
-            # Written at once: a run that is killed and resumed must have every row before its checkpoint.
-            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
-            TensorBoardLogger(folder.logs, name="tensorboard", version=""),
-        ],
-        callbacks=[
-            LogTerms(log_every),
-            StopOnNonFinite(log_every),
-            ProgressReport(config.max_steps, log_every),
-            StepTimer(),
-            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
-            LastCheckpoint(folder.last, every, eval_every),
-        ],
-    )
-
-
-def _evaluate(model: Segmentor, data: SegmentationData, device: torch.device, what: str) -> tuple[Scores, float]:
+def _evaluate(
+    model: Segmentor, data: SegmentationData, config: RunConfig, device: torch.device, what: str
+) -> tuple[Scores, float]:
     """Scores on the validation split, and the mIoU of chance there."""
     with progress("images") as bar:
         task = bar.add_task(what, total=len(data.source("val")), note="")
@@ -230,16 +188,10 @@ def _evaluate(model: Segmentor, data: SegmentationData, device: torch.device, wh
             data.val_dataloader(),
             data.spec.num_classes,
             device=device,
+            inference=config.inference(config.spec.window),
             on_image=lambda count: bar.advance(task, count),
         )
     return scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-
-
-_C = TypeVar("_C", bound=Callback)
-
-
-def _callback(trainer: Trainer, kind: type[_C]) -> _C:
-    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
 
 
 def _parameters(model: torch.nn.Module) -> int:

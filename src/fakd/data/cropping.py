@@ -1,0 +1,124 @@
+"""Windows of resized images and masks, computed from the parts of the originals that they need."""
+
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from fakd.data.geometry import Geometry
+
+
+class Window(NamedTuple):
+    """A rectangle in the pixels of a resized image; it may reach beyond."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def within(self, size: tuple[int, int]) -> tuple[slice, slice]:
+        """Return the rows and columns of the image of this (height, width) that the window shows."""
+        return (
+            slice(max(self.top, 0), min(self.top + self.height, size[0])),
+            slice(max(self.left, 0), min(self.left + self.width, size[1])),
+        )
+
+    def filled(self, part: Tensor, size: tuple[int, int], fill: Tensor) -> Tensor:
+        """Return the whole window, given `part`, the (..., rows, columns) of it that lie `within` the image."""
+        if part.shape[-2:] == (self.height, self.width):
+            return part
+        rows, columns = self.within(size)
+        padded = fill[..., None, None].expand(*part.shape[:-2], self.height, self.width).clone()
+        down, right = rows.start - self.top, columns.start - self.left
+        padded[..., down : down + part.shape[-2], right : right + part.shape[-1]] = part
+        return padded
+
+    def geometry(self, size: tuple[int, int], flipped: bool) -> Geometry:
+        """Return the region that the window shows of an image resized to `size`, once flipped or not."""
+        height, width = size
+        return Geometry(self.top / height, self.left / width, self.height / height, self.width / width, float(flipped))
+
+
+def resized_window(image: Tensor, size: tuple[int, int], window: Window, fill: tuple[int, int, int]) -> Tensor:
+    """Give what a window shows of the image resized to `size` (antialiased bilinear), without resizing all of it.
+
+    Torch's kernel is several times faster than those that can start between two pixels, but its grid must start
+    at an edge of what it is given. So the window is grown to the nearest corner of the image, where the grids of the
+    image and of its resized copy meet: the result is that of resizing everything.
+
+    Args:
+        image: (3, H, W) uint8; fastest where the channels of a pixel lie side by side in memory.
+        size: (height, width) of the whole image once resized.
+        window: In the pixels of the resized image.
+        fill: Colour beyond the image.
+
+    Returns:
+        (3, window height, window width) uint8, of its own memory.
+    """
+    height, width = image.shape[-2:]
+    rows, columns = window.within(size)
+    if size == (height, width):
+        part = image[:, rows, columns].clone()
+    else:
+        down, right = _reach(height, size[0], rows), _reach(width, size[1], columns)
+        mirrored = [axis for axis, reach in ((-2, down), (-1, right)) if reach.mirrored]
+        source = image[:, down.source, right.source].flip(mirrored)[None].contiguous(memory_format=torch.channels_last)
+        resized = interpolate(source, scale_factor=(down.factor, right.factor), mode="bilinear", antialias=True)[0]
+        part = resized[:, down.target, right.target].flip(mirrored)
+    return window.filled(part, size, torch.tensor(fill, dtype=torch.uint8))
+
+
+def resized_label_window(label: Tensor, size: tuple[int, int], window: Window, fill: int) -> Tensor:
+    """Give what a window shows of the mask resized to `size` by torch's "nearest-exact".
+
+    Args:
+        label: (H, W) uint8.
+        size: (height, width) of the whole mask once resized.
+        window: In the pixels of the resized mask.
+        fill: Label beyond the image.
+
+    Returns:
+        (window height, window width) uint8, of its own memory.
+    """
+    rows, columns = window.within(size)
+    # NumPy, as index_select takes four times as long along columns.
+    lines = label.numpy().take(_nearest(label.shape[0], size[0])[rows], axis=0)
+    part = torch.from_numpy(lines.take(_nearest(label.shape[1], size[1])[columns], axis=1))
+    return window.filled(part, size, torch.tensor(fill, dtype=torch.uint8))
+
+
+class _Reach(NamedTuple):
+    """What a window needs along one axis, seen from the nearest edge of the image."""
+
+    mirrored: bool
+    """Whether that is the far edge."""
+    source: slice
+    """Pixels of the image to resize."""
+    target: slice
+    """Where the window lies in them once mirrored and resized."""
+    factor: float
+    """Resized pixels per pixel."""
+
+
+def _reach(length: int, resized: int, part: slice) -> _Reach:
+    mirrored = resized - part.stop < part.start
+    target = slice(resized - part.stop, resized - part.start) if mirrored else part
+    # A little more than the ratio, or interpolate may round its own output size down by a pixel.
+    factor = (resized + 1e-6) / length
+    # The filter reaches a pixel of the coarser of the two grids to either side.
+    needed = min(length, ceil((target.stop + max(factor, 1)) / factor))
+    if int(needed * factor) == needed:  # torch would leave this axis as it is, for its size stays the same
+        needed = length
+    source = slice(length - needed, length) if mirrored else slice(needed)
+    return _Reach(mirrored, source, target, factor)
+
+
+def _nearest(length: int, resized: int) -> npt.NDArray[np.int64]:
+    # What torch does to the pixels' own numbers, so that they are rounded exactly as in a mask.
+    numbers = torch.arange(length, dtype=torch.float32)[None, None]
+    nearest: npt.NDArray[np.int64] = interpolate(numbers, resized, mode="nearest-exact")[0, 0].long().numpy()
+    return nearest

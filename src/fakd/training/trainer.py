@@ -1,0 +1,57 @@
+"""Lightning's Trainer as this project uses it."""
+
+from typing import TypeVar
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StepTimer, StopOnNonFinite
+from fakd.training.config import RunConfig
+from fakd.training.folder import RunFolder
+
+
+def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
+    """Make the Trainer of a run, with its loggers and callbacks."""
+    every, eval_every, log_every = config.checkpoint_every, config.eval_every, config.log_every
+    assert isinstance(every, int)  # RunConfig resolves all three
+    assert isinstance(eval_every, int)
+    assert isinstance(log_every, int)
+    starts = len(list(folder.logs.glob("csv/*")))
+    return Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=config.precision,
+        # on several CPUs, where PyTorch has no synchronised form, each process keeps its own batch statistics
+        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
+        max_steps=config.max_steps,
+        val_check_interval=eval_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=log_every,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=[
+            # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+            TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+        ],
+        callbacks=[
+            LogTerms(log_every),
+            StopOnNonFinite(log_every),
+            ProgressReport(config.max_steps, log_every),
+            StepTimer(),
+            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
+            LastCheckpoint(folder.last, every, eval_every),
+        ],
+    )
+
+
+_C = TypeVar("_C", bound=Callback)
+
+
+def find_callback(trainer: Trainer, kind: type[_C]) -> _C:
+    """Return the Trainer's callback of that class."""
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
