@@ -16,7 +16,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
     """Make the method's term infinite or NaN at one step."""
     original = ChannelKD.forward
 
-    def forward(self: ChannelKD, student_output, teacher_output, labels: Tensor, step: int) -> dict[str, Tensor]:
+    def forward(
+        self: ChannelKD, student_output, teacher_output, labels: Tensor, step: int, **_: object
+    ) -> dict[str, Tensor]:
         terms = original(self, student_output, teacher_output, labels, step)
         return {name: term * value if step == at else term for name, term in terms.items()}
 

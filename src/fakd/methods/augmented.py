@@ -78,6 +78,8 @@ class AugmentedKD(Method):
         teacher_output: SegmentationOutput,
         labels: Tensor,
         step: int,
+        *,
+        images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One term, named as the method."""
         size = student_output.logits.shape[-2:]

@@ -47,6 +47,11 @@ class Method(nn.Module, ABC):
                 )
         self.max_steps = max_steps
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how this method joins these two networks, as sentences for the log."""
+        return ()
+
     @abstractmethod
     def forward(
         self,
@@ -54,6 +59,8 @@ class Method(nn.Module, ABC):
         teacher_output: SegmentationOutput,
         labels: Tensor,
         step: int,
+        *,
+        images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss terms of one batch.
 
@@ -62,6 +69,7 @@ class Method(nn.Module, ABC):
             teacher_output: without; of the same images. None where `needs_teacher` is False.
             labels: (B, H, W) integers at the images' size, 255 = ignore.
             step: optimizer steps done so far, 0 at the first batch.
+            images: (B, 3, H, W) RGB in [0, 1] that both networks saw; only some methods look at them.
 
         Returns:
             Scalars by name, already weighted; their sum is the method's loss.

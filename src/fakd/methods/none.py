@@ -17,6 +17,8 @@ class NoDistillation(Method):
         teacher_output: SegmentationOutput | None,
         labels: Tensor,
         step: int,
+        *,
+        images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """No term."""
         return {}

@@ -43,6 +43,8 @@ class PixelKD(Method):
         teacher_output: SegmentationOutput,
         labels: Tensor,
         step: int,
+        *,
+        images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One term, `pixel`."""
         teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])

@@ -52,7 +52,7 @@ class DistillationModule(LightningModule):
         terms = {"ce": cross_entropy(output.logits, labels, average=average)}
         if output.aux is not None:
             terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
-        terms |= self.method(output, self._teach(images), labels, self.global_step)
+        terms |= self.method(output, self._teach(images), labels, self.global_step, images=images)
         loss = torch.stack(list(terms.values())).sum()
         self.loss_terms = {name: term.detach() for name, term in terms.items()}
         return loss
