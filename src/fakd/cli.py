@@ -21,6 +21,7 @@ from fakd.models.convert import convert
 from fakd.training import distill, train
 from fakd.training.callbacks import NonFiniteLossError
 from fakd.training.inspect import inspect_networks
+from fakd.training.paper import paper
 
 COMMANDS: dict[str, Callable[[Any], Any]] = {
     "demo": demo,
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "predict": predict,
     "inspect": inspect_networks,
     "convert": convert,
+    "paper": paper,
 }
 
 _GROUPS = {"data": "Get a data set ready, check it, look at it."}
@@ -41,8 +43,8 @@ _BY_PLACE = ("evaluate", "predict", "inspect", "convert")
 # What a user can mend. Anything else is a bug of ours and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)
 
-_PAIR = re.compile(r"^([0-9.]+)[,x]([0-9.]+)$")
-_PAIR_OPTIONS = {"base_size", "crop_size", "scale"}
+_NUMBERS = re.compile(r"[0-9.]+(?:[,x][0-9.]+)*")
+_LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales"}
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -140,8 +142,8 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
 
 
 def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:
-    if option in _PAIR_OPTIONS:
-        return _PAIR.sub(r"[\1,\2]", value)
+    if option in _LIST_OPTIONS and _NUMBERS.fullmatch(value):
+        return f"[{value.replace('x', ',')}]"
     return value.lower() if types.get(option) is bool else value
 
 

@@ -111,8 +111,8 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
         ADE20K.open(tmp_path / "gone", "train")
     with pytest.raises(DataError, match="ade20k has no split 'test', expected one of train, val"):
         ADE20K.open(root, "test")
+    (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"folder: images/training/, annotations/training/ missing"):
-        (tmp_path / "folder").mkdir()
         ADE20K.open(tmp_path / "folder", "train")
     shutil.rmtree(root / "annotations" / "training")
     # The parent was given, but the folder found in it is what lacks the annotations.

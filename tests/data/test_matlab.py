@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from fakd.data.matlab import read_context_mat, read_sbd_mat
 from fakd.data.spec import DataError
@@ -13,6 +14,8 @@ VALUES = np.arange(12).reshape(3, 4)
 def _sbd(segmentation: np.ndarray) -> dict[str, object]:
     """The variable of a file in SBD's folder cls/."""
     boundaries = np.empty((20, 1), dtype=object)
+    for row in range(20):
+        boundaries[row, 0] = csc_matrix(segmentation == row)
     return {"GTcls": {"Boundaries": boundaries, "Segmentation": segmentation, "CategoriesPresent": np.array([[3]])}}
 
 

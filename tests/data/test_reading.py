@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fakd.data import DataError, read_image
-from fakd.data.reading import read_mask
+from fakd.data.reading import exif_turns, load_mask, read_mask, upright_size
 
 RGB = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
 INDICES = np.random.default_rng(1).integers(0, 11, (8, 12), dtype=np.uint8)
@@ -105,6 +105,28 @@ def test_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=rf"a\.png: the mask stores colours \(mode {mode}\)"):
         read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_mask_is_turned_as_its_image(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.repeat(INDICES[..., None], 3, 2)).save(tmp_path / "image.png", exif=exif)
+    Image.fromarray(INDICES).save(tmp_path / "mask.png", exif=exif)
+    image = read_image(tmp_path / "image.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), image[0])
+    assert upright_size(tmp_path / "image.png") == tuple(image.shape[1:]) == ((8, 12) if orientation < 5 else (12, 8))
+    assert exif_turns(tmp_path / "image.png") == (orientation >= 5)
+
+
+def test_colour_mask_keeps_its_colours(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    assert np.array_equal(load_mask(tmp_path / "a.png"), RGB)
+    with pytest.raises(DataError, match=r"b\.png: no such file"):
+        upright_size(tmp_path / "b.png")
+    (tmp_path / "b.png").write_bytes(b"text")
+    with pytest.raises(DataError, match=r"b\.png: not readable as image"):
+        upright_size(tmp_path / "b.png")
 
 
 def test_truncated_mask(tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+from fakd.data.ade20k import ADE20K
 from fakd.data.camvid import CAMVID
+from fakd.data.cityscapes import CITYSCAPES
+from fakd.data.pascal_context import PASCAL_CONTEXT
 from fakd.data.reading import read_image
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
 from fakd.data.toy_scenes import TOY_SCENES
 from fakd.data.user_folder import FOLDER, describe_folder
+from fakd.data.voc2012 import VOC2012
 
-DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (CAMVID, TOY_SCENES)}
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec for spec in (ADE20K, CAMVID, CITYSCAPES, PASCAL_CONTEXT, TOY_SCENES, VOC2012)
+}
 """Every data set of fixed classes by the name that configurations use."""
 
 __all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -64,11 +65,12 @@ def translate(raw: npt.NDArray[np.integer], table: LabelTable) -> npt.NDArray[np
     Raises:
         DataError: A label is not in the table.
     """
-    known = np.flatnonzero(table >= 0)
-    unknown = np.setdiff1d(raw, known)
+    outside = (raw < 0) | (raw >= len(table))
+    labels: LabelTable = table[np.where(outside, 0, raw)]
+    unknown = raw[outside | (labels < 0)]
     if unknown.size:
         raise DataError(f"holds label {unknown[0]}, which the data set does not have. Get the file again.")
-    return table[raw]
+    return labels
 
 
 def write_indices(path: Path, indices: npt.NDArray[np.integer]) -> None:
@@ -106,8 +108,10 @@ def _mapped(
     if count <= 1:
         yield map(function, jobs)
         return
-    # Spawned, not forked: a fork would copy the locks of whatever threads are running.
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    # Forked where that is usual, as loaders are: a spawned process would need seconds to import torch again.
+    # `map` starts all processes at once, before the progress bar's thread, whose locks a fork would copy.
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupt)
     try:
         yield pool.map(function, jobs, chunksize=_BATCH)
     finally:

@@ -27,13 +27,14 @@ class Window(NamedTuple):
             slice(max(self.left, 0), min(self.left + self.width, size[1])),
         )
 
-    def filled(self, part: Tensor, size: tuple[int, int], fill: Tensor) -> Tensor:
+    def filled(self, part: Tensor, size: tuple[int, int], flipped: bool, fill: Tensor) -> Tensor:
         """Return the whole window, given `part`, the (..., rows, columns) of it that lie `within` the image."""
         if part.shape[-2:] == (self.height, self.width):
             return part
         rows, columns = self.within(size)
         padded = fill[..., None, None].expand(*part.shape[:-2], self.height, self.width).clone()
-        down, right = rows.start - self.top, columns.start - self.left
+        down = rows.start - self.top
+        right = self.left + self.width - columns.stop if flipped else columns.start - self.left
         padded[..., down : down + part.shape[-2], right : right + part.shape[-1]] = part
         return padded
 
@@ -43,7 +44,9 @@ class Window(NamedTuple):
         return Geometry(self.top / height, self.left / width, self.height / height, self.width / width, float(flipped))
 
 
-def resized_window(image: Tensor, size: tuple[int, int], window: Window, fill: tuple[int, int, int]) -> Tensor:
+def resized_window(
+    image: Tensor, size: tuple[int, int], window: Window, flipped: bool, fill: tuple[int, int, int]
+) -> Tensor:
     """Give what a window shows of the image resized to `size` (antialiased bilinear), without resizing all of it.
 
     Torch's kernel is several times faster than those that can start between two pixels, but its grid must start
@@ -54,41 +57,46 @@ def resized_window(image: Tensor, size: tuple[int, int], window: Window, fill: t
         image: (3, H, W) uint8; fastest where the channels of a pixel lie side by side in memory.
         size: (height, width) of the whole image once resized.
         window: In the pixels of the resized image.
+        flipped: Whether the window is turned from left to right.
         fill: Colour beyond the image.
 
     Returns:
-        (3, window height, window width) uint8, of its own memory.
+        (3, window height, window width) uint8.
     """
-    height, width = image.shape[-2:]
     rows, columns = window.within(size)
-    if size == (height, width):
-        part = image[:, rows, columns].clone()
+    if size == image.shape[-2:]:
+        part = image[:, rows, columns].flip([-1] if flipped else [])
     else:
-        down, right = _reach(height, size[0], rows), _reach(width, size[1], columns)
-        mirrored = [axis for axis, reach in ((-2, down), (-1, right)) if reach.mirrored]
-        source = image[:, down.source, right.source].flip(mirrored)[None].contiguous(memory_format=torch.channels_last)
-        resized = interpolate(source, scale_factor=(down.factor, right.factor), mode="bilinear", antialias=True)[0]
-        part = resized[:, down.target, right.target].flip(mirrored)
-    return window.filled(part, size, torch.tensor(fill, dtype=torch.uint8))
+        down, right = _reach(image.shape[-2], size[0], rows), _reach(image.shape[-1], size[1], columns)
+        corner = _mirrored(image[:, down.source, right.source], down.mirrored, right.mirrored)[None]
+        resized = interpolate(
+            corner.contiguous(memory_format=torch.channels_last),
+            scale_factor=(down.factor, right.factor),
+            mode="bilinear",
+            antialias=True,
+        )[0]
+        part = _mirrored(resized[:, down.target, right.target], down.mirrored, right.mirrored != flipped)
+    return window.filled(part, size, flipped, torch.tensor(fill, dtype=torch.uint8))
 
 
-def resized_label_window(label: Tensor, size: tuple[int, int], window: Window, fill: int) -> Tensor:
+def resized_label_window(label: Tensor, size: tuple[int, int], window: Window, flipped: bool, fill: int) -> Tensor:
     """Give what a window shows of the mask resized to `size` by torch's "nearest-exact".
 
     Args:
         label: (H, W) uint8.
         size: (height, width) of the whole mask once resized.
         window: In the pixels of the resized mask.
+        flipped: Whether the window is turned from left to right.
         fill: Label beyond the image.
 
     Returns:
-        (window height, window width) uint8, of its own memory.
+        (window height, window width) uint8.
     """
     rows, columns = window.within(size)
-    # NumPy, as index_select takes four times as long along columns.
-    lines = label.numpy().take(_nearest(label.shape[0], size[0])[rows], axis=0)
-    part = torch.from_numpy(lines.take(_nearest(label.shape[1], size[1])[columns], axis=1))
-    return window.filled(part, size, torch.tensor(fill, dtype=torch.uint8))
+    down, right = _nearest(label.shape[0], size[0], rows), _nearest(label.shape[1], size[1], columns)
+    # NumPy, as torch's index_select takes four times as long along columns.
+    picked = label.numpy().take(down, axis=0).take(right[::-1] if flipped else right, axis=1)
+    return window.filled(torch.from_numpy(picked), size, flipped, torch.tensor(fill, dtype=torch.uint8))
 
 
 class _Reach(NamedTuple):
@@ -117,8 +125,13 @@ def _reach(length: int, resized: int, part: slice) -> _Reach:
     return _Reach(mirrored, source, target, factor)
 
 
-def _nearest(length: int, resized: int) -> npt.NDArray[np.int64]:
-    # What torch does to the pixels' own numbers, so that they are rounded exactly as in a mask.
-    numbers = torch.arange(length, dtype=torch.float32)[None, None]
-    nearest: npt.NDArray[np.int64] = interpolate(numbers, resized, mode="nearest-exact")[0, 0].long().numpy()
-    return nearest
+def _mirrored(image: Tensor, down: bool, across: bool) -> Tensor:
+    axes = [axis for axis, mirrored in ((-2, down), (-1, across)) if mirrored]
+    return image.flip(axes) if axes else image
+
+
+def _nearest(length: int, resized: int, part: slice) -> npt.NDArray[np.int64]:
+    # Single precision, as in torch: it decides where a centre falls on the border of two pixels.
+    centres = np.arange(part.start, part.stop, dtype=np.float32) + np.float32(0.5)
+    nearest = (centres * np.float32(length / resized)).astype(np.int64)
+    return nearest.clip(max=length - 1)

@@ -58,12 +58,13 @@ def extract(archive: Path, folder: Path, parts: Sequence[str]) -> None:
         _require_parts(archive, wanted, parts)
         _require_inside(archive, folder, wanted)
         missing = [member for path, member in wanted.items() if not _is_there(folder / path, member.size)]
-        _require_space(archive, folder, sum(member.size for member in missing))
+        needed = sum(member.size for member in missing)
+        _require_space(archive, folder, needed)
         with written_at_once(_record(folder, archive.name)) as temporary:
             record = {"parts": list(parts), "files": {path: member.size for path, member in wanted.items()}}
             temporary.write_text(json.dumps(record), encoding="utf-8")
         if missing:
-            say(f"extracting {len(missing):,} files of {archive.name}")
+            say(f"extracting {len(missing):,} files of {archive.name}, {decimal(needed)}")
         with progress("files") as bar:
             task = bar.add_task(archive.name, total=len(missing), note="")
             for member in missing:

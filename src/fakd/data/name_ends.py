@@ -5,12 +5,14 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import takewhile
 
 from fakd.data.spec import DataError
 
 # An ending starts like a new word and is not only a number, or 0001 would be taken for the partner of 0002.
 _ENDING = re.compile(r"[_\-. ][^/]*[^\W\d_]{2}[^/]*|")
 _TRIED = 8
+_NEIGHBOURS = 8
 
 
 def find_ends(images: Collection[str], masks: Collection[str], advice: str) -> tuple[str, str]:
@@ -42,12 +44,12 @@ def find_ends(images: Collection[str], masks: Collection[str], advice: str) -> t
 
 
 def _shared(images: Collection[str], masks: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Give the endings of every image and of the masks next to it in the alphabet, beyond what they share."""
+    """Give the endings of every image and of the masks around it in the alphabet, beyond what they share."""
     ordered = sorted(masks)
     for image in images:
         place = bisect_left(ordered, image)
-        for mask in ordered[max(place - 1, 0) : place + 4]:
-            stem = os.path.commonprefix([image, mask])
+        for mask in ordered[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS]:
+            stem = image[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(image, mask, strict=False)))]
             # Usually the shared part goes beyond the word: x_p of x_photo and x_png.
             for cut in (len(stem), max(map(stem.rfind, "_-. "))):
                 ends = image[cut:], mask[cut:]

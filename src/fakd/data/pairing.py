@@ -53,10 +53,9 @@ def pair_folders(images_dir: Path, masks_dir: Path, image_end: str = "", mask_en
     Raises:
         DataError: A folder is missing, or there is no image or no mask in it.
     """
-    problems: list[Problem] = []
-    images = _by_name(images_dir, "images", image_end, problems)
-    masks = _by_name(masks_dir, "masks", mask_end, problems, passing_over=True)
-    return pair_names(images, masks, images_dir, masks_dir, problems)
+    images, doubtful_images = images_by_name(images_dir, "images", image_end)
+    masks, doubtful_masks = images_by_name(masks_dir, "masks", mask_end, passing_over=True)
+    return pair_names(images, masks, images_dir, masks_dir, [*doubtful_images, *doubtful_masks])
 
 
 def pair_names(
@@ -101,13 +100,11 @@ def require_folders(dataset: str, root: Path | None, folders: Sequence[str]) -> 
 
 def image_files(folder: Path) -> Iterator[Path]:
     """Give the image files below a folder in a fixed order; linked folders are entered, hidden files left out."""
-    entered: set[str] = set()  # a link to a folder above would be followed for ever
     for at, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        if real in entered:
+        outside = Path(at).parent.resolve()
+        if Path(at).resolve() in (outside, *outside.parents):  # a link to a folder above, without end
             folders.clear()
             continue
-        entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             # A leading dot is a hidden file, such as the "._name.png" that macOS leaves on other disks.
@@ -115,26 +112,27 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield Path(at, name)
 
 
-def name_below(folder: Path, path: Path) -> str:
-    """Return the path below a folder without file suffix, in one spelling of accented letters.
+def images_by_name(
+    folder: Path, kind: str, end: str = "", passing_over: bool = False
+) -> tuple[dict[str, Path], list[Problem]]:
+    """Find the image files below a folder by the name that an image and its mask share.
 
-    macOS writes such letters as two characters and others as one, so an image and its mask may differ in that.
+    Args:
+        folder: Where to look.
+        kind: "images" or "masks", for errors.
+        end: What is stripped from the end of names, after the file suffix.
+        passing_over: Whether to leave out files that end otherwise, instead of keeping their whole name.
+
+    Returns:
+        Files by name, sorted; and names that occur twice.
+
+    Raises:
+        DataError: The folder is missing, or there is no such file in it.
     """
-    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-
-
-def listed(items: Sequence[object]) -> str:
-    """Write the first few items, and how many more there are."""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(str(item) for item in items[:_SHOWN]) + more
-
-
-def _by_name(
-    folder: Path, kind: str, end: str, problems: list[Problem], passing_over: bool = False
-) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected the {kind} there. Check the path.")
     found: dict[str, Path] = {}
+    problems: list[Problem] = []
     for path in image_files(folder):
         name = name_below(folder, path)
         if passing_over and not name.endswith(end):
@@ -150,7 +148,23 @@ def _by_name(
     if not found:
         ends = ", ".join(f"{end}{suffix}" for suffix in IMAGE_SUFFIXES)
         raise DataError(f"{folder}: no {kind} there, expected files ending in {ends}.")
-    return found
+    return found, problems
+
+
+def name_below(folder: Path, path: Path) -> str:
+    """Return the path below a folder without file suffix, in one spelling of accented letters."""
+    return one_spelling(path.relative_to(folder).with_suffix("").as_posix())
+
+
+def one_spelling(text: str) -> str:
+    """Write accented letters as one character: macOS writes two, so an image and its mask may differ in that."""
+    return unicodedata.normalize("NFC", text)
+
+
+def listed(items: Sequence[object]) -> str:
+    """Write the first few items, and how many more there are."""
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(str(item) for item in items[:_SHOWN]) + more
 
 
 def _is_lossy(path: Path) -> bool:
@@ -170,9 +184,7 @@ def _lossy(masks: Mapping[str, Path], at: Path) -> Iterator[Problem]:
         )
 
 
-def _alone(
-    ones: Mapping[str, Path], others: Mapping[str, Path], one: str, other: str, at: Path
-) -> Iterator[Problem]:
+def _alone(ones: Mapping[str, Path], others: Mapping[str, Path], one: str, other: str, at: Path) -> Iterator[Problem]:
     alone = [path for name, path in sorted(ones.items()) if name not in others]
     if alone:
         names = listed([path.name for path in alone])

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fakd.console import say
 from fakd.data.cityscapes import IDS, TRAIN_ID_OF_ID, TRAIN_IDS
 from fakd.data.converting import convert, translate
 from fakd.data.layout import read_names
@@ -22,7 +21,6 @@ from fakd.writing import written_at_once
 
 LabelMap = npt.NDArray[np.integer]
 
-_TRAINAUG = 10_582
 _TRAIN_IDS = label_table(TRAIN_ID_OF_ID)
 _CONTEXT = label_table(
     {label: 0 if index == IGNORE_INDEX else index + 1 for label, index in CLASS_OF_LABEL.items()},
@@ -69,10 +67,7 @@ def _augment_voc(voc: Path, workers: int | None) -> None:
     from_sbd = [(sbd / "cls" / f"{name}.mat", masks / f"{name}.png") for name in added]
     convert("VOC 2012", from_voc, read_mask, workers)
     convert("SBD", from_sbd, read_sbd_mat, workers)
-    names = sorted({*train, *added})
-    if len(names) != _TRAINAUG:
-        say(f"trainaug.txt names {len(names):,} images, not {_TRAINAUG:,} as is usual", style="yellow")
-    _write_names(lists / "trainaug.txt", names)
+    _write_names(lists / "trainaug.txt", sorted({*train, *added}))
 
 
 def _convert_context(voc: Path, workers: int | None) -> None:
@@ -105,6 +100,8 @@ def read_train_ids(path: Path) -> LabelMap:
 
 
 def _write_names(path: Path, names: list[str]) -> None:
+    if path.is_file():  # the user's own, or that of an earlier call
+        return
     with written_at_once(path) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from fakd.console import progress, say
@@ -27,7 +27,7 @@ _GAP = 0.05  # between samples side by side, in heights of a picture
 _DPI = 110
 _MOST = 100  # images on a sheet
 _SHORT = 34  # letters of a name that fit under a picture
-_HEADINGS = ("image", "labels", "training crop")
+_HEADINGS = ("image, crop dashed", "labels", "training crop")
 
 
 @dataclass
@@ -122,6 +122,7 @@ def draw_sheet(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opac
 
     height = rows * (_INCHES + 0.3) + 0.7 + 0.2 * legend_rows
     figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.01)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(rows, across * 4 - 1, squeeze=False, width_ratios=[*widths, _GAP, *widths][: across * 4 - 1])
     for axes in grid.flat:
         axes.set_axis_off()
@@ -129,8 +130,9 @@ def draw_sheet(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opac
         row, place = number // across, number % across * 4
         coloured, cropped = (overlay(item.image, item.label, spec.palette, opacity) for item in (sample, crop))
         _draw(grid[row, place], sample.image.permute(1, 2, 0), _short(sample.name))
+        _outline(grid[row, place], sample, crop)
         _draw(grid[row, place + 1], coloured, _size(sample))
-        _draw(grid[row, place + 2], cropped, _size(crop))
+        _draw(grid[row, place + 2], cropped, _size(crop) + _change(sample, crop))
     for place in range(0, across * 4, 4):
         for axes, heading in zip(grid[0, place : place + 3], _HEADINGS, strict=True):
             axes.set_title(heading, fontsize="medium")
@@ -145,6 +147,25 @@ def _draw(axes: Axes, picture: Tensor, caption: str) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_xlabel(caption, fontsize="x-small", color="0.3", labelpad=3)
+
+
+def _outline(axes: Axes, sample: Sample, crop: Sample) -> None:
+    """Frame the region of the image that the crop shows; what lies outside of the image is cut off."""
+    top, left, down, across, _ = crop.geometry.tolist()
+    height, width = sample.label.shape
+    corner = (left * width - 0.5, top * height - 0.5)  # pixels have their centres at whole numbers
+    for colour, line in (("black", "-"), ("white", "--")):  # both, to be seen on any image
+        axes.add_patch(
+            Rectangle(
+                corner, across * width, down * height, fill=False, edgecolor=colour, linestyle=line, linewidth=1.2
+            )
+        )
+
+
+def _change(sample: Sample, crop: Sample) -> str:
+    _, _, down, _, flipped = crop.geometry.tolist()
+    scale = crop.label.shape[0] / (down * sample.label.shape[0])
+    return f", scale {scale:.2f}" + (", flipped" if flipped else "")
 
 
 def _legend(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec) -> list[Patch]:

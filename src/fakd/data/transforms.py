@@ -89,24 +89,17 @@ class TrainTransform:
         height, width = sample.label.shape
         lowest, highest = self.scale
         size = fitted_size((height, width), self.base_size, lowest + (highest - lowest) * torch.rand(()).item())
-        window, label = self._mixed_window(sample.label, size)
-        image = resized_window(sample.image, size, window, fill=_IMAGENET_MEAN)
         flipped = torch.rand(()).item() < self.flip
-        if flipped:
-            image, label = image.flip(-1), label.flip(-1)
+        for _ in range(_CROP_DRAWS):
+            (top, left), (high, wide) = map(_random_start, size, self.crop_size), self.crop_size
+            window = Window(top, left, high, wide)
+            label = resized_label_window(sample.label, size, window, flipped, fill=IGNORE_INDEX)
+            if self._mixed(label):
+                break
+        image = resized_window(sample.image, size, window, flipped, fill=_IMAGENET_MEAN)
         if self.colours is not None:
             image = self.colours(image)
         return Sample(image, label, sample.name, torch.tensor(window.geometry(size, flipped)))
-
-    def _mixed_window(self, label: Tensor, size: tuple[int, int]) -> tuple[Window, Tensor]:
-        """Draw windows of the resized mask until one is not of a single class; give it and what it shows."""
-        height, width = self.crop_size
-        for _ in range(_CROP_DRAWS):
-            window = Window(_random_start(size[0], height), _random_start(size[1], width), height, width)
-            crop = resized_label_window(label, size, window, fill=IGNORE_INDEX)
-            if self._mixed(crop):
-                break
-        return window, crop
 
     def _mixed(self, crop: Tensor) -> bool:
         if self.max_class_share == 1:

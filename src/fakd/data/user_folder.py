@@ -1,7 +1,7 @@
 """A user's own images and masks.
 
     ROOT/
-        classes.txt           or classes.yaml: the classes, see fakd.data.class_list
+        classes.txt           or classes.yaml: the classes, see fakd.data.class_file
         images/               .jpg, .png, .bmp, .webp or .tif, in any subfolders
             street/0001.jpg
         masks/                the mask of an image lies at the same place, with the same name;
@@ -19,13 +19,25 @@ The rule is: lists come first (in ROOT or ROOT/splits), then the folders of the 
 training. "test" works as "val" does. No split is ever drawn by chance: without a list or a folder there is none.
 """
 
-from collections.abc import Callable, Iterator
+import os
+import posixpath
 from functools import partial
 from pathlib import Path
 
-from fakd.data.class_list import ClassList, read_class_list
+from fakd.data.class_file import read_class_list
+from fakd.data.class_list import ClassList
 from fakd.data.name_ends import find_ends
-from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, Problem, image_files, name_below, normalized, pair_folders
+from fakd.data.pairing import (
+    IMAGE_SUFFIXES,
+    Pairs,
+    Problem,
+    image_files,
+    images_by_name,
+    listed,
+    name_below,
+    one_spelling,
+    pair_names,
+)
 from fakd.data.pairs import PairedFiles
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError, DatasetSpec
@@ -50,7 +62,9 @@ def describe_folder(root: Path | None) -> DatasetSpec:
         DataError: There is no such folder, no image in it, or no list of classes that makes sense.
     """
     if root is None:
-        raise DataError(f"{FOLDER} needs the path of its files, but no root was given. Give the folder that holds them.")
+        raise DataError(
+            f"{FOLDER} needs the path of its files, but no root was given. Give the folder that holds them."
+        )
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
@@ -73,9 +87,132 @@ def _open(classes: ClassList, described: Path, root: Path | None, split: str) ->
 
 
 def _pairs(classes: ClassList, root: Path, split: str) -> Pairs:
-    lists = {path.stem: path for path in _lists(root)}
-    if split in lists or (lists and split == "train"):
-        pairs = _pair(classes, root / "images", root / "masks")
-        return _listed_pairs(pairs, root / "images", lists, split)
-    images, masks = _split_folders(root, split)
-    return _pair(classes, images, masks)
+    lists = _lists(root)
+    by_list = split in lists or (split == "train" and lists)
+    images_dir, masks_dir = (root / "images", root / "masks") if by_list else _split_folders(root, split)
+    image_end, mask_end = _ends(classes, images_dir, masks_dir)
+    images, doubtful_images = images_by_name(images_dir, "images", image_end)
+    masks, doubtful_masks = images_by_name(masks_dir, "masks", mask_end, passing_over=True)
+    problems = [*doubtful_images, *doubtful_masks]
+    if by_list:
+        chosen = _chosen(images, masks, images_dir, lists, split, problems)
+        images = {name: path for name, path in images.items() if name in chosen}
+        masks = {name: path for name, path in masks.items() if name in chosen}
+    return pair_names(images, masks, images_dir, masks_dir, problems)
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    """The list of every split that has one."""
+    places = [folder / f"{split}.txt" for folder in (root, root / "splits") for split in ("train", *_HELD_OUT)]
+    return {path.stem: path for path in reversed(places) if path.is_file()}
+
+
+def _split_folders(root: Path, split: str) -> tuple[Path, Path]:
+    """The folders of images and of masks of a split that has no list."""
+    places = [(root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")]
+    if split == "train" and not any((root / "images" / other).is_dir() for other in _HELD_OUT):
+        places.append((root / "images", root / "masks"))
+    for images, masks in places:
+        if images.is_dir():
+            return images, masks
+    if split == "train":
+        raise DataError(
+            f"{root}: no images to train on, expected images/ and masks/, or train/images/ and train/masks/."
+        )
+    raise DataError(
+        f"{root}: no split {split!r} there, expected {split}.txt, or images/{split}/, or {split}/images/. "
+        f"Move images and masks there, or name them in {split}.txt, one a line; for 20 drawn by chance: "
+        f"(cd {root}/images && find . -type f | shuf -n 20) > {root}/{split}.txt"
+    )
+
+
+def _ends(classes: ClassList, images_dir: Path, masks_dir: Path) -> tuple[str, str]:
+    """What names of images and masks end in beyond what they share."""
+    given = [classes.options.get(key) for key in ("image_suffix", "mask_suffix")]
+    if given != [None, None]:
+        image_end, mask_end = (_bare(end or "") for end in given)
+        return image_end, mask_end
+    images, _ = images_by_name(images_dir, "images")
+    masks, _ = images_by_name(masks_dir, "masks")
+    return find_ends(
+        images,
+        masks,
+        f"Expected one file each at the same place below {images_dir} and {masks_dir}. Where names end "
+        "differently, say how in classes.yaml, as image_suffix: _photo and mask_suffix: _gt.",
+    )
+
+
+def _chosen(
+    images: dict[str, Path],
+    masks: dict[str, Path],
+    images_dir: Path,
+    lists: dict[str, Path],
+    split: str,
+    problems: list[Problem],
+) -> set[str]:
+    """The names of a split by its list, or of what no list has; adds to `problems` what is wrong with the lists."""
+    spellings = {
+        spelling: name
+        for name, path in images.items()
+        for spelling in (name, name_below(images_dir, path), one_spelling(path.relative_to(images_dir).as_posix()))
+    }
+    lines = {listed_split: _read_list(path) for listed_split, path in lists.items()}
+    names = {other: {spellings[line] for line in lines[other] if line in spellings} for other in lines}
+    held_out = set().union(*(names[other] for other in names if other in _HELD_OUT and other != split))
+    if split not in lists:
+        return {*images, *masks} - held_out
+    if lost := [line for line in lines[split] if line not in spellings]:
+        problems.append(
+            Problem(
+                f"{lists[split]}: {len(lost)} of {len(lines[split])} images are not there ({listed(lost)}). Expected "
+                f"names below {images_dir}, with or without suffix; add the images or remove the lines.",
+                tuple(
+                    f"{lists[split]}: no image {line} below {images_dir}; add it or remove the line." for line in lost
+                ),
+            )
+        )
+    if twice := sorted(names[split] & held_out):
+        problems.append(
+            Problem(
+                f"{lists[split]}: {len(twice)} images are in the list of another split too ({listed(twice)}). Scores "
+                "on what was learned mean nothing; remove them from one of the lists.",
+                tuple(
+                    f"{lists[split]}: {name} is in the list of another split too; remove it there or here."
+                    for name in twice
+                ),
+            )
+        )
+    return names[split]
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not readable as UTF-8 text. Save it as UTF-8.") from error
+    lines = [posixpath.normpath(line.strip().replace("\\", "/")) for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: the list is empty, expected the name of an image on every line.")
+    return list(dict.fromkeys(map(one_spelling, lines)))
+
+
+def _first_size(root: Path) -> tuple[int, int]:
+    folder = root / "images" if _lists(root) else _split_folders(root, "train")[0]
+    for path in image_files(folder):
+        try:
+            height, width = upright_size(path)
+        except DataError:
+            continue  # a check names it; the description of all others needs only one that is whole
+        shrink = min(1.0, _LARGEST_SIDE / max(height, width))
+        return max(1, round(height * shrink)), max(1, round(width * shrink))
+    raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+
+
+def _size(classes: ClassList, key: str) -> tuple[int, int] | None:
+    size = classes.options.get(key)
+    return None if size is None else (size[0], size[1])
+
+
+def _bare(end: str) -> str:
+    stem, suffix = os.path.splitext(end)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else end

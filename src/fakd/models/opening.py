@@ -5,7 +5,7 @@ from pathlib import Path
 from fakd.models.checkpoint import RUN_FILE, listed, load_model, mismatches
 from fakd.models.mmseg import load_mmseg
 from fakd.models.segmentor import Segmentor
-from fakd.models.zoo import PREFIX, fetch_teacher
+from fakd.models.zoo import PREFIX, fetch_teacher, find_teacher
 
 MMSEG_SUFFIXES = (".pth", ".pt")
 """Files that are taken for checkpoints of MMSegmentation."""
@@ -35,7 +35,8 @@ def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
         DownloadError: a published teacher could not be downloaded.
     """
     if str(name).startswith(PREFIX):
-        return load_mmseg(fetch_teacher(str(name)))
+        model, notes = load_mmseg(fetch_teacher(str(name)))
+        return model, notes | {"dataset": find_teacher(str(name)).dataset}
     path = Path(name)
     return load_mmseg(path) if path.suffix in MMSEG_SUFFIXES else load_model(path)
 

@@ -13,6 +13,15 @@ PREFIX = "mmseg:"
 """What a teacher's name begins with where it is a row of the table rather than a file."""
 
 
+_DATASETS = {
+    "ADE20K": "ade20k",
+    "Cityscapes": "cityscapes",
+    "Pascal Context 59": "pascal-context",
+    "Pascal VOC 2012 + Aug": "voc2012",
+}
+"""The table's name of a data set -> this project's."""
+
+
 @dataclass(frozen=True)
 class PublishedTeacher:
     """One row of the table."""
@@ -22,6 +31,7 @@ class PublishedTeacher:
     network: str
     """The preset that it is."""
     dataset: str
+    """Name of the data set on the command line."""
     paper_miou: float
     """mIoU in percent that the paper gives for its teacher."""
     mmseg_miou: float
@@ -43,7 +53,7 @@ def published_teachers() -> dict[str, PublishedTeacher]:
         PublishedTeacher(
             row["mmseg_config"],
             row["network"],
-            row["dataset"],
+            _DATASETS[row["dataset"]],
             float(row["paper_mIoU"]),
             float(row["mmseg_mIoU"]),
             row["checkpoint_url"],

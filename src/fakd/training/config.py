@@ -130,11 +130,20 @@ class RunConfig(InferenceConfig):
                 continue
             setattr(self, name, str(source))
             if str(source).startswith(PREFIX):
-                find_teacher(str(source))  # a name that is not in the table fails here, not after the data are read
+                self._check_published(str(source))
             elif self.output.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
                 raise ValueError(f"output {self.output} holds the {name} {source}; choose another --output.")
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
+
+    def _check_published(self, source: str) -> None:
+        """Refuse what cannot fit before it is downloaded."""
+        trained_on = get_dataset(find_teacher(source).dataset)
+        if trained_on.num_classes != self.spec.num_classes:
+            raise ValueError(
+                f"{source} was trained on {trained_on.name} and scores {trained_on.num_classes} classes, but "
+                f"{self.dataset} has {self.spec.num_classes}."
+            )
 
     @cached_property
     def spec(self) -> DatasetSpec:
