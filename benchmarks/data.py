@@ -4,11 +4,14 @@
 
 Makes photo-like files of the size of two data sets in a temporary folder, and prints a table of images per second. All
 orders draw from the same distribution: a ratio of 0.5 to 2, a crop of 512x512 pixels that one class fills at most to
-75 %, a flip. They take turns image by image in one process of one thread, so that a busy machine slows all of them.
+75 %, a flip. They take turns in one process of one thread, and what counts is the time that the processor worked.
 
 - crop first: `SegmentationDataset` with `TrainTransform`, as in training
-- tensors: torchvision's transforms (v2) on tensors as `pil_to_tensor` makes them; resize, crop, flip
-- PIL: the same transforms on Pillow's images, which torchvision's own recipe for segmentation uses by default
+- resize first: files read by the same code; then torchvision's transforms (v2) resize, crop and flip
+- resize first, tensors: the same transforms on tensors as torchvision makes them of Pillow's images, without any check
+- resize first, PIL: the same transforms on Pillow's images, as in torchvision's own recipe for segmentation
+- reading: what crop first and resize first have in common
+- decoding: Pillow alone
 """
 
 import argparse
@@ -16,7 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
+from torchvision.tv_tensors import Image as TvImage
 from torchvision.tv_tensors import Mask
 
 from fakd.data.dataset import SegmentationDataset
@@ -48,7 +52,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "JPEG": Kind(".jpg", (512, 683), (512, 2048), 4.0),
+    "JPEG": Kind(".jpg", (512, 683), (512, 2048), 5.5),
     "PNG": Kind(".png", (1024, 2048), (1024, 2048), 0.9),
 }
 
@@ -105,7 +109,7 @@ class ResizeEverything:
         return self.flip(self.crop.transform(image, window), shown)
 
 
-def orders(pairs: list[tuple[Path, Path]], kind: Kind) -> dict[str, Callable[[int], object]]:
+def orders(pairs: list[tuple[Path, Path]], kind: Kind) -> dict[str, Callable[[int, int], object]]:
     """Return every order as a function of an image's number, and how long it takes only to read the files."""
     table = label_table({index: index for index in CLASSES})
     source = PairedFiles(pairs[0][0].parent, pairs, table)
@@ -116,26 +120,31 @@ def orders(pairs: list[tuple[Path, Path]], kind: Kind) -> dict[str, Callable[[in
         image, mask = pairs[index]
         return Image.open(image).convert("RGB"), Image.open(mask)
 
-    def on_tensors(index: int) -> object:
+    def same_reading(_: int, index: int) -> object:
+        sample = source[index]
+        return resize_everything(TvImage(sample.image), Mask(sample.label))
+
+    def on_tensors(_: int, index: int) -> object:
         image, mask = opened(index)
         label = torch.from_numpy(table[np.asarray(mask)].astype(np.uint8))
-        return resize_everything(v2.functional.to_image(image), Mask(label))
+        return resize_everything(F.to_image(image), Mask(label))
 
-    def on_pil(index: int) -> object:
+    def on_pil(_: int, index: int) -> object:
         image, label = resize_everything(*opened(index))
         return F.pil_to_tensor(image), torch.from_numpy(table[np.asarray(label)].astype(np.uint8))
 
-    def decode(index: int) -> object:
+    def decode(_: int, index: int) -> object:
         image, mask = opened(index)
         mask.load()
         return image
 
     return {
-        "crop first": lambda index: crop_first[index],
-        "tensors": on_tensors,
-        "PIL": on_pil,
-        "reading": lambda index: source[index],
-        "Pillow alone": decode,
+        "crop first": lambda epoch, index: crop_first[epoch, index],
+        "resize first": same_reading,
+        "resize first, tensors": on_tensors,
+        "resize first, PIL": on_pil,
+        "reading": lambda _, index: source[index],
+        "decoding": decode,
     }
 
 
@@ -146,30 +155,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="how often each order takes each file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| files | kB an image | kB a mask | order | ms an image | images / s | crop first is faster by |")
-    print("| --- | ---: | ---: | --- | ---: | ---: | ---: |")
+    print("| files | order | ms an image | images / s | crop first is faster by |")
+    print("| --- | --- | ---: | ---: | ---: |")
     for name, kind in KINDS.items():
         with tempfile.TemporaryDirectory() as folder:
             pairs = make_files(Path(folder), kind, arguments.images)
-            kilobytes = [sum(path.stat().st_size for path in side) / len(side) / 1000 for side in zip(*pairs)]
+            kilobytes = [
+                sum(path.stat().st_size for path in side) / len(side) / 1000 for side in zip(*pairs, strict=True)
+            ]
             calls = orders(pairs, kind)
             seconds: dict[str, list[float]] = {order: [] for order in calls}
-            for round_number in range(-1, arguments.rounds):  # one to warm up
-                taken = dict.fromkeys(calls, 0.0)
-                for index in range(len(pairs)):
-                    for order, call in calls.items():
-                        torch.manual_seed(round_number * len(pairs) + index)
-                        start = perf_counter()
-                        call(index)
-                        taken[order] += perf_counter() - start
-                if round_number >= 0:
-                    for order, total in taken.items():
-                        seconds[order].append(total / len(pairs))
+            for round_number in range(arguments.rounds + 1):  # one to warm up
+                for order, call in calls.items():
+                    torch.manual_seed(round_number)
+                    start = process_time()
+                    for index in range(len(pairs)):
+                        call(round_number, index)
+                    if round_number > 0:
+                        seconds[order].append((process_time() - start) / len(pairs))
         for order, times in seconds.items():
             faster = median(other / own for other, own in zip(times, seconds["crop first"], strict=True))
             typical = median(times)
-            sizes = f"{name} {kind.size[1]}x{kind.size[0]} | {kilobytes[0]:.0f} | {kilobytes[1]:.0f}"
-            print(f"| {sizes} | {order} | {1000 * typical:.2f} | {1 / typical:.0f} | {faster:.2f} |")
+            files = f"{name} {kind.size[1]}x{kind.size[0]}, {kilobytes[0]:.0f} kB; mask {kilobytes[1]:.0f} kB"
+            print(f"| {files} | {order} | {1000 * typical:.2f} | {1 / typical:.1f} | {faster:.2f} |")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from rich.console import Console
 
 from fakd import __version__
 from fakd.console import console, quiet_libraries
+from fakd.data.checking import check_dataset
+from fakd.data.preparing import prepare
+from fakd.data.showing import show
 from fakd.demo import demo
 from fakd.evaluation.commands import evaluate, predict
 from fakd.methods import METHODS, method_options
@@ -32,13 +35,18 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "inspect": inspect_networks,
     "convert": convert,
     "paper": paper,
+    "data prepare": prepare,
+    "data check": check_dataset,
+    "data show": show,
 }
 
 _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 """What commands of two words, as `fakd data check`, have in common."""
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = ("evaluate", "predict", "inspect", "convert")
+_BY_PLACE = ("evaluate", "predict", "inspect", "convert", "data prepare", "data check", "data show")
+# ... and the one more that may be: fakd data check NAME [ROOT].
+_LAST_PLACE = {"data check": "root", "data show": "root"}
 
 # What a user can mend. Anything else is a bug of ours and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)
@@ -121,10 +129,14 @@ def _config_class(function: Callable[[Any], Any]) -> Any:
 
 
 def _as_people_write(arguments: Sequence[str]) -> list[str]:
-    """Accept --data-root for --data_root, --resume for --resume true, and --crop_size 360,480 for [360,480]."""
+    """Accept --data-root for --data_root, --resume for --resume true, --crop_size 360,480 for [360,480], and a ROOT
+    after NAME for --root.
+    """
     words = [argument for argument in arguments if not argument.startswith("-")]
     command = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
     types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
+    last = _LAST_PLACE.get(command or "", "")
+    places = len((command or "").split()) + 1  # the words of the command, and what it requires
     result: list[str] = []
     option = ""  # whose value comes next, where it is not given by "="
     for place, argument in enumerate(arguments):
@@ -135,9 +147,13 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
             if types.get(option) is bool and not equals and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
             result.append(f"--{option}{equals}{_plain_value(option, value, types)}")
-        else:
+            option = "" if equals else option
+        elif option or argument.startswith("-"):
             result.append(_plain_value(option, argument, types))
             option = ""
+        else:
+            places -= 1
+            result.append(f"--{last}={argument}" if last and places < 0 else argument)
     return result
 
 

@@ -56,7 +56,7 @@ def test_real_files() -> None:
         assert len(source) == count
         source.check()
         for index in range(0, count, 10):
-            image, label, name = source[index]
+            image, label, name = source[index][:3]
             assert image.shape == (3, 360, 480)
             assert label.shape == (360, 480)
             assert name.startswith(f"{split}/")

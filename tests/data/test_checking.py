@@ -120,6 +120,16 @@ def test_a_split_that_does_not_open_is_one_fault(tmp_path: Path) -> None:
     assert fault in printed
 
 
+def test_a_fault_of_both_splits_counts_once(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", ["a", "b"])
+    (root / "val.txt").write_text("b\n")
+    write_image(root / "images" / "a.png")
+    report, printed = _check(root)
+    assert report["fault_count"] == 1
+    assert [len(found["faults"]) for found in report["splits"].values()] == [1, 1]
+    assert printed.count("have the same name") == 1
+
+
 def test_long_lists_are_cut_on_the_terminal_only(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "set", [f"{number:02}" for number in range(62)])
     (root / "val.txt").write_text("00\n01\n")

@@ -1,12 +1,15 @@
+from itertools import islice
+
 import torch
 from colour_source import ColourSource
 from torch.utils.data import DataLoader
 
 from fakd.data.dataset import SegmentationDataset
+from fakd.data.geometry import WHOLE_IMAGE, Geometry
+from fakd.data.sampler import StepBatchSampler
 from fakd.data.seeding import mixed_seed, seeded
+from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform
-
-KEYS = [(epoch, index) for epoch in range(2) for index in range(5)]
 
 
 def _dataset(seed: int = 0) -> SegmentationDataset:
@@ -22,12 +25,19 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone() -> None:
         assert not torch.equal(first.image, other.image)
 
 
-def test_workers_change_nothing() -> None:
-    loaded = [
-        torch.cat([batch.image for batch in DataLoader(_dataset(), sampler=KEYS, num_workers=workers)])
-        for workers in (0, 2)
-    ]
-    assert torch.equal(*loaded)
+def test_neither_workers_nor_a_start_in_the_middle_change_anything() -> None:
+    def steps(start: int, stop: int, workers: int) -> list[Sample]:
+        sampler = StepBatchSampler(len(ColourSource()), batch_size=3, seed=7, start_step=start)
+        loader = DataLoader(_dataset(), batch_sampler=sampler, num_workers=workers)
+        return list(islice(loader, stop - start))
+
+    whole = steps(0, 6, workers=0)
+    assert len({image.numpy().tobytes() for batch in whole for image in batch.image}) == 18  # five images, 3.6 epochs
+    for resumed in (steps(0, 6, workers=2), steps(4, 6, workers=0), steps(4, 6, workers=2)):
+        for batch, due in zip(resumed, whole[-len(resumed) :], strict=True):
+            assert batch.name == due.name
+            assert all(torch.equal(one, other) for one, other in zip(batch[:2], due[:2], strict=True))
+            assert torch.equal(batch.geometry, due.geometry)
 
 
 def test_global_random_state_is_untouched() -> None:
@@ -56,6 +66,9 @@ def test_batches_are_samples() -> None:
     assert batch.image.shape == (2, 3, 32, 32)
     assert batch.label.shape == (2, 32, 32)
     assert list(batch.name) == ["made/1", "made/2"]
+    assert batch.geometry.shape == (2, len(Geometry._fields))
+    whole = next(iter(DataLoader(SegmentationDataset(ColourSource(), EvalTransform((24, 32)), 0), batch_size=2)))
+    assert torch.equal(whole.geometry, WHOLE_IMAGE.expand(2, -1))
 
 
 def test_mixed_seed_separates_its_parts() -> None:

@@ -213,7 +213,7 @@ def test_an_interruption_at_any_place_is_gone_on_from(
         patch.setattr(extracting_module.shutil, "copyfileobj", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run("ade20k", root)
-    (root / ADE_ZIP).unlink()  # or the next call could not tell from files alone that some are missing
+    (root / ADE_ZIP).unlink()  # so that only the record of its files can tell that some are missing
     data_root = run("ade20k", root)
     assert server.ranges == [None, None]
     assert len(samples("ade20k", data_root, "train")) == len(samples("ade20k", data_root, "val")) == 1

@@ -145,7 +145,7 @@ def test_upright_and_very_wide_images_and_many_classes(tmp_path: Path) -> None:
         ({"count": 101}, "count must be from 1 to 100, got 101"),
         ({"opacity": 1.5}, r"opacity must be between 0 and 1, got 1\.5"),
         ({"output": Path("sheet.jpg")}, r"output must be the name of a PNG file, .*got sheet\.jpg"),
-        ({"dataset": "camvid"}, "dataset 'camvid' is read from disk: say where it is"),
+        ({"dataset": "camvid"}, "dataset 'camvid' is read from disk: give its folder, too"),
         ({"dataset": "nothing"}, "no data set 'nothing'"),
         ({"scale": (2.0, 0.5)}, "scale"),
         ({"crop_size": (0, 5)}, "crop_size"),

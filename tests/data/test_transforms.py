@@ -1,7 +1,11 @@
 import pytest
 import torch
 from colour_source import ColourSource
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
+from fakd.data.geometry import Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform, fitted_size
 
@@ -31,10 +35,54 @@ def test_nearest_mask_is_centred_like_the_bilinear_image() -> None:
     ramp = torch.arange(240, dtype=torch.uint8).expand(240, -1)
     sample = Sample(ramp.expand(3, -1, -1), ramp, "ramp")
     transform = TrainTransform((240, 240), (120, 120), scale=(0.5, 0.5), flip=0, max_class_share=1)
-    image, label, _ = transform(sample)
-    assert (image[0].int() - label.int()).abs().max() <= 1
+    halved = transform(sample)
+    assert (halved.image[0].int() - halved.label.int()).abs().max() <= 1
     upscaled = TrainTransform((240, 240), (480, 480), scale=(2.0, 2.0), flip=0, max_class_share=1)(sample)
     assert (upscaled.image[0].float() - upscaled.label.float()).mean().abs() < 0.05
+
+
+@pytest.mark.parametrize("size", [(90, 140), (141, 83)])
+def test_result_is_that_of_resizing_everything(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+    label = torch.randint(0, 9, size, dtype=torch.uint8, generator=generator)
+    transform = TrainTransform((90, 140), (70, 80))
+    torch.manual_seed(0)
+    for _ in range(30):
+        sample = transform(Sample(image, label, ""))
+        top, left, height, width, flipped = sample.geometry.tolist()
+        resized = [round(70 / height), round(80 / width)]
+        place = [round(top * resized[0]), round(left * resized[1])]
+        whole = F.resize_image(image, resized, antialias=True)
+        whole_label = F.resize_image(label[None], resized, interpolation=v2.InterpolationMode.NEAREST_EXACT)
+        # Where the window reaches beyond, F.crop pads with 0.
+        due = F.crop_image(whole, *place, 70, 80).flip([-1] if flipped else [])
+        due_label = F.crop_image(whole_label.int() + 1, *place, 70, 80).flip([-1] if flipped else [])[0] - 1
+        inside = due_label >= 0
+        assert torch.equal(inside, sample.label != 255)
+        assert torch.equal(due_label[inside], sample.label[inside].int())
+        assert (due - sample.image.int())[:, inside].abs().max() <= 1
+        assert torch.equal(sample.image[:, ~inside], FILL[:, None].expand(-1, int((~inside).sum())))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (75, 40)])
+@pytest.mark.parametrize("max_class_share", [1.0, 0.75])
+def test_distribution_is_that_of_resizing_everything(size: tuple[int, int], max_class_share: float) -> None:
+    label = torch.zeros(size, dtype=torch.uint8)
+    label[:, size[1] // 2 :] = torch.arange(size[1] - size[1] // 2, dtype=torch.uint8)  # the left half is one class
+    sample = Sample(torch.zeros(3, *size, dtype=torch.uint8), label, "half")
+    transform = TrainTransform((40, 60), (36, 30), max_class_share=max_class_share)
+    draws = 500
+    torch.manual_seed(0)
+    ours = torch.stack([transform(sample).geometry for _ in range(draws)])
+    naive = torch.stack([_naive_geometry(label, (40, 60), (36, 30), max_class_share) for _ in range(draws)])
+    for name, one, other in zip(Geometry._fields, ours.T, naive.T, strict=True):
+        # Kolmogorov and Smirnov: beyond this distance in one of 1,000 pairs of samples of one distribution.
+        assert _farthest(one, other) < 1.95 * (2 / draws) ** 0.5, name
+    assert _farthest(ours[:, 3], 1.1 * ours[:, 3]) > 0.05  # it would notice other scales
+    assert (ours[:, 0] < 0).any()  # padded on both sides
+    assert (ours[:, 0] + ours[:, 2] > 1).any()
+    assert ((ours[:, 0] > 0) & (ours[:, 0] + ours[:, 2] < 1)).any()  # and not padded
 
 
 def test_padding_is_ignored_and_mean_coloured() -> None:
@@ -131,3 +179,41 @@ def _near_border(label: torch.Tensor, reach: int = 2) -> torch.Tensor:
     near = (largest != smallest)[0, 0]
     near[:reach] = near[-reach:] = near[:, :reach] = near[:, -reach:] = True  # a border may lie just outside
     return near
+
+
+def _naive_geometry(label: Tensor, base_size: tuple[int, int], crop: tuple[int, int], max_class_share: float) -> Tensor:
+    """Where torchvision's transforms cut after the whole mask was resized."""
+    resized = fitted_size((label.shape[0], label.shape[1]), base_size, 0.5 + 1.5 * torch.rand(()).item())
+    whole = F.resize_image(label[None], list(resized), interpolation=v2.InterpolationMode.NEAREST_EXACT)
+    cropping = v2.RandomCrop(crop, pad_if_needed=True, fill=255)
+    for _ in range(10):
+        params = cropping.make_params([whole])
+        labels, counts = cropping.transform(whole, params).unique(return_counts=True)
+        counts = counts[labels != 255]
+        if max_class_share == 1 or counts.max() <= max_class_share * counts.sum():
+            break
+    (height, width), (left, top, _, _) = resized, params["padding"]
+    flipped = float(torch.rand(()) < 0.5)
+    place = ((params["top"] - top) / height, (params["left"] - left) / width)
+    return torch.tensor([*place, crop[0] / height, crop[1] / width, flipped])
+
+
+def _farthest(one: Tensor, other: Tensor) -> float:
+    """The largest distance between the shares of two samples that lie below a number."""
+    at = torch.cat([one, other])
+    shares = [(values[:, None] <= at).float().mean(0) for values in (one, other)]
+    return float((shares[0] - shares[1]).abs().max())
+
+
+def test_photometric_changes_leave_the_filling_alone() -> None:
+    transform = TrainTransform((16, 16), (48, 48), scale=(1, 1), photometric=True)
+    sample = Sample(torch.full((3, 16, 16), 200, dtype=torch.uint8), torch.zeros(16, 16, dtype=torch.uint8), "x")
+    changed = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        crop = transform(sample)
+        filled = crop.label == 255
+        assert int(filled.sum()) == 48 * 48 - 16 * 16
+        assert crop.image[:, filled].unique(dim=1).flatten().tolist() == [124, 116, 104]
+        changed |= set(crop.image[:, ~filled].unique().tolist())
+    assert len(changed) > 5

@@ -60,6 +60,7 @@ def test_lists(tmp_path: Path) -> None:
     assert _names(_open(root, "train")) == ["images/x/b", "images/y/a"]
     (root / "splits").mkdir()
     (root / "splits" / "train.txt").write_text("y/a\n")
+    (root / "splits" / "val.txt").write_text("y/a\n")  # the one beside images/ comes first
     assert _names(_open(root, "train")) == ["images/y/a"]
     with pytest.raises(DataError, match=r"no split 'test' there, expected test\.txt, or images/test/, or test/images/"):
         _open(root, "test")
@@ -137,6 +138,7 @@ def test_kinds_of_images(tmp_path: Path) -> None:
     for place, mode in enumerate(("L", "RGBA", "P", "LA")):
         write_image(root / "images" / f"Größe {mode}.PNG", mode=mode)
         write_mask(root / "masks" / f"Größe {mode}.Png", np.full((8, 12), place % 3, dtype=np.uint16))
+    write_image(root / "images" / ".thumbnails" / "b.png")  # hidden, so no image without mask
     source = _open(root, "train")
     source.check()
     assert _names(source) == [f"images/Größe {mode}" for mode in ("L", "LA", "P", "RGBA")]
@@ -188,7 +190,7 @@ def test_bad_folders(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     with pytest.raises(DataError, match="masks: no masks there"):
         _open(tmp_path, "train")
-    with pytest.raises(ValueError, match="choose one of .*camvid, cityscapes, folder, pascal-context"):
+    with pytest.raises(ValueError, match=r"choose one of .*camvid, cityscapes, folder, pascal-context"):
         get_dataset("foldr")
 
 

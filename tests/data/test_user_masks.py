@@ -53,6 +53,12 @@ def test_colours_where_classes_have_none(tmp_path: Path) -> None:
         UserMasks(classes)(write_mask(tmp_path / "a.png", np.zeros((8, 12, 3), dtype=np.uint8)))
 
 
+def test_fractions_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(VALUES.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif: the mask stores fractions \(mode F\)"):
+        UserMasks(_classes())(tmp_path / "a.tif")
+
+
 def test_indices(tmp_path: Path) -> None:
     path = write_mask(tmp_path / "a.png", VALUES * 10)
     assert np.array_equal(UserMasks(_classes())(path), VALUES * 10)

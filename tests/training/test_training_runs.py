@@ -11,6 +11,7 @@ from torch import Tensor
 from fakd.analysis.runs import read_metrics
 from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, load_model, save_model
+from fakd.models.fast import inference_copy
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
 from fakd.training.module import DistillationModule
@@ -57,8 +58,8 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
     monkeypatch.setattr(DistillationModule, "_teach", teach)
     distill(distill_config(max_steps=3, eval_every=1))
     assert seen == [False] * 3
-    before = load_model(teacher_run)[0].state_dict()  # batch normalisation's buffers included
-    assert same(dict(teachers[0].state_dict()), dict(before))
+    before, _ = load_model(teacher_run)
+    assert same(dict(teachers[0].state_dict()), dict(inference_copy(before).state_dict()))
     assert all(p.grad is None for p in teachers[0].parameters())
 
     student = set(create_model("pspnet/test_resnet.r160_in1k", num_classes=12, channels=8).state_dict())
@@ -67,7 +68,7 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
         checkpoint = torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
         covariance = {f"method.covariance.{key}" for key in ("count", "mean", "covariance", "mean_rounding")}
         assert set(checkpoint["state_dict"]) == {f"student.{key}" for key in student} | covariance
-        assert len(checkpoint["optimizer_states"][0]["state"]) == len(list(teachers[0].parameters()))
+        assert len(checkpoint["optimizer_states"][0]["state"]) == len(list(before.parameters()))
 
 
 def test_none_runs_no_teacher(distill_config, monkeypatch) -> None:
@@ -192,3 +193,13 @@ def test_seconds_leave_evaluations_out(train_config, monkeypatch) -> None:
     results = train(train_config(eval_every=2))
     assert results["seconds"] == 4.0
     assert results["seconds_per_step"] == 1.0
+
+
+def test_teacher_of_another_stride_is_said_to_be_resized(
+    distill_config, train_config, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    distill(distill_config(max_steps=1, output_stride=16, output=tmp_path / "coarse"))
+    text = capsys.readouterr().out
+    assert "resizing  the teacher's maps from (4, 4) to the student's (2, 2), bilinearly" in text
+    distill(distill_config(max_steps=1, output=tmp_path / "same"))
+    assert "resizing" not in capsys.readouterr().out

@@ -43,6 +43,7 @@ CAMVID = DatasetSpec(
     base_size=(360, 480),
     crop_size=(360, 360),
     open=open_camvid,
+    counts={"train": 367, "val": 101},
     notice=(
         "CamVid (Brostow et al., University of Cambridge; labels of the SegNet release) is for research "
         "use; cite its authors and do not redistribute it."

@@ -158,7 +158,9 @@ def _print(spec: DatasetSpec, splits: Mapping[str, SplitReport], faults: Sequenc
     for split, found in splits.items():
         absent = [name for index, name in enumerate(spec.classes) if found.share(index) == 0]
         if absent:
-            say(f"never in {split}: {', '.join(absent)}", style="yellow")
+            # Masks of 0 and 255 are common, and 255 is taken for "ignore" wherever no class has that value.
+            ignored = f"; {share:.1f}% of all pixels are ignored" if (share := found.share(IGNORE_INDEX)) else ""
+            say(f"never in {split}: {', '.join(absent)}{ignored}", style="yellow")
     for fault in faults[:_SHOWN]:
         say(fault, style="red")
     if len(faults) > _SHOWN:

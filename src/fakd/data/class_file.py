@@ -14,7 +14,7 @@ classes.yaml can say more; all but `classes` may be left out:
       - {name: train, value: [16, 17]}        # several values, or several colours, are one class
     merge: {vehicle: [car, train]}            # several classes become one, at the place of the first
     ignore: [0, "#000000"]                    # values and colours that are not scored; value 255 never is
-    masks: color                              # how palette PNGs are read: index or color
+    masks: color                              # what counts where pixels have both: index or color
     image_suffix: _photo                      # what names end in beyond their partner's: x_photo.jpg ...
     mask_suffix: _gt                          # ... with x_gt.png; found automatically where it is plain
     base_size: [512, 1024]                    # height and width that images are fitted into

@@ -1,5 +1,6 @@
 """Windows of resized images and masks, computed from the parts of the originals that they need."""
 
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
@@ -28,7 +29,14 @@ class Window(NamedTuple):
         )
 
     def filled(self, part: Tensor, size: tuple[int, int], flipped: bool, fill: Tensor) -> Tensor:
-        """Return the whole window, given `part`, the (..., rows, columns) of it that lie `within` the image."""
+        """Return the whole window, given the (..., rows, columns) of it that lie `within` the image.
+
+        Args:
+            part: These pixels; turned from left to right if `flipped`, as the result is.
+            size: (height, width) of the image.
+            flipped: See `part`.
+            fill: (...) value of the others.
+        """
         if part.shape[-2:] == (self.height, self.width):
             return part
         rows, columns = self.within(size)
@@ -45,13 +53,18 @@ class Window(NamedTuple):
 
 
 def resized_window(
-    image: Tensor, size: tuple[int, int], window: Window, flipped: bool, fill: tuple[int, int, int]
+    image: Tensor,
+    size: tuple[int, int],
+    window: Window,
+    flipped: bool,
+    fill: tuple[int, int, int],
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Give what a window shows of the image resized to `size` (antialiased bilinear), without resizing all of it.
 
     Torch's kernel is several times faster than those that can start between two pixels, but its grid must start
     at an edge of what it is given. So the window is grown to the nearest corner of the image, where the grids of the
-    image and of its resized copy meet: the result is that of resizing everything.
+    image and of its resized copy meet: the result is that of resizing everything, but for roundings of one grey level.
 
     Args:
         image: (3, H, W) uint8; fastest where the channels of a pixel lie side by side in memory.
@@ -59,6 +72,7 @@ def resized_window(
         window: In the pixels of the resized image.
         flipped: Whether the window is turned from left to right.
         fill: Colour beyond the image.
+        change: Applied to what the window shows of the image, before the rest is filled.
 
     Returns:
         (3, window height, window width) uint8.
@@ -76,6 +90,8 @@ def resized_window(
             antialias=True,
         )[0]
         part = _mirrored(resized[:, down.target, right.target], down.mirrored, right.mirrored != flipped)
+    if change is not None:
+        part = change(part)
     return window.filled(part, size, flipped, torch.tensor(fill, dtype=torch.uint8))
 
 
@@ -133,5 +149,5 @@ def _mirrored(image: Tensor, down: bool, across: bool) -> Tensor:
 def _nearest(length: int, resized: int, part: slice) -> npt.NDArray[np.int64]:
     # Single precision, as in torch: it decides where a centre falls on the border of two pixels.
     centres = np.arange(part.start, part.stop, dtype=np.float32) + np.float32(0.5)
-    nearest = (centres * np.float32(length / resized)).astype(np.int64)
-    return nearest.clip(max=length - 1)
+    nearest: npt.NDArray[np.int64] = (centres * np.float32(length / resized)).astype(np.int64)
+    return np.minimum(nearest, length - 1, out=nearest)

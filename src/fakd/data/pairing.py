@@ -153,7 +153,7 @@ def images_by_name(
 
 def name_below(folder: Path, path: Path) -> str:
     """Return the path below a folder without file suffix, in one spelling of accented letters."""
-    return one_spelling(path.relative_to(folder).with_suffix("").as_posix())
+    return one_spelling(os.path.splitext(path.relative_to(folder).as_posix())[0])
 
 
 def one_spelling(text: str) -> str:

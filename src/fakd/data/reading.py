@@ -54,10 +54,19 @@ def read_mask(path: Path | str) -> npt.NDArray[np.integer]:
     Raises:
         DataError: The file is missing, empty, truncated, no image, or stores colours.
     """
-    mask = load_mask(path)
+    return stored_indices(load_mask(path), path)
+
+
+def stored_indices(mask: Image.Image, path: Path | str) -> npt.NDArray[np.integer]:
+    """Return the numbers of a mask that `load_mask` gave.
+
+    Raises:
+        DataError: It stores colours, or fractions.
+    """
     if mask.mode not in _INDEX_MODES:
+        kind = "fractions" if mask.mode == "F" else "colours"
         raise DataError(
-            f"{path}: the mask stores colours (mode {mask.mode}), expected one channel of class indices. "
+            f"{path}: the mask stores {kind} (mode {mask.mode}), expected one channel of class indices. "
             "Convert it to a greyscale or palette PNG whose pixel values are the class numbers."
         )
     return np.asarray(mask)

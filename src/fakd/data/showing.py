@@ -22,6 +22,7 @@ from fakd.types import IGNORE_INDEX
 from fakd.writing import written_at_once
 
 _INCHES = 1.9  # height of a picture
+_WIDEST = 2.0  # width of a picture over that height; wider images are drawn smaller
 _LEGEND_INCHES = 1.6  # width of a legend's entry
 _GAP = 0.05  # between samples side by side, in heights of a picture
 _DPI = 110
@@ -77,7 +78,7 @@ def show(config: ShowConfig) -> Path:
         raise ValueError(f"output must be the name of a PNG file, as contact-sheet.png, got {output}.")
     spec = get_dataset(config.dataset, config.root)
     if spec.needs_root and config.root is None:
-        raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")
+        raise ValueError(f"dataset {spec.name!r} is read from disk: give its folder, too.")
     transform = TrainTransform(
         config.base_size or spec.base_size,
         config.crop_size or spec.crop_size,
@@ -111,7 +112,7 @@ def draw_sheet(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opac
         spec: Gives the classes and their colours.
         opacity: Of the colours, 0 to 1.
     """
-    aspect = max(sample.image.shape[2] / sample.image.shape[1] for sample, _ in samples)
+    aspect = min(_WIDEST, max(sample.image.shape[2] / sample.image.shape[1] for sample, _ in samples))
     crop_height, crop_width = samples[0][1].label.shape
     widths = [aspect, aspect, crop_width / crop_height]
     across = 1 if sum(widths) > 5 or len(samples) == 1 else 2  # samples side by side

@@ -49,7 +49,7 @@ class TrainTransform:
         scale: Lowest and highest ratio.
         flip: Probability of a horizontal flip.
         photometric: Whether brightness, contrast, saturation and hue are changed, each with probability
-            0.5 and in MMSegmentation's ranges.
+            0.5 and in MMSegmentation's ranges; as there, what is filled keeps its colour.
         max_class_share: A crop is drawn again, up to 10 times in all, while one class fills more than this
             share of its labelled pixels, or no pixel is labelled. 1 switches that off.
 
@@ -96,9 +96,7 @@ class TrainTransform:
             label = resized_label_window(sample.label, size, window, flipped, fill=IGNORE_INDEX)
             if self._mixed(label):
                 break
-        image = resized_window(sample.image, size, window, flipped, fill=_IMAGENET_MEAN)
-        if self.colours is not None:
-            image = self.colours(image)
+        image = resized_window(sample.image, size, window, flipped, _IMAGENET_MEAN, self.colours)
         return Sample(image, label, sample.name, torch.tensor(window.geometry(size, flipped)))
 
     def _mixed(self, crop: Tensor) -> bool:

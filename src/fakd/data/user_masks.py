@@ -11,7 +11,7 @@ from PIL import Image
 from fakd.data.class_list import ClassList, Colour
 from fakd.data.pairing import listed
 from fakd.data.pairs import RawMask
-from fakd.data.reading import load_mask
+from fakd.data.reading import load_mask, stored_indices
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -41,7 +41,7 @@ class UserMasks:
             return self._from_colours(mask, path)
         if kind is None and mask.mode in ("L", "P"):
             self._require_one_meaning(mask, path)
-        return np.asarray(mask)
+        return stored_indices(mask, path)
 
     def _from_colours(self, mask: Image.Image, path: Path) -> RawMask:
         if missing := [item.name for item in self.classes.classes if not item.colours]:

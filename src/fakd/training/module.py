@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from fakd.console import say
 from fakd.data import Sample
 from fakd.data.seeding import mixed_seed
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion, to_float_images
@@ -14,6 +15,7 @@ from fakd.functional import cross_entropy
 from fakd.methods import Method
 from fakd.schedules import poly
 from fakd.training.config import RunConfig
+from fakd.types import SegmentationOutput
 
 
 class DistillationModule(LightningModule):
@@ -34,6 +36,7 @@ class DistillationModule(LightningModule):
         self.classes = tuple(classes)
         self.confusion = confusion_matrix(len(classes))
         self.inference = config.inference(config.spec.window)
+        self._sizes_said = False
 
     def on_fit_start(self) -> None:
         """Bring the teacher to the device."""
@@ -52,7 +55,9 @@ class DistillationModule(LightningModule):
         terms = {"ce": cross_entropy(output.logits, labels, average=average)}
         if output.aux is not None:
             terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
-        terms |= self.method(output, self._teach(images), labels, self.global_step, images=images)
+        taught = self._teach(images)
+        self._say_sizes(output, taught)
+        terms |= self.method(output, taught, labels, self.global_step, images=images)
         loss = torch.stack(list(terms.values())).sum()
         self.loss_terms = {name: term.detach() for name, term in terms.items()}
         return loss
@@ -60,6 +65,13 @@ class DistillationModule(LightningModule):
     def _teach(self, images: Tensor) -> Any:
         with torch.no_grad():
             return self._teacher[0](images) if self._teacher else None
+
+    def _say_sizes(self, output: SegmentationOutput, taught: SegmentationOutput | None) -> None:
+        """Say once that the teacher's maps are resized, where they are."""
+        ours, theirs = (tuple(maps.logits.shape[-2:]) if maps else None for maps in (output, taught))
+        if not self._sizes_said and theirs not in (None, ours):
+            say(f"resizing  the teacher's maps from {theirs} to the student's {ours}, bilinearly")
+        self._sizes_said = True
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Count an image at its label's own size."""

@@ -52,6 +52,8 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     teacher = load_teacher(config.teacher, config)
     student = _create_student(config)
     method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
+    for note in method.notes:
+        say(f"method    {note}")
     folder = prepare_folder(config)
     trainer = create_trainer(config, folder)
     scores, chance = _evaluate(teacher, data, config, trainer.strategy.root_device, "evaluating the teacher")

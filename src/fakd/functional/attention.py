@@ -1,0 +1,53 @@
+"""Where a network's features are strong (attention transfer)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fakd.functional.inputs import full_precision
+
+
+def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Pull where the student's features are strong toward where the teacher's are.
+
+        1 / (B M) * sum_{b,i} ( a^s_bi - a^t_bi )^2,    a_bi = e_bi / sqrt(sum_k e_bk^2),    e_bi = sum_c f_bci^2
+
+    Args:
+        student_features: (B, A, h, w), f of the student; M = h * w.
+        teacher_features: (B, A', h, w), f of the teacher; A' may differ from A. No gradient flows into them.
+
+    Returns:
+        A scalar in [0, 2 / M], 0 when both maps agree up to a factor per image. float32 (float64 for float64 input),
+        also under autocast.
+
+    Raises:
+        ValueError: the shapes differ in more than the channels, or a map is empty.
+
+    Normaliser: the mean over the B * h * w positions of maps of length 1, as in the authors' code and in CIRKD's
+    (weight 1e4 there is 1e4 here); a single map's share is of the order 1 / M, hence the large weights. The paper
+    prints the norm of the difference, not squared, with weight beta / 2.
+
+    Memory: O(B A h w).
+
+    Source: Zagoruyko & Komodakis 2017 (AT), Eq. 2 with F_sum^2.
+
+    Example:
+        >>> import torch
+        >>> features = torch.rand(2, 8, 4, 4)
+        >>> attention_kd(features, 3 * features).item() < 1e-12
+        True
+    """
+    shapes = [tuple(features.shape) for features in (student_features, teacher_features)]
+    if any(len(shape) != 4 for shape in shapes) or shapes[0][::2] != shapes[1][::2] or shapes[0][3] != shapes[1][3]:
+        raise ValueError(
+            f"student_features and teacher_features must be (B, A, h, w) with one B, h and w, got {shapes[0]} and "
+            f"{shapes[1]}. Resize the teacher's with "
+            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
+        )
+    if student_features.numel() == 0 or teacher_features.numel() == 0:
+        raise ValueError(f"the features are empty: {shapes[0]} and {shapes[1]}.")
+    return (_attention(student_features) - _attention(teacher_features.detach())).square().mean()
+
+
+def _attention(features: Tensor) -> Tensor:
+    """(B, M) maps of length 1."""
+    return F.normalize(full_precision(features).square().sum(1).flatten(1), dim=1)

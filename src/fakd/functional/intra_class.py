@@ -1,0 +1,123 @@
+"""How pixels vary within their class (IFVD)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fakd.functional.inputs import check_label_range, full_precision
+from fakd.types import IGNORE_INDEX
+
+
+def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """Pull how far each of the student's pixels is from its class centre toward how far the teacher's is.
+
+        1 / N * sum_i ( cos(s_i, mean of s over the class of i) - cos(t_i, mean of t over the class of i) )^2
+
+    The sum is over the N labelled pixels of the batch, the means over the pixels of the same image and class.
+
+    Args:
+        student_features: (B, A, h, w), s.
+        teacher_features: (B, A', h, w), t; each network is compared with itself, so A' may differ from A. No
+            gradient flows into them.
+        labels: (B, h, w) integers 0..C-1, 255 = ignore: such a pixel neither counts nor moves a centre.
+        num_classes: C.
+
+    Returns:
+        A scalar in [0, 4], 0 when both maps of cosines agree or every pixel is ignored. float32 (float64 for float64
+        input), also under autocast.
+
+    Raises:
+        ValueError: the shapes do not fit together, or a label is out of range.
+
+    Fidelity: the paper speaks of all pixels with the same label; its code takes the centres of each image by itself,
+    as here. Normaliser: the labelled pixels. In the authors' code an ignored pixel is its own centre, so that it adds
+    0 to the sum and 1 to N. A pixel alone in its class has cosine 1 in both networks, and teaches nothing.
+
+    Memory: O(B h w (A + A') + B C (A + A')), no loop over classes.
+
+    Source: Wang et al. 2020 (IFVD), Sec. 3.
+
+    Example:
+        >>> import torch
+        >>> features, labels = torch.rand(2, 8, 4, 4), torch.randint(3, (2, 4, 4))
+        >>> intra_class_kd(features, 2 * features, labels, num_classes=3).item() < 1e-10
+        True
+    """
+    if student_features.ndim != 4 or teacher_features.ndim != 4:
+        raise ValueError(
+            "student_features and teacher_features must be (B, A, h, w), "
+            f"got {tuple(student_features.shape)} and {tuple(teacher_features.shape)}."
+        )
+    places = [(len(features), *features.shape[2:]) for features in (student_features, teacher_features)]
+    if places[0] != places[1]:
+        raise ValueError(
+            f"student_features and teacher_features must have one (B, h, w), got {places[0]} and {places[1]}. Resize "
+            "the teacher's with fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
+        )
+    student_variation = intra_class_variation(student_features, labels, num_classes)
+    with torch.no_grad():
+        teacher_variation = intra_class_variation(teacher_features, labels, num_classes)
+    count = _labelled(labels, num_classes).sum().clamp_min(1)
+    return (student_variation - teacher_variation).square().sum() / count
+
+
+def intra_class_variation(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Cosine between each pixel's features and the mean of its class in the same image.
+
+    Args:
+        features: (B, A, h, w).
+        labels: (B, h, w) integers 0..C-1, 255 = ignore.
+        num_classes: C.
+
+    Returns:
+        (B, h, w) in [-1, 1], differentiable in the pixel and in its centre; 0 at ignored pixels and where either has
+        no length.
+
+    Raises:
+        ValueError: the shapes do not fit together, or a label is out of range.
+
+    Source: Wang et al. 2020 (IFVD), Sec. 3.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, 5.0]]).view(1, 2, 1, 3)
+        >>> intra_class_variation(features, torch.tensor([[[0, 0, 255]]]), num_classes=1).flatten()
+        tensor([0.7071, 0.7071, 0.0000])
+    """
+    _check_labels(features, labels, num_classes)
+    batch, channels, height, width = features.shape
+    labelled = _labelled(labels, num_classes)
+    # One row per image and class, and one more per image for the pixels of no class: nothing is selected by a mask.
+    first_rows = (num_classes + 1) * torch.arange(batch, device=labels.device).view(-1, 1, 1)
+    rows = (torch.where(labelled, labels.long(), num_classes) + first_rows).flatten()
+    vectors = full_precision(features).permute(0, 2, 3, 1).flatten(0, 2)
+    # The sum over a class points where its mean does, which is all that a cosine sees.
+    sums = vectors.new_zeros(batch * (num_classes + 1), channels).index_add(0, rows, vectors)
+    centres = F.embedding(rows, sums / _lengths(sums))
+    cosines = (vectors * centres).sum(1, keepdim=True) / _lengths(vectors)
+    return cosines.view(batch, height, width) * labelled
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """L2 norms of the rows, (N, 1); 1 for a row of (almost) zeros, as ReLU leaves, whose gradient would be 1/0."""
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return torch.where(lengths > 1e-8, lengths, 1.0)
+
+
+def _labelled(labels: Tensor, num_classes: int) -> Tensor:
+    return (labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX)
+
+
+def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
+    expected = (len(features), *features.shape[2:])
+    if features.ndim != 4 or labels.shape != expected:
+        raise ValueError(
+            f"features must be (B, A, h, w) and labels (B, h, w), got {tuple(features.shape)} and "
+            f"{tuple(labels.shape)}. Resize labels with fakd.functional.resize_labels(labels, features.shape[-2:])."
+        )
+    if features.numel() == 0:
+        raise ValueError(f"the features are empty: {tuple(features.shape)}.")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers, got {labels.dtype}.")
+    if labels.device.type == "cpu":  # elsewhere the look would make the host wait for the device
+        check_label_range(labels, num_classes)
