@@ -5,7 +5,7 @@
 Prints a Markdown table of each method's median seconds for one step: the terms of one batch, and their gradients with
 respect to the student's logits and features and to what the method itself learns. Networks take no part: a batch is
 made up, of logits and features of `--size` squared and images of 8 times that. The memory is the most that a step holds
-beside its inputs: tensors on the CPU, the allocator's count on a GPU.
+beside its inputs and what the method remembers: tensors on the CPU, the allocator's count on a GPU.
 
 The methods take turns in one process, so that a busy machine slows all of them, and the cost over `cwd` is the median
 over the rounds. `--clock cpu` counts the seconds that all threads together compute, which others on the machine do not

@@ -95,10 +95,10 @@ def test_help_of_distill_lists_every_methods_options(capsys) -> None:
     with pytest.raises(SystemExit):
         cli.main(["distill", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert "  pixel       weight 1.0, temperature 1.0" in lines
-    assert "  none        no options" in lines
+    assert "  pixel         weight 1.0, temperature 1.0" in lines
+    assert "  none          no options" in lines
     assert any(
-        line.startswith("  fakd        weight 3.0, temperature 4.0, strength 1.0, bound paper") for line in lines
+        line.startswith("  fakd          weight 3.0, temperature 4.0, strength 1.0, bound paper") for line in lines
     )
 
 
@@ -107,7 +107,6 @@ def test_help_of_distill_lists_every_methods_options(capsys) -> None:
     [
         (["train", "--netwrk", "x"], ["unrecognized arguments: --netwrk", "--network"]),
         (["train", "--max_step", "3"], ["unrecognized arguments: --max_step", "--max_steps"]),
-        (["distill", "--teacher", "t", "--method", "kd"], ["none", "pixel", "cwd", "fakd", "fakd-pixel", "'method'"]),
         (["train", "--precision", "64"], ["32-true", "16-mixed", "bf16-mixed"]),
         (["train", "--batch_size", "many"], ["batch_size", "many"]),
         (["train", "--crop_size", "3,4,5"], ["crop_size"]),

@@ -168,5 +168,5 @@ def _describe_methods() -> str:
     for name in METHODS:
         options = [f"{key} {option.default}" for key, option in method_options(name).items()]
         text = ", ".join(options) or "no options"
-        lines.append(textwrap.fill(text, 79, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14))
+        lines.append(textwrap.fill(text, 79, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16))
     return "\n".join(lines)

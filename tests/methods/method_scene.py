@@ -34,7 +34,7 @@ class Scene:
         return SegmentationOutput(torch.randn(batch, CLASSES, height, width), torch.randn(batch, 8, height, width))
 
     def terms(self, method: Method, step: int = 0) -> dict[str, Tensor]:
-        return method(self.output_of_student, self.taught, self.labels, step)
+        return method(self.output_of_student, self.taught, self.labels, step, images=self.images)
 
     def covariance(self) -> Tensor:
         """Diagonal population covariance of every class, in a loop."""

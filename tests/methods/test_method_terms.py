@@ -7,11 +7,20 @@ from method_scene import CLASSES, Scene, network
 from torch import Tensor, nn
 
 from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd
-from fakd.methods import FAKD, METHODS, ChannelKD, FAKDPixel, PixelKD, create_method, method_options
+from fakd.methods import FAKD, METHODS, FAKDPixel, create_method, method_options
 from fakd.models import ClassifierTap
 
 every_method = pytest.mark.parametrize("name", METHODS)
 distilling = pytest.mark.parametrize("name", [name for name in METHODS if name != "none"])
+
+
+TERMS = {
+    "none": [],
+    "skds": ["pixel", "pairwise", "adversarial"],
+    "ifvd": ["pixel", "variation", "adversarial"],
+    "cirkd": ["pixel", "cross_image", "memory_pixel", "memory_region"],
+}
+"""The terms of methods that have not just one, named as the method."""
 
 
 @pytest.fixture
@@ -67,13 +76,14 @@ def test_trains_a_step_under_autocast(name) -> None:
     method = create_method(name, student, teacher, max_steps=10)
     images, labels = torch.rand(2, 3, 32, 32), torch.randint(CLASSES, (2, 32, 32))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        terms = method(student(images), teacher(images), labels, step=9)
-    assert list(terms) == ([] if name == "none" else [name])
+        terms = method(student(images), teacher(images), labels, step=9, images=images)
+    assert list(terms) == TERMS.get(name, [name])
     for term in terms.values():
         assert term.shape == ()
         assert term.dtype == torch.float32
         assert term.isfinite()
-        term.backward()
+    if terms:
+        sum(terms.values()).backward()
         gradients = [
             p.grad for part in (student.encoder, student.head) for p in part.parameters() if p.grad is not None
         ]
@@ -86,12 +96,12 @@ def test_trains_a_step_under_autocast(name) -> None:
 def test_no_gradient_into_the_teacher(scene, name) -> None:
     method = METHODS[name](scene.student, scene.teacher, max_steps=2)
     output, taught = scene.output_of_student, scene.taught
-    output.logits.requires_grad_()
-    taught.logits.requires_grad_()
-    scene.terms(method, step=1)[name].backward()
-    assert output.logits.grad is not None
-    assert output.logits.grad.any()
+    for maps in (output.logits, output.features, taught.logits, taught.features):
+        maps.requires_grad_()
+    sum(scene.terms(method, step=1).values()).backward()
+    assert any(maps.grad is not None and maps.grad.any() for maps in (output.logits, output.features))
     assert taught.logits.grad is None
+    assert taught.features.grad is None
 
 
 class Foreign(nn.Module):
@@ -115,14 +125,14 @@ def test_foreign_networks_in_five_lines(name) -> None:
     method = METHODS[name](student, teacher, max_steps=100)
     with torch.no_grad():
         taught = teacher(images)
-    sum(method(student(images), taught, labels, step=99).values()).backward()
+    sum(method(student(images), taught, labels, step=99, images=images).values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.body.parameters())
     assert all(p.grad is None for p in teacher.parameters())
     assert [key for key in method.state_dict() if "last" in key or "model" in key] == []
 
 
 def test_unknown_method_and_option_name_those_that_exist(scene) -> None:
-    with pytest.raises(ValueError, match="there is no method 'kd'; the methods are none, pixel, cwd, fakd, fakd-pixel"):
+    with pytest.raises(ValueError, match=f"there is no method 'kd'; the methods are {', '.join(METHODS)}"):
         create_method("kd", scene.student, scene.teacher, max_steps=1)
     with pytest.raises(ValueError, match="'cwd' has no option 'strength'; its options are weight, temperature"):
         create_method("cwd", scene.student, scene.teacher, max_steps=1, options={"strength": 1, "weight": 1})
@@ -132,6 +142,15 @@ def test_unknown_method_and_option_name_those_that_exist(scene) -> None:
 
 
 @distilling
+def test_weights_of_every_method_are_checked_at_once(scene, name) -> None:
+    weights = [option for option in method_options(name) if option.endswith("weight")]
+    assert weights
+    for option in weights:
+        with pytest.raises(ValueError, match=f"{option} must be a number, 0 or more, got -1"):
+            create_method(name, scene.student, scene.teacher, max_steps=1, options={option: -1})
+
+
+@pytest.mark.parametrize("name", ["pixel", "cwd", "fakd", "fakd-pixel"])
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
@@ -141,7 +160,7 @@ def test_unknown_method_and_option_name_those_that_exist(scene) -> None:
         ("temperature", float("nan"), "temperature must be a number above 0, got nan"),
     ],
 )
-def test_numbers_of_every_method_are_checked_at_once(scene, name, option, value, message) -> None:
+def test_numbers_are_checked_at_once(scene, name, option, value, message) -> None:
     with pytest.raises(ValueError, match=message):
         create_method(name, scene.student, scene.teacher, max_steps=1, options={option: value})
 
@@ -164,7 +183,7 @@ def test_options_of_fakd_are_checked_at_once(scene, kind, option, value, message
         kind(scene.student, scene.teacher, max_steps=1, **{option: value})
 
 
-@pytest.mark.parametrize("kind", [PixelKD, ChannelKD, FAKD, FAKDPixel])
+@pytest.mark.parametrize("kind", [kind for name, kind in METHODS.items() if name != "none"])
 def test_networks_must_fit(scene, kind) -> None:
     with pytest.raises(ValueError, match="the student has 5, the teacher 7"):
         kind(scene.student, network(classes=7), max_steps=1)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from fakd.analysis.runs import read_metrics
+from fakd.methods import METHODS
 from fakd.training import distill
 from fakd.training.module import DistillationModule
 
@@ -35,6 +37,17 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
     monkeypatch.setattr(DistillationModule, where, crash)
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Whether two nests of dicts, lists, tensors and plain values are the same bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
 def assert_equal_runs(one: Path, other: Path) -> None:
     ours, theirs = load_file(one / "student.safetensors"), load_file(other / "student.safetensors")
     assert ours.keys() == theirs.keys()
@@ -42,16 +55,24 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     for name in ("last", "best"):
         ours, theirs = (torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for run in (one, other))
         assert ours["global_step"] == theirs["global_step"]
-        differing = (
-            key for key, value in ours["state_dict"].items() if not torch.equal(value, theirs["state_dict"][key])
-        )
-        assert next(differing, None) is None
+        assert equal(ours["state_dict"], theirs["state_dict"])
     assert read_metrics(one) == read_metrics(other)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole") / "run"
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("none", "fakd")])
+def test_every_method_resumes_with_all_it_knows(distill_config, monkeypatch, tmp_path, method) -> None:
+    settings = {"method": method, "dropout": 0.5, "max_steps": 4, "checkpoint_every": 2, "eval_every": 4}
+    distill(distill_config(output=tmp_path / "whole", **settings))
+    crash_at(monkeypatch, 3, "training_step")
+    with pytest.raises(Crash):
+        distill(distill_config(output=tmp_path / "broken", **settings))
+    distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
+    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,15 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_every_method_logs_finite_named_terms(distill_config, tmp_path, method) -> None:
     distill(distill_config(method=method, max_steps=2, eval_every=2, precision="bf16-mixed"))
     losses = {name for name in read_metrics(tmp_path / "run") if name.startswith("loss/")}
-    assert losses == {"loss/ce", "loss/aux", "loss/total"} | ({f"loss/{method}"} - {"loss/none"})
+    own = {
+        "none": [],
+        "skds": ["pixel", "pairwise", "adversarial"],
+        "ifvd": ["pixel", "variation", "adversarial"],
+        "cirkd": ["pixel", "cross_image", "memory_pixel", "memory_region"],
+    }.get(method, [method])
+    assert losses == {f"loss/{name}" for name in ("ce", "aux", "total", *own)}
+    watched = {name for name in read_metrics(tmp_path / "run") if name.startswith("watched/")}
+    assert watched == ({"watched/discriminator"} if method in ("skds", "ifvd") else set())
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
 
 

@@ -4,18 +4,30 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from fakd.methods.attention_transfer import AttentionTransfer
+from fakd.methods.cirkd import CIRKD
 from fakd.methods.cwd import ChannelKD
+from fakd.methods.cwd_features import FeatureChannelKD
 from fakd.methods.fakd import FAKD
 from fakd.methods.fakd_pixel import FAKDPixel
+from fakd.methods.fitnet import FitNet
+from fakd.methods.ifvd import IFVD
 from fakd.methods.method import Method
 from fakd.methods.none import NoDistillation
 from fakd.methods.pixel import PixelKD
+from fakd.methods.skds import SKDS
 from fakd.types import SegmentationModel
 
 METHODS: dict[str, type[Method]] = {
     "none": NoDistillation,
     "pixel": PixelKD,
     "cwd": ChannelKD,
+    "cwd-features": FeatureChannelKD,
+    "at": AttentionTransfer,
+    "fitnet": FitNet,
+    "skds": SKDS,
+    "ifvd": IFVD,
+    "cirkd": CIRKD,
     "fakd": FAKD,
     "fakd-pixel": FAKDPixel,
 }
@@ -67,5 +79,20 @@ def create_method(
     return METHODS[name](student, teacher, max_steps=max_steps, **(options or {}))
 
 
-__all__ = ["FAKD", "METHODS", "ChannelKD", "FAKDPixel", "Method", "NoDistillation", "PixelKD"]
-__all__ += ["create_method", "method_options"]
+__all__ = [
+    "CIRKD",
+    "FAKD",
+    "IFVD",
+    "METHODS",
+    "SKDS",
+    "AttentionTransfer",
+    "ChannelKD",
+    "FAKDPixel",
+    "FeatureChannelKD",
+    "FitNet",
+    "Method",
+    "NoDistillation",
+    "PixelKD",
+    "create_method",
+    "method_options",
+]

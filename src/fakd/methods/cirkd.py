@@ -71,6 +71,17 @@ class CIRKD(Method):
     for a region, and compare with the mini-batch of one process alone.
 
     Source: Yang et al. 2022 (CIRKD), Eq. 4-13.
+
+    Example:
+        >>> import torch
+        >>> from fakd import SegmentationOutput, create_model
+        >>> from fakd.methods.cirkd import CIRKD
+        >>> student = create_model("pspnet/test_resnet.r160_in1k", num_classes=5, channels=8)
+        >>> distil = CIRKD(student, student, max_steps=100)
+        >>> images, labels = torch.rand(2, 3, 32, 32), torch.randint(5, (2, 32, 32))
+        >>> output = student(images)
+        >>> list(distil(output, output, labels, step=0))
+        ['pixel', 'cross_image', 'memory_pixel', 'memory_region']
     """
 
     def __init__(

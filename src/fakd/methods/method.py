@@ -52,6 +52,11 @@ class Method(nn.Module, ABC):
         """What a user should know of how this method joins these two networks, as sentences for the log."""
         return ()
 
+    @property
+    def watched(self) -> dict[str, Tensor]:
+        """Scalars of the last batch for the log that are no part of the loss, such as a discriminator's own."""
+        return {}
+
     @abstractmethod
     def forward(
         self,

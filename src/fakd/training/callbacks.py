@@ -140,6 +140,8 @@ class LogTerms(Callback):
         terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
         row = {f"loss/{name}": value.item() for name, value in terms.items()}
         row["loss/total"] = torch.stack(list(terms.values())).sum().item()
+        watched: dict[str, Tensor] = module.method.watched  # type: ignore[union-attr,assignment]
+        row |= {f"watched/{name}": value.item() for name, value in watched.items()}
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step - 1)
 

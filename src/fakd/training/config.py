@@ -192,8 +192,8 @@ class DistillConfig(RunConfig):
     of its published ones, which is downloaded once."""
     student: str = "pspnet-r18"
     """Student network: a preset or HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100; named as in `fakd train`."""
-    method: Literal["none", "pixel", "cwd", "fakd", "fakd-pixel"] = "fakd"
-    """Distillation method; none is the student alone."""
+    method: str = "fakd"
+    """Distillation method, one of those listed below; none is the student alone."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the method, as --options.strength 0.5; those of each method are listed below."""
     allow_bad_teacher: bool = False

@@ -112,7 +112,7 @@ def _say_terms(student: Segmentor, teacher: Segmentor, config: InspectConfig, re
     images, labels = torch.rand(2, 3, height, width), torch.randint(student.num_classes, (2, height, width))
     with torch.no_grad():
         # the last step of the ramp, where every part of a method is at work
-        terms = method(student(images), teacher(images), labels, step=1)
+        terms = method(student(images), teacher(images), labels, step=1, images=images)
     if not terms:
         say(f"{config.method} has no term: the student learns from the labels alone")
         return
