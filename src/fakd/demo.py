@@ -84,7 +84,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
                 teacher=str(output / "teacher"),
                 student=_STUDENT,
                 head_channels=_STUDENT_CHANNELS,
-                method=method,  # the values of _STUDENTS are methods
+                method=method,
                 max_steps=config.student_steps,
                 eval_every=max(1, config.student_steps // 5),
                 output=output / method,
