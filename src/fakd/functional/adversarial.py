@@ -27,7 +27,8 @@ def wasserstein_critic_loss(student_ratings: Tensor, teacher_ratings: Tensor) ->
         A scalar of either sign, 0 when both are rated alike; minus it estimates the distance between the two
         distributions of maps.
 
-    Source: Gulrajani et al. 2017 (WGAN-GP), Eq. 3, first two terms; Liu et al. 2019 (SKDS), Eq. 4.
+    Source: Gulrajani et al. 2017 (WGAN-GP), the critic loss without its penalty; Liu et al., CVPR 2019 (SKDS),
+    holistic distillation.
 
     Example:
         >>> import torch
@@ -56,7 +57,7 @@ def gradient_penalty(
 
     A gradient of zero length is no trouble: its subgradient is 0, where a written-out sqrt(sum(g^2)) gives NaN.
 
-    Source: Gulrajani et al. 2017 (WGAN-GP), Eq. 3, last term.
+    Source: Gulrajani et al. 2017 (WGAN-GP), the penalty of the critic loss.
 
     Example:
         >>> import torch
@@ -88,7 +89,7 @@ def hinge_critic_loss(student_ratings: Tensor, teacher_ratings: Tensor) -> Tenso
     Returns:
         A scalar >= 0, 0 when the critic tells both apart with a margin, 2 when it rates all 0.
 
-    Source: Lim and Ye 2017; Zhang et al. 2019 (SAGAN), Eq. 4.
+    Source: Lim and Ye 2017; Zhang et al. 2019 (SAGAN), the hinge loss.
 
     Example:
         >>> import torch
@@ -114,7 +115,7 @@ def adversarial_loss(student_ratings: Tensor, teacher_ratings: Tensor) -> Tensor
     Fidelity: the authors' code leaves out the teacher's ratings, which give no gradient; with them the value is 0
     at agreement and comparable between steps.
 
-    Source: Liu et al. 2019 (SKDS), Eq. 4, with the sign that the student sees.
+    Source: Liu et al., CVPR 2019 (SKDS), holistic distillation, with the sign that the student sees.
 
     Example:
         >>> import torch

@@ -28,7 +28,7 @@ def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     Memory: O(B A h w).
 
-    Source: Zagoruyko & Komodakis 2017 (AT), Eq. 2 with F_sum^2.
+    Source: Zagoruyko & Komodakis, ICLR 2017 (AT), activation-based transfer with F_sum^2.
 
     Example:
         >>> import torch

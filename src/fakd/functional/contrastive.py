@@ -47,7 +47,7 @@ def cross_image_kd(
 
     Memory: O(B M A + chunk) for any B, time O(N B M (A + A')).
 
-    Source: Yang et al. 2022 (CIRKD), Eq. 4-6.
+    Source: Yang et al., CVPR 2022 (CIRKD), mini-batch-based pixel-to-pixel distillation.
 
     Example:
         >>> import torch
@@ -101,7 +101,7 @@ def memory_kd(
 
     Memory: O(B h w A + K A + chunk).
 
-    Source: Yang et al. 2022 (CIRKD), Eq. 7-9 with pixels and Eq. 10-12 with regions.
+    Source: Yang et al., CVPR 2022 (CIRKD), memory-based distillation, pixel-to-pixel and pixel-to-region.
 
     Example:
         >>> import torch

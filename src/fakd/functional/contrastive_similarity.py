@@ -52,7 +52,7 @@ def similarity_kd(
     Memory: O(chunk + N A + G K A). The gradient is taken while a chunk's similarities are there, so the backward pass
     neither keeps nor recomputes any of them; it cannot itself be differentiated.
 
-    Source: Yang et al. 2022 (CIRKD), Eq. 5 and Eq. 8-9, whose similarity matrices are these rows.
+    Source: Yang et al., CVPR 2022 (CIRKD), whose similarity matrices are these rows.
 
     Example:
         >>> import torch

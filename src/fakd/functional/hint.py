@@ -25,7 +25,7 @@ def hint_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
     Memory: O(B A h w).
 
-    Source: Romero et al. 2015 (FitNets), Eq. 3.
+    Source: Romero et al., ICLR 2015 (FitNets), hint-based training.
 
     Example:
         >>> import torch

@@ -35,7 +35,7 @@ def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: T
 
     Memory: O(B h w (A + A') + B C (A + A')), no loop over classes.
 
-    Source: Wang et al. 2020 (IFVD), Sec. 3.
+    Source: Wang et al., ECCV 2020 (IFVD), intra-class feature variation distillation.
 
     Example:
         >>> import torch
@@ -76,7 +76,7 @@ def intra_class_variation(features: Tensor, labels: Tensor, num_classes: int) ->
     Raises:
         ValueError: the shapes do not fit together, or a label is out of range.
 
-    Source: Wang et al. 2020 (IFVD), Sec. 3.
+    Source: Wang et al., ECCV 2020 (IFVD), intra-class feature variation distillation.
 
     Example:
         >>> import torch

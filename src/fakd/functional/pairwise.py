@@ -53,7 +53,7 @@ def pairwise_affinity(
     which subtracts nearly equal numbers: in float32 the loss is then right to about 1e-7, and the gradient to a share
     of about 1e-6 over the root of the loss, which is no more than rounding the vectors costs in either form.
 
-    Source: Liu et al. 2019 (SKDS), Eq. 2-3; Liu et al. 2020, whose granularity is `patch`.
+    Source: Liu et al., CVPR 2019 (SKDS), pair-wise distillation; Liu et al. 2020, whose granularity is `patch`.
 
     Example:
         >>> import torch

@@ -27,7 +27,7 @@ class AttentionTransfer(Method):
     Fidelity: the paper, on classification, adds the losses of several stages; CIRKD's re-run, like "features", takes
     one map.
 
-    Source: Zagoruyko & Komodakis 2017, Eq. 2.
+    Source: Zagoruyko & Komodakis, ICLR 2017.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ class CIRKD(Method):
     Both compare ignored pixels in the mini-batch term and not in the memory terms, take the mean of unit-length pixels
     for a region, and compare with the mini-batch of one process alone.
 
-    Source: Yang et al. 2022 (CIRKD), Eq. 4-13.
+    Source: Yang et al., Cross-Image Relational Knowledge Distillation for Semantic Segmentation, CVPR 2022.
 
     Example:
         >>> import torch

@@ -24,7 +24,7 @@ class FeatureChannelKD(Method):
     Fidelity: the projector is the authors' (1x1 convolution without bias, batch normalisation, ReLU), and is there
     where the channels agree, too. Their features have passed the dropout before the classifier; these have not.
 
-    Source: Shu et al. 2021, Eq. 3-4, on feature maps.
+    Source: Shu et al., ICCV 2021, on feature maps.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class SelfAttention(nn.Module):
     Args:
         channels: of the map; queries and keys have an eighth of them.
 
-    Source: Zhang et al. 2019 (SAGAN), Eq. 1-3.
+    Source: Zhang et al. 2019 (SAGAN).
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,7 +49,7 @@ class Discriminator(nn.Module):
     Fidelity: the authors' critic looks at raw scores through a batch norm, and, unlike their paper's, not at
     the image; it ends in a 4x4 convolution that a map of 65x65 fits. Width and depth are theirs.
 
-    Source: Liu et al. 2019 (SKDS), Sec. 3.2; Zhang et al. 2019 (SAGAN).
+    Source: Liu et al., CVPR 2019 (SKDS); Zhang et al. 2019 (SAGAN).
     """
 
     def __init__(self, num_classes: int, *, width: int = 64, normalise: bool = True) -> None:

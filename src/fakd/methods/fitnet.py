@@ -24,7 +24,7 @@ class FitNet(Method):
     as in CIRKD's re-run, this is one more term from the first step on. The regressor is there where the channels
     agree, too, and has no bias.
 
-    Source: Romero et al. 2015, Eq. 3.
+    Source: Romero et al., ICLR 2015.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class IFVD(Method):
     multiplied by 0.1, which its Adam undoes; here it is the one of SKDS, see `AdversarialTerm`. Their features have
     passed the dropout before the classifier; these have not. Of their normalisers see `intra_class_kd`.
 
-    Source: Wang et al. 2020, Sec. 3.
+    Source: Wang et al., Intra-class Feature Variation Distillation for Semantic Segmentation, ECCV 2020.
 
     Example:
         >>> import torch

@@ -36,7 +36,8 @@ class SKDS(Method):
     authors train the discriminator with SGD and show it raw scores without the image; here it has Adam, and
     sees class probabilities and image, as in the paper.
 
-    Source: Liu et al. 2019, Eq. 1-5; Liu et al. 2020.
+    Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation, CVPR 2019; the same for Dense
+    Prediction, 2020.
 
     Example:
         >>> import torch
