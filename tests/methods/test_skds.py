@@ -76,8 +76,9 @@ def test_without_its_weight_there_is_no_discriminator(scene) -> None:
 
 
 def test_images_are_asked_for(scene) -> None:
+    method = SKDS(scene.student, scene.teacher, max_steps=10)
     with pytest.raises(ValueError, match="looks at the images"):
-        scene.terms(SKDS(scene.student, scene.teacher, max_steps=10))
+        method(scene.output_of_student, scene.taught, scene.labels, 0)
 
 
 @pytest.mark.parametrize("adversarial", ["hinge", "wgan-gp"])

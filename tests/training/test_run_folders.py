@@ -43,11 +43,12 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
     assert results == returned
     assert set(results) == {
         *("mIoU", "mAcc", "aAcc", "IoU", "acc"),
-        *("parameters", "steps", "seconds", "seconds_per_step", "teacher"),
+        *("parameters", "steps", "seconds", "seconds_per_step", "peak_memory", "teacher"),
     }
     student, notes = load_model(root)
     assert results["parameters"] == sum(p.numel() for p in student.parameters())
     assert results["steps"] == 4
+    assert 100e6 < results["peak_memory"] < 100e9
     assert results["seconds_per_step"] == pytest.approx(results["seconds"] / 4, abs=0.01)
     teacher = json.loads((teacher_run / "results.json").read_text())
     assert results["teacher"]["mIoU"] == pytest.approx(teacher["mIoU"])
@@ -78,7 +79,7 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
 def test_written_config_starts_an_equal_run_and_deletes_nothing(tmp_path) -> None:
     config = TrainConfig(output=tmp_path / "run", crop_size=(32, 48), overwrite=True, learning_rate=3e-5)
     written = yaml.safe_load(prepare_folder(config).config.read_text())
-    again = TrainConfig(**{**written, "crop_size": (32, 48), "scale": (0.5, 2.0)})
+    again = TrainConfig(**{**written, "crop_size": (32, 48), "scale": (0.5, 2.0), "scales": (1.0,)})
     assert not again.overwrite
     assert not again.resume
     again.overwrite = True

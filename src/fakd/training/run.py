@@ -17,7 +17,7 @@ from fakd.training.callbacks import Interrupted, LastCheckpoint, StepTimer
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
-from fakd.training.trainer import create_trainer, find_callback
+from fakd.training.trainer import create_trainer, find_callback, peak_memory
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -169,6 +169,7 @@ def _fit(
         "steps": trainer.global_step,
         "seconds": round(seconds, 2),
         "seconds_per_step": round(seconds / trainer.global_step, 5),
+        "peak_memory": peak_memory(trainer.strategy.root_device),
         **notes,
     }
     if trainer.is_global_zero:

@@ -1,5 +1,6 @@
 """Lightning's Trainer as this project uses it."""
 
+import sys
 from typing import TypeVar
 
 import torch
@@ -55,3 +56,18 @@ _C = TypeVar("_C", bound=Callback)
 def find_callback(trainer: Trainer, kind: type[_C]) -> _C:
     """Return the Trainer's callback of that class."""
     return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that this process has held at once: on a GPU in tensors there, else in all.
+
+    None on Windows, which keeps no such count for a process in Python's reach.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource  # there is none on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
