@@ -13,7 +13,8 @@ import pytest
 from http_server import CONTENT, Server
 
 from fakd import download as module
-from fakd.download import DownloadError, cache_folder, checksum_in_name, download
+from fakd.checksum import checksum_in_name
+from fakd.download import DownloadError, cache_folder, download
 
 OLDER = random.Random(1).randbytes(10_000)
 CHECKSUM = "sha256:" + hashlib.sha256(CONTENT).hexdigest()[:8]

@@ -1,9 +1,7 @@
 """One file from the web: resumed where a connection broke, verified, and never seen half-written."""
 
 import errno
-import hashlib
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +10,6 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from ssl import SSLEOFError
-from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -22,6 +19,7 @@ from filelock import FileLock, Timeout
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from fakd.checksum import Checksum
 from fakd.console import console, is_main_process, say
 
 _TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
@@ -40,24 +38,11 @@ class _BrokenError(Exception):
     """A connection that is worth another try. No OSError, so that a full disk is not mistaken for one."""
 
 
-class _Checksum(NamedTuple):
-    algorithm: str
-    prefix: str
-
-    def found_in(self, path: Path) -> str:
-        """The beginning of the file's digest, as long as the expected one."""
-        digest = hashlib.new(self.algorithm, usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()[: len(self.prefix)]
-
-
 @dataclass(frozen=True)
 class _Job:
     url: str
     path: Path
-    checksum: _Checksum | None
+    checksum: Checksum | None
     advice: str
 
     @property
@@ -84,19 +69,6 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def checksum_in_name(name: str) -> str | None:
-    """The checksum that OpenMMLab and PyTorch write at the end of a file's name.
-
-    Args:
-        name: the name of a file, as "pspnet-967c316f.pth".
-
-    Returns:
-        The beginning of the file's SHA-256, as "sha256:967c316f"; None where the name has none.
-    """
-    found = re.search(r"-([0-9a-f]{8,64})(?:\.\w+){1,2}$", name)
-    return f"sha256:{found[1]}" if found else None
-
-
 def download(url: str, path: Path, *, checksum: str | None = None, advice: str = "") -> Path:
     """Have the file of `url` at `path`, complete and right; nothing is asked of the network where it already is.
 
@@ -121,7 +93,7 @@ def download(url: str, path: Path, *, checksum: str | None = None, advice: str =
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected an address that begins with http:// or https://, got {url!r}.")
-    job = _Job(url, path, _parse(checksum), advice)
+    job = _Job(url, path, Checksum.parse(checksum), advice)
     try:
         # Before the lock too: a folder that other people keep may be read-only.
         if not _is_right(job):
@@ -137,15 +109,6 @@ def download(url: str, path: Path, *, checksum: str | None = None, advice: str =
             f"{to_do} and run the same command again, or choose another place.",
         ) from error
     return path
-
-
-def _parse(checksum: str | None) -> _Checksum | None:
-    if checksum is None:
-        return None
-    found = re.fullmatch(r"sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32}", checksum.lower())
-    if not found:
-        raise ValueError(f'expected "sha256:" or "md5:" and 8 or more hex digits as checksum, got {checksum!r}.')
-    return _Checksum(*found[0].split(":"))
 
 
 def _is_right(job: _Job) -> bool:

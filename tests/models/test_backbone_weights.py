@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from fakd.download import DownloadError, checksum_in_name
+from fakd.checksum import checksum_in_name
+from fakd.download import DownloadError
 from fakd.models import BACKBONES, create_model, weights
 from fakd.models.encoder import Encoder, Layout
 from fakd.models.lite import LITE_PACKAGES, lite_state_dict, lite_weights_path

@@ -8,8 +8,9 @@ import pytest
 from http_server import Server
 
 from fakd import download as download_module
+from fakd.checksum import checksum_in_name
 from fakd.cli import main
-from fakd.download import DownloadError, checksum_in_name
+from fakd.download import DownloadError
 from fakd.models import PRESETS, create_model, open_model, save_mmseg, zoo
 from fakd.models.opening import names_trained_model
 from fakd.models.zoo import fetch_teacher, find_teacher, published_teachers

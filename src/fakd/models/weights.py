@@ -8,7 +8,8 @@ import timm
 import torch
 from torch import Tensor
 
-from fakd.download import cache_folder, checksum_in_name, download
+from fakd.checksum import checksum_in_name
+from fakd.download import cache_folder, download
 from fakd.models.checkpoint import listed, mismatches
 from fakd.models.encoder import Encoder, Layout, layout_of
 from fakd.models.lite import lite_state_dict, lite_weights_path

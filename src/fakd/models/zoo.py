@@ -7,7 +7,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from fakd.download import cache_folder, checksum_in_name, download
+from fakd.checksum import checksum_in_name
+from fakd.download import cache_folder, download
 
 PREFIX = "mmseg:"
 """What a teacher's name begins with where it is a row of the table rather than a file."""
