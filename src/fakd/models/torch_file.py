@@ -52,18 +52,21 @@ def read_torch_file(path: Path) -> Any:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(_refusal(path, str(error))) from error
+        raise ValueError(_refusal(path)) from error  # PyTorch's own text advises to run what is in the file
     except Exception as error:  # a damaged archive or pickle may raise anything
         raise ValueError(f"{path} cannot be read as a file of weights ({error}); was it cut short?") from error
 
 
-def _refusal(path: Path, reason: str) -> str:
+def _refusal(path: Path) -> str:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # no pickle at all, or an older format
         names = []
     if not names:
-        return f"{path} cannot be read as a file of weights ({reason.splitlines()[0]}); was it cut short?"
+        return (
+            f"{path} cannot be read as a file of weights: it is no file of PyTorch, it was cut short, or it holds "
+            "objects that would have to be run."
+        )
     return (
         f"{path} holds more than weights: reading it would call {', '.join(sorted(names)[:5])}, which could run any "
         "code. It is not read. If you trust where it comes from, save the weights alone: "
