@@ -1,6 +1,7 @@
 """The command line: every command is a plain function of one dataclass, whose fields are its options."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -13,6 +14,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from fakd import __version__
+from fakd.analysis.ablate import ablate
+from fakd.analysis.analyze import analyze
+from fakd.analysis.compare import compare
+from fakd.analysis.report import report
 from fakd.console import console, quiet_libraries
 from fakd.data.checking import check_dataset
 from fakd.data.preparing import prepare
@@ -34,6 +39,10 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "predict": predict,
     "inspect": inspect_networks,
     "convert": convert,
+    "compare": compare,
+    "ablate": ablate,
+    "analyze": analyze,
+    "report": report,
     "paper": paper,
     "data prepare": prepare,
     "data check": check_dataset,
@@ -45,6 +54,8 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
 _BY_PLACE = ("evaluate", "predict", "inspect", "convert", "data prepare", "data check", "data show")
+# ... or by as many places as there are: fakd report RUN RUN.
+_MANY_PLACES = {"analyze": "runs", "report": "runs"}
 # ... and the one more that may be: fakd data check NAME [ROOT].
 _LAST_PLACE = {"data check": "root", "data show": "root"}
 
@@ -129,17 +140,18 @@ def _config_class(function: Callable[[Any], Any]) -> Any:
 
 
 def _as_people_write(arguments: Sequence[str]) -> list[str]:
-    """Accept --data-root for --data_root, --resume for --resume true, --crop_size 360,480 for [360,480], and a ROOT
-    after NAME for --root.
+    """Accept --data-root for --data_root, --resume for --resume true, --crop_size 360,480 for [360,480], -o for
+    --output, a ROOT after NAME for --root, and RUN RUN for --runs.
     """
     words = [argument for argument in arguments if not argument.startswith("-")]
     command = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
     types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
     last = _LAST_PLACE.get(command or "", "")
+    many, gathered = _MANY_PLACES.get(command or "", ""), []
     places = len((command or "").split()) + 1  # the words of the command, and what it requires
     result: list[str] = []
     option = ""  # whose value comes next, where it is not given by "="
-    for place, argument in enumerate(arguments):
+    for place, argument in enumerate("--output" if argument == "-o" else argument for argument in arguments):
         name, equals, value = argument.partition("=")
         if name.startswith("--"):
             option = name[2:].replace("-", "_")
@@ -153,8 +165,11 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
             option = ""
         else:
             places -= 1
-            result.append(f"--{last}={argument}" if last and places < 0 else argument)
-    return result
+            if many and places < len((command or "").split()):
+                gathered.append(argument)
+            else:
+                result.append(f"--{last}={argument}" if last and places < 0 else argument)
+    return [*result, f"--{many}={json.dumps(gathered)}"] if gathered else result
 
 
 def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:

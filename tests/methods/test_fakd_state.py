@@ -84,3 +84,15 @@ def test_window_reaches_the_covariance() -> None:
     method = FAKD(scene.student, scene.teacher, max_steps=3, window=4)
     scene.terms(method)
     assert method.covariance.count.max() == 4
+
+
+@pytest.mark.parametrize("form", ["diagonal", "full"])
+def test_watched_variance_is_the_mean_over_classes_seen(form) -> None:
+    scene = Scene()
+    scene.small_labels[scene.small_labels == 2] = 255
+    scene.labels[scene.labels == 2] = 255
+    method = FAKD(scene.student, scene.teacher, max_steps=3, covariance=form)
+    assert method.watched["variance"] == 0
+    scene.terms(method)
+    seen = [0, 1, 3, 4]
+    torch.testing.assert_close(method.watched["variance"], scene.covariance()[seen].sum(1).mean())

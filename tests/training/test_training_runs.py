@@ -37,7 +37,8 @@ def test_every_method_logs_finite_named_terms(distill_config, tmp_path, method) 
     }.get(method, [method])
     assert losses == {f"loss/{name}" for name in ("ce", "aux", "total", *own)}
     watched = {name for name in read_metrics(tmp_path / "run") if name.startswith("watched/")}
-    assert watched == ({"watched/discriminator"} if method in ("skds", "ifvd") else set())
+    other = {"skds": "discriminator", "ifvd": "discriminator", "fakd": "variance", "fakd-pixel": "variance"}
+    assert watched == ({f"watched/{other[method]}"} if method in other else set())
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
 
 

@@ -72,6 +72,14 @@ class AugmentedKD(Method):
         """Lambda after `step` optimizer steps."""
         return self.strength * SCHEDULES[self.schedule](step, self.max_steps)
 
+    @property
+    def watched(self) -> dict[str, Tensor]:
+        """The total variance of a class's features, the mean over the classes seen so far."""
+        variances = self.covariance.covariance
+        variances = variances if variances.ndim == 2 else variances.diagonal(dim1=1, dim2=2)
+        seen = self.covariance.count > 0
+        return {"variance": (variances.sum(1) * seen).sum() / seen.sum().clamp(min=1)}
+
     def forward(
         self,
         student_output: SegmentationOutput,

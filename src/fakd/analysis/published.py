@@ -1,0 +1,65 @@
+"""The row of the paper's tables that a comparison's row repeats."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fakd.methods import METHODS, method_options
+from fakd.models.zoo import PREFIX, find_teacher
+from fakd.training.folder import RunFolder
+from fakd.training.paper import TEACHER, PaperRow, paper_rows
+
+
+def published_student(
+    dataset: str, teacher: str | None, student: str, scratch: bool, method: str, options: Mapping[str, Any]
+) -> PaperRow | None:
+    """The row with the same data set, networks, start, method and options, if the paper has it.
+
+    Args:
+        dataset: name on the command line.
+        teacher: architecture of the teacher; None if it is not known.
+        student: architecture of the student.
+        scratch: whether the student's encoder started from random weights.
+        method: name on the command line.
+        options: what is changed of the method's defaults, which are the paper's where it names a value.
+    """
+    changed = {name: value for name, value in options.items() if value != _default(method, name)}
+    strength = changed.pop("strength", _default(method, "strength"))
+    if changed:
+        return None
+    for row in paper_rows():
+        theirs = row.strength if row.strength is not None else _default(row.method, "strength")
+        same = (row.dataset, row.student, row.scratch, row.method) == (dataset, student, scratch, method)
+        # the student alone has no teacher: any pair's row is about it
+        if same and theirs == strength and (row.teacher == teacher or method == "none"):
+            return row
+    return None
+
+
+def published_teacher(dataset: str, teacher: str | None) -> PaperRow | None:
+    """The row with a teacher's own scores, if the paper has it."""
+    rows = (row for row in paper_rows() if row.method == TEACHER)
+    return next((row for row in rows if (row.dataset, row.teacher) == (dataset, teacher)), None)
+
+
+def teacher_network(name: str) -> str | None:
+    """Architecture of a teacher; None if nothing says it.
+
+    Args:
+        name: a run folder, a file, or mmseg:NAME.
+    """
+    if name.startswith(PREFIX):
+        return find_teacher(name).network
+    config = RunFolder(Path(name)).config
+    if not config.is_file():
+        return None
+    options: dict[str, Any] = yaml.safe_load(config.read_text())
+    network = options.get("network") or options.get("student")
+    return None if network is None else str(network)
+
+
+def _default(method: str, option: str) -> Any:
+    known = method_options(method) if method in METHODS else {}
+    return known[option].default if option in known else None

@@ -1,0 +1,102 @@
+"""The networks whose masks are shown: one of each group, and their teachers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fakd.analysis.report.groups import Group, missing_teacher, teacher_places, with_defaults
+from fakd.analysis.runs import Run
+from fakd.data import DatasetSpec
+from fakd.data.transforms import EvalTransform
+from fakd.evaluation import Inference
+from fakd.evaluation.inference_config import InferenceConfig
+from fakd.models import Segmentor, open_model
+from fakd.models.fast import inference_copy
+from fakd.models.zoo import PREFIX
+from fakd.training.folder import RunFolder
+
+UNREADABLE = (ValueError, OSError)
+"""What files that are gone, damaged or of another kind raise."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Masks of one origin."""
+
+    label: str
+    kind: str
+    """student, teacher or truth."""
+    run: str = ""
+    """Folder of the run whose network made them."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network, and how it is asked."""
+
+    layer: Layer
+    model: Segmentor
+    fit: EvalTransform
+    inference: Inference
+
+
+def open_networks(
+    groups: Sequence[Group], teachers: Mapping[str, Run | None], spec: DatasetSpec, device: torch.device
+) -> tuple[list[Network], list[str]]:
+    """Load the network of each group's first seed, and the teachers that are not among the groups.
+
+    Args:
+        groups: of finished runs.
+        teachers: by folder of a run, the run of its teacher where that is at hand.
+        spec: of the data set.
+        device: where to predict.
+
+    Returns:
+        The networks that could be read, and a note on each that could not.
+    """
+    networks, notes = [], []
+    wanted = [
+        (Layer(group.label, "teacher" if group.is_teacher else "student", str(group.runs[0].folder)), group.runs[0])
+        for group in groups
+    ]
+    sources: list[tuple[Layer, Run, str | Path]] = [(layer, run, run.folder) for layer, run in wanted]
+    outside = {
+        str(run.config["teacher"]): run
+        for _, run in wanted
+        if "teacher" in run.config and teachers.get(str(run.folder)) is None
+    }
+    for name, run in outside.items():
+        label = "teacher" if len(outside) == 1 else f"teacher {name}"
+        sources.insert(0, (Layer(label, "teacher", name), run, _teacher_source(run)))
+    for layer, run, place in sources:
+        try:
+            model, known = open_model(place)
+            if model.num_classes != spec.num_classes:
+                raise ValueError(f"it scores {model.num_classes} classes, not {spec.num_classes}.")
+        except UNREADABLE as error:
+            instead = "; the truth is shown in its place" if layer.kind == "teacher" else ""
+            notes.append(f"the network of {layer.label} ({place}) could not be read{instead}: {error}")
+            continue
+        size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
+        network = inference_copy(model).to(device)
+        networks.append(Network(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
+    return networks, notes
+
+
+def _teacher_source(run: Run) -> str | Path:
+    name = str(run.config["teacher"])
+    if name.startswith(PREFIX) or missing_teacher(run):
+        return name
+    return next(path for path in teacher_places(run) if path.is_file() or RunFolder(path).student.is_file())
+
+
+def _inference(run: Run, spec: DatasetSpec) -> Inference:
+    """As the run was evaluated."""
+    options = with_defaults(run.config)
+    given: dict[str, Any] = {item.name: options[item.name] for item in fields(InferenceConfig)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return InferenceConfig(**given).inference(spec.window)

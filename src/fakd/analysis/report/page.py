@@ -1,0 +1,140 @@
+"""The page itself: one HTML file with everything in it."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from fakd import __version__
+from fakd.analysis.report.figures import class_gains, curves, logged_names
+from fakd.analysis.report.groups import Group, find_alone
+from fakd.analysis.report.page_tables import class_table, group_table, run_names, run_table
+from fakd.analysis.report.pictures import Gallery
+from fakd.analysis.report.reproduce import reproduce
+from fakd.analysis.runs import Run
+from fakd.training.folder import RunFolder
+
+
+class _Details(NamedTuple):
+    """What is written about one run at the foot of the page."""
+
+    name: str
+    command: str
+    config: str
+    versions: dict[str, str]
+
+
+def render(
+    groups: Sequence[Group],
+    unfinished: Sequence[Path],
+    teachers: Mapping[str, Run | None],
+    gallery: Gallery,
+    title: str,
+) -> str:
+    """The page as HTML.
+
+    Args:
+        groups: of finished runs.
+        unfinished: folders of runs that are only named.
+        teachers: by folder of a run, the run of its teacher where that is at hand.
+        gallery: the pictures.
+        title: heading of the page.
+    """
+    runs = [run for group in groups for run in group.runs]
+    names = {str(run.folder): name for run, name in zip(runs, run_names(runs), strict=True)}
+    plots = {"curves": curves(groups), "gains": class_gains(groups)}
+    data = {"plots": plots, "gallery": {"pictures": gallery.pictures, "layers": gallery.layers, "start": gallery.start}}
+    scripts = [get_plotlyjs(), _asset("page.js")]
+    environment = Environment(
+        loader=PackageLoader("fakd.analysis.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("template.html").render(
+        title=title,
+        summary=_summary(groups),
+        tables=[group_table(groups, teachers), class_table(groups, teachers), run_table(groups, names, teachers)],
+        plots=plots,
+        logged=logged_names(groups),
+        gallery=gallery,
+        details=[_details(run, names[str(run.folder)]) for run in runs],
+        unfinished=unfinished,
+        created=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
+        version=__version__,
+        data=_json(data),
+        style=Markup(_asset("style.css")),
+        scripts=[_script(text) for text in scripts],
+        policy=_policy(scripts),
+    )
+
+
+def _summary(groups: Sequence[Group]) -> str:
+    """What came out, in one sentence."""
+    students = [group for group in groups if group.method is not None]
+    if not students:
+        return ""
+
+    def miou(run: Run) -> float:
+        return float(run.results["mIoU"])
+
+    def mean(group: Group) -> float:
+        found = group.spread(miou)
+        assert found is not None  # finished runs have it
+        return found.mean
+
+    best = max(students, key=mean)
+    text = f"Highest mean mIoU of {len(students)} kinds of runs: {best.label} with {mean(best):.2f} %"
+    if (alone := find_alone(best, groups)) is not None and (gain := best.gain(alone, miou)) is not None:
+        spread = "" if gain.sd is None else f" ± {gain.sd:.2f} over seeds"
+        text += f", {gain.mean:+.2f}{spread} points against the student alone".replace("-", "\N{MINUS SIGN}")
+    few = " One seed says little about which is better." if len(best.runs) == 1 else ""
+    return f"{text}.{few}"
+
+
+def _details(run: Run, name: str) -> _Details:
+    versions = RunFolder(run.folder).versions
+    return _Details(
+        name,
+        reproduce(run.config),
+        yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+        json.loads(versions.read_text()) if versions.is_file() else {},
+    )
+
+
+def _asset(name: str) -> str:
+    return files("fakd.analysis.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script(text: str) -> Markup:
+    """A script as it may stand in a page; the text must not end its element early."""
+    assert "</script" not in text.lower()
+    assert "<!--" not in text
+    return Markup(f"<script>{text}</script>")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Content-Security-Policy: these scripts, styles of the page, pictures of the page, and nothing from elsewhere."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    sources = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _json(data: dict[str, Any]) -> Markup:
+    """JSON as it may stand in a script element, where no other character is special."""
+    text = json.dumps(data, default=asdict, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

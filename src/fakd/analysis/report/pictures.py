@@ -1,0 +1,193 @@
+"""What the networks see: validation images with the masks of students, teacher and truth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fakd.analysis.report.encoding import image_uri, mask_uri, shrink
+from fakd.analysis.report.groups import ALONE, Group
+from fakd.analysis.report.networks import UNREADABLE, Layer, Network, open_networks
+from fakd.analysis.runs import Run
+from fakd.console import progress
+from fakd.data import DatasetSpec, Sample, get_dataset
+from fakd.data.spec import Source
+from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
+from fakd.types import IGNORE_INDEX
+
+TRUTH = "truth"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with a mask of each layer."""
+
+    name: str
+    width: int
+    height: int
+    image: str
+    """As a data URI, like the masks."""
+    masks: list[str]
+    miou: list[float | None]
+    """Mean IoU of this image alone, by layer, over the classes in its truth or prediction; None for the truth."""
+    iou: list[dict[int, float]]
+    """IoU by class index, by layer, of classes in the truth or the prediction."""
+    classes: list[int]
+    """Classes in the truth."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures of a page."""
+
+    pictures: Sequence[Picture] = ()
+    layers: Sequence[Layer] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    """Name and colour of every class."""
+    start: int = 0
+    """Index of the layer that is shown on the left at first: the method with the highest mean mIoU."""
+    searched: int = 0
+    """How many images were looked through."""
+    total: int = 0
+    """How many there are in the split."""
+    notes: Sequence[str] = ()
+    """What is missing, and why."""
+
+
+@dataclass
+class _Seen:
+    """One image as all layers see it, at the size of the page."""
+
+    sample: Sample
+    masks: list[Tensor] = field(default_factory=list)
+    miou: list[float | None] = field(default_factory=list)
+    iou: list[dict[int, float]] = field(default_factory=list)
+
+
+def make_gallery(
+    groups: Sequence[Group],
+    teachers: Mapping[str, Run | None],
+    data_root: Path | None,
+    images: int,
+    search: int,
+    device: torch.device,
+) -> Gallery:
+    """Predict once, choose the images to show, and make small pictures of them.
+
+    Half of the images are those where the students are worst; the others are spread evenly over the rest.
+
+    Args:
+        groups: of finished runs; the network of each one's first seed is shown.
+        teachers: by folder of a run, the run of its teacher where that is at hand.
+        data_root: folder of the data set; None is where it was when the runs were made.
+        images: how many to show.
+        search: how many to look through.
+        device: where to predict.
+
+    Returns:
+        No pictures, and a note that says why, if data or networks are not where the runs say.
+
+    Raises:
+        DataError: the data set is not at `data_root`.
+        ValueError: its classes are not those of the runs.
+    """
+    first = groups[-1].runs[0]
+    try:
+        spec, source = _open_data(first, data_root)
+    except UNREADABLE as error:
+        if data_root is not None:
+            raise
+        return Gallery(notes=[f"no pictures: {error} Say where the data set is with --data-root."])
+    networks, notes = open_networks(groups, teachers, spec, device)
+    if not any(network.layer.kind == "student" for network in networks):
+        return Gallery(notes=["no pictures: no run has its network any more.", *notes])
+    seen = _look_through(source, networks, spec, _spread(len(source), search), device)
+    chosen = _choose(seen, [network.layer for network in networks], images)
+    layers = [*(network.layer for network in networks), Layer(TRUTH, TRUTH)]
+    legend = [
+        (name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(spec.classes, spec.palette, strict=True)
+    ]
+    pictures = [_picture(one, spec) for one in chosen]
+    return Gallery(pictures, layers, legend, _start(layers, groups), len(seen), len(source), notes)
+
+
+def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
+    root = data_root or (Path(recorded) if (recorded := run.config.get("data_root")) else None)
+    spec = get_dataset(run.config["dataset"], root)
+    if list(spec.classes) != list(run.results["IoU"]):
+        raise ValueError(f"the classes of {spec.name} are not those of the run {run.folder}.")
+    return spec, spec.open(root, "val")
+
+
+def _look_through(
+    source: Source, networks: Sequence[Network], spec: DatasetSpec, indices: Sequence[int], device: torch.device
+) -> list[_Seen]:
+    """Predict and score every image once; images without a labelled pixel are passed over."""
+    found = []
+    with progress("images") as bar:
+        task = bar.add_task("predicting", total=len(indices), note="")
+        for index in indices:
+            bar.advance(task)
+            sample = source[index]
+            if (sample.label == IGNORE_INDEX).all():
+                continue
+            seen = _Seen(sample._replace(image=shrink(sample.image), label=shrink(sample.label)))
+            for network in networks:
+                image = network.fit.fit(sample.image).unsqueeze(0).to(device)
+                logits = predict_logits(network.model, image, sample.label.shape[-2:], network.inference)
+                prediction = logits.argmax(1)[0].cpu()
+                miou, iou = _scores(prediction, sample.label, spec)
+                seen.masks.append(shrink(prediction.to(torch.uint8)))
+                seen.miou.append(miou)
+                seen.iou.append(iou)
+            found.append(seen)
+    return found
+
+
+def _scores(prediction: Tensor, label: Tensor, spec: DatasetSpec) -> tuple[float, dict[int, float]]:
+    matrix = confusion_matrix(spec.num_classes)
+    matrix.update(prediction, label.long())
+    scores = scores_from_confusion(matrix.compute(), spec.classes)
+    by_class = {index: value for index, value in enumerate(scores.IoU.values()) if value is not None}
+    return scores.mIoU, by_class
+
+
+def _start(layers: Sequence[Layer], groups: Sequence[Group]) -> int:
+    """The student of the best method, or the student alone where there is no other."""
+    quality = {
+        group.label: (group.method != ALONE, sum(run.results["mIoU"] for run in group.runs) / len(group.runs))
+        for group in groups
+    }
+    students = [index for index, layer in enumerate(layers) if layer.kind == "student"]
+    return max(students, key=lambda index: quality[layers[index].label])
+
+
+def _choose(seen: Sequence[_Seen], layers: Sequence[Layer], count: int) -> list[_Seen]:
+    students = [index for index, layer in enumerate(layers) if layer.kind == "student"]
+    ranked = sorted(seen, key=lambda one: sum(one.miou[index] or 0 for index in students))
+    worst = -(-count // 2)
+    rest = ranked[worst:]
+    return ranked[:worst] + [rest[index] for index in _spread(len(rest), count - worst)]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` indices below `length`, as far apart as can be."""
+    return sorted({round(place) for place in torch.linspace(0, length - 1, min(length, count)).tolist()})
+
+
+def _picture(seen: _Seen, spec: DatasetSpec) -> Picture:
+    label = seen.sample.label
+    height, width = label.shape
+    return Picture(
+        name=seen.sample.name,
+        width=width,
+        height=height,
+        image=image_uri(seen.sample.image),
+        masks=[mask_uri(mask, spec.palette) for mask in (*seen.masks, label)],
+        miou=[*seen.miou, None],
+        iou=[*seen.iou, {}],
+        classes=[index for index in np.unique(label.numpy()).tolist() if index < spec.num_classes],
+    )

@@ -1,0 +1,165 @@
+"""The parts of an analysis: each gives its figures by file name, and its numbers as plain values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
+from fakd.analysis.figures.calibration import draw_calibration, expected_calibration_error
+from fakd.analysis.figures.class_gains import class_gains, draw_class_gains
+from fakd.analysis.figures.class_iou import draw_class_iou
+from fakd.analysis.figures.confusion import draw_confusion
+from fakd.analysis.figures.covariance import (
+    covariance_growth,
+    draw_covariance,
+    draw_covariance_growth,
+    read_covariance,
+)
+from fakd.analysis.figures.feature_maps import draw_feature_maps
+from fakd.analysis.figures.rare_classes import draw_rare_classes, rank_correlation
+from fakd.analysis.figures.style import Look, choose_looks
+from fakd.analysis.groups import RunGroup, Spread, spread
+from fakd.analysis.measuring import Measured, pooled
+from fakd.analysis.passes import Passes
+
+Section = tuple[dict[str, Figure], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What every part looks at."""
+
+    groups: Sequence[RunGroup]
+    baseline: RunGroup | None
+    passes: Passes
+    looks: Mapping[str, Look]
+
+
+def analyze_groups(groups: Sequence[RunGroup], baseline: RunGroup | None, passes: Passes, *, images: int) -> Section:
+    """Every figure by the name of its file, and every number.
+
+    Args:
+        groups: in the order of legends.
+        baseline: the student alone; None leaves out what is about gains.
+        passes: over the data set of the runs.
+        images: how many images to show features of.
+    """
+    looks = choose_looks([group.name for group in groups], baseline.name if baseline else None)
+    compared = Compared(groups, baseline, passes, looks)
+    figures: dict[str, Figure] = {}
+    numbers: dict[str, Any] = {}
+    for part in (_by_class(compared), _predictions(compared), _features(compared, images), _covariances(compared)):
+        figures |= part[0]
+        numbers |= part[1]
+    return figures, numbers
+
+
+def _by_class(compared: Compared) -> Section:
+    """IoU by class; where there is something to compare, gains by class, and over the rarity of classes."""
+    groups, baseline, looks = compared.groups, compared.baseline, compared.looks
+    iou = {group.name: group.class_iou() for group in groups}
+    numbers: dict[str, Any] = {
+        "mIoU": {group.name: spread(run.results["mIoU"] for run in group.runs)._asdict() for group in groups},
+        "IoU": {method: _plain(values) for method, values in iou.items()},
+    }
+    classes = compared.passes.spec.classes
+    if baseline is None or len(groups) == 1:
+        return {"class-iou": draw_class_iou(iou, classes, looks)}, numbers
+    means = {method: {name: value.mean for name, value in values.items()} for method, values in iou.items()}
+    gains = class_gains(means, baseline.name)
+    pixels = compared.passes.train_pixels().tolist()
+    share = {name: 100 * count / max(1, sum(pixels)) for name, count in zip(classes, pixels, strict=True)}
+    shares = [share[name] for name in gains.classes]
+    correlations = {method: rank_correlation(shares, values) for method, values in gains.gains.items()}
+    numbers["class_gains"] = asdict(gains)
+    numbers["rare_classes"] = {
+        "train_share_percent": share,
+        "rank_correlation": {method: found and asdict(found) for method, found in correlations.items()},
+    }
+    hardest_first = [*gains.classes, *(name for name in classes if name not in gains.classes)]
+    return {
+        "class-gains": draw_class_gains(gains, looks, baseline.name),
+        "class-iou": draw_class_iou(iou, hardest_first, looks),
+        "rare-classes": draw_rare_classes(gains.classes, shares, gains.gains, correlations, looks, baseline.name),
+    }, numbers
+
+
+def _predictions(compared: Compared) -> Section:
+    """What a pass over the validation split counts: boundaries, calibration, confusion."""
+    passes, looks = compared.passes, compared.looks
+    measured = {group: [passes.measured(run) for run in group.runs] for group in compared.groups}
+    together = {group: pooled(parts) for group, parts in measured.items()}
+    boundary = {group.name: _boundary(parts) for group, parts in measured.items()}
+    errors = {
+        group.name: spread(expected_calibration_error(part.calibration) for part in parts)
+        for group, parts in measured.items()
+    }
+    tables = {group.name: counts.calibration for group, counts in together.items()}
+    shares = [scores["share"].mean or 0.0 for scores in boundary.values()]
+    figures = {
+        "boundary": draw_boundary(boundary, shares, passes.band, looks),
+        "calibration": draw_calibration(tables, errors, looks),
+    }
+    for group, counts in together.items():
+        seeds = f"{group.name}, {len(group.runs)} runs together" if len(group.runs) > 1 else group.name
+        figures[f"confusion-{group.slug}"] = draw_confusion(
+            counts.confusion, passes.spec.classes, f"Confusion: {seeds}"
+        )
+    return figures, {
+        "boundary": {method: _plain(scores) for method, scores in boundary.items()},
+        "calibration": {
+            method: {
+                "ECE": errors[method]._asdict(),
+                **dict(zip(("pixels", "right", "confidence_sum"), table.tolist(), strict=True)),
+            }
+            for method, table in tables.items()
+        },
+        "confusion": {group.name: counts.confusion.tolist() for group, counts in together.items()},
+    }
+
+
+def _boundary(parts: Iterable[Measured]) -> dict[str, Spread]:
+    scores = [asdict(boundary_scores(part)) for part in parts]
+    return {name: spread(values[name] for values in scores) for name in scores[0]}
+
+
+def _features(compared: Compared, images: int) -> Section:
+    """The features of each method's first run on a few images."""
+    if images == 0:
+        return {}, {}
+    samples = compared.passes.samples(images)
+    maps = {group.name: compared.passes.feature_maps(group.runs[0], samples) for group in compared.groups}
+    return {"feature-maps": draw_feature_maps(samples, maps, compared.passes.spec.palette)}, {
+        "feature_maps": {
+            method: {
+                sample.name: {"mean": found.strength.mean().item(), "separation_percent": found.separation}
+                for sample, found in zip(samples, column, strict=True)
+            }
+            for method, column in maps.items()
+        }
+    }
+
+
+def _covariances(compared: Compared) -> Section:
+    """What the runs that estimate a covariance have estimated, and how it grew where they have logged that."""
+    estimates, growth = {}, {}
+    for group in compared.groups:
+        if there := [found for run in group.runs if (found := read_covariance(run.folder))]:
+            estimates[group.name] = there
+        if logged := [series for run in group.runs if (series := covariance_growth(run))]:
+            growth[group.name] = logged
+    figures = {}
+    if estimates:
+        figures["covariance"] = draw_covariance(estimates, compared.passes.spec.classes, compared.looks)
+    if growth:
+        figures["covariance-growth"] = draw_covariance_growth(growth, compared.looks)
+    return figures, {
+        "covariance": {method: [asdict(found) for found in runs] for method, runs in estimates.items()},
+        "covariance_growth": growth,
+    }
+
+
+def _plain(spreads: Mapping[str, Spread]) -> dict[str, dict[str, float | None]]:
+    return {name: value._asdict() for name, value in spreads.items()}
