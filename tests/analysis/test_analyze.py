@@ -23,7 +23,16 @@ from fakd.models import load_model
 from fakd.training import distill
 
 CELLS = {"none-seed0": ("none", 0), "none-seed1": ("none", 1), "cwd-seed0": ("cwd", 0), "fakd-seed0": ("fakd", 0)}
-FIGURES = {"class-gains", "class-iou", "rare-classes", "boundary", "calibration", "feature-maps", "covariance"}
+FIGURES = {
+    "class-gains",
+    "class-iou",
+    "rare-classes",
+    "boundary",
+    "calibration",
+    "feature-maps",
+    "covariance",
+    "covariance-growth",
+}
 FIGURES |= {"confusion-student-alone", "confusion-cwd", "confusion-fakd"}
 
 
