@@ -1,12 +1,13 @@
 """What all decode heads have in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 
-class DecodeHead(nn.Module):
+class DecodeHead(nn.Module, ABC):
     """Turns the maps of an encoder into the input of the 1x1 classifier.
 
     Every head is built as `Head(in_channels, in_strides, channels)`: channels and image pixels per cell of the
@@ -29,6 +30,6 @@ class DecodeHead(nn.Module):
         """Return the width for an encoder: 512 after a wide last stage (at least 1024 channels), else 128."""
         return 512 if in_channels[-1] >= 1024 else 128
 
+    @abstractmethod
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
         """Return features (B, channels, h, w), before any dropout."""
-        raise NotImplementedError  # every head has its own
