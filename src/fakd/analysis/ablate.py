@@ -83,13 +83,17 @@ class AblateConfig(GridConfig):
 def ablate(config: AblateConfig) -> dict[str, Any] | None:
     """Run what is not finished yet, print the table, and write ablation.md, .csv, .tex and .json.
 
+    The files of a table of the paper are ablation-table4 and ablation-table5, so that both fit into one folder, also
+    that of a comparison, whose runs they share.
+
     Returns:
-        What ablation.json holds, or None if interrupted.
+        What the JSON file holds, or None if interrupted.
 
     Raises:
         ValueError: runs failed, and are listed under the table; or the teacher or the data do not fit.
     """
-    return run_grid(config, "ablate", f"Ablation on {config.dataset}", "ablation")
+    stem = "ablation" if config.table is None else f"ablation-table{config.table}"
+    return run_grid(config, "ablate", f"Ablation on {config.dataset}", stem)
 
 
 def _label(method: str, options: Mapping[str, Any]) -> str:

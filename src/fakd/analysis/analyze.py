@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fakd.analysis.figures.style import STYLE
-from fakd.analysis.groups import Spread, find_baseline, read_groups
+from fakd.analysis.groups import find_baseline, read_groups
+from fakd.analysis.paired import Spread, spread_text
 from fakd.analysis.passes import Passes
 from fakd.analysis.sections import analyze_groups
 from fakd.console import console, say
@@ -92,9 +93,9 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
     numbers = {
         "dataset": passes.spec.name,
         "classes": list(passes.spec.classes),
-        "baseline": baseline and baseline.name,
+        "baseline": baseline and baseline.label,
         "band": config.band,
-        "runs": {group.name: [str(run.folder) for run in group.runs] for group in groups},
+        "runs": {group.label: [str(run.folder) for run in group.runs] for group in groups},
         **numbers,
         "files": files,
     }
@@ -143,10 +144,10 @@ def _print(numbers: Mapping[str, Any], config: AnalyzeConfig) -> None:
         correlation = rare and rare["rank_correlation"].get(method)
         table.add_row(
             Text(method),
-            Spread(**mean).text(),
+            _text(mean),
             *gained,
-            *(Spread(**boundary[f"{place}_accuracy"])._replace(sd=None).text() for place in ("boundary", "interior")),
-            Spread(**numbers["calibration"][method]["ECE"]).text(),
+            *(_text(boundary[f"{place}_accuracy"], sd=False) for place in ("boundary", "interior")),
+            _text(numbers["calibration"][method]["ECE"]),
             f"{correlation['rho']:+.2f}" if correlation else "",
         )
     console.print(table)
@@ -157,3 +158,9 @@ def _print(numbers: Mapping[str, Any], config: AnalyzeConfig) -> None:
     else:
         say("no figures of gains: there is no student alone among the runs, or nothing to compare with it")
     say(f"written to {config.output}: {', '.join(numbers['files'].values())}, {_NUMBERS}")
+
+
+def _text(found: Mapping[str, float | None] | None, sd: bool = True) -> str:
+    if found is None:
+        return spread_text(None, 1)
+    return spread_text(Spread(found["mean"] or 0.0, found["sd"] if sd else None), 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fakd.analysis.comparison import SCORES, Comparison, Row
-from fakd.analysis.paired import Difference, Spread
+from fakd.analysis.paired import Difference, Spread, spread_text
 
 _NONE = "-"
 
@@ -112,13 +112,13 @@ def _lines(columns: dict[str, Callable[[Row], str]], comparison: Comparison) -> 
 
 
 def _score_columns() -> dict[str, Callable[[Row], str]]:
-    return {f"{name} %": lambda row, name=name: _spread(row.scores.get(name), 2) for name in SCORES}  # type: ignore[misc]
+    return {f"{name} %": lambda row, name=name: spread_text(row.scores.get(name), 2) for name in SCORES}  # type: ignore[misc]
 
 
 def _cost_columns() -> dict[str, Callable[[Row], str]]:
     return {
-        "s / step": lambda row: _spread(row.seconds_per_step, 3),
-        "seconds": lambda row: _spread(row.seconds, 0),
+        "s / step": lambda row: spread_text(row.seconds_per_step, 3),
+        "seconds": lambda row: spread_text(row.seconds, 0),
         "peak MiB": lambda row: _NONE if row.peak_memory is None else f"{row.peak_memory.mean / 2**20:,.0f}",
     }
 
@@ -135,12 +135,6 @@ def _paper_columns(comparison: Comparison) -> dict[str, Callable[[Row], str]]:
         return f"{published:.2f} ({_signed(row.scores[name].mean - published)})"
 
     return {f"paper's {name} (ours - it)": lambda row, name=name: show(row, name) for name in SCORES}  # type: ignore[misc]
-
-
-def _spread(found: Spread | None, digits: int) -> str:
-    if found is None:
-        return _NONE
-    return f"{found.mean:,.{digits}f}" + (f" ± {found.sd:,.{digits}f}" if found.sd is not None else "")
 
 
 def _interval(found: Difference | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fakd.analysis.option_values import method_values, run_values, words
 from fakd.models.zoo import PREFIX
 from fakd.training import DistillConfig, RunConfig, TrainConfig
+from fakd.training.cache_config import TeacherCacheConfig
 from fakd.training.cells import Cell
 from fakd.training.folder import RunFolder
 
@@ -34,7 +35,7 @@ class Arm:
 
 
 @dataclass(kw_only=True)
-class GridConfig(RunConfig):
+class GridConfig(TeacherCacheConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
     teacher: str | None = None
@@ -143,6 +144,7 @@ class GridConfig(RunConfig):
         options: dict[str, Any] = {**self._shared(), "teacher": self.teacher_path, "resume": self.resume}
         options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
         options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
+        options |= {"teacher_cache": self.teacher_cache, "teacher_cache_format": self.teacher_cache_format}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return Cell(f"{arm.name}-seed{seed}", DistillConfig(**options))
 

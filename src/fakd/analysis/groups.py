@@ -1,61 +1,83 @@
-"""Runs that differ in nothing but their seed, taken together."""
+"""Runs that differ in their seed alone are one group; groups are what a reader compares."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
+from fakd.analysis.paired import Difference, Spread, paired_difference, spread
 from fakd.analysis.runs import Run, read_run
+from fakd.methods import METHODS, method_options
 from fakd.training import DistillConfig, TrainConfig
+from fakd.training.folder import RunFolder
 
-ALONE = "student alone"
-"""Name of the runs with method none."""
-# What says where, how fast and how watchfully a run was made, not what it computes; and the seed.
-_NOT_COMPARED = {
-    *("seed", "output", "data_root", "resume", "overwrite", "workers", "check_data", "allow_bad_teacher"),
-    *("accelerator", "devices", "eval_every", "checkpoint_every", "log_every"),
+ALONE = "none"
+"""The method of the student alone, which others are compared with."""
+
+# What does not make a run another one: its seed, where it lies, and how it was carried out.
+_SHARED = {
+    *("seed", "output", "resume", "overwrite", "data_root", "workers", "check_data", "accelerator", "devices"),
+    *("eval_every", "checkpoint_every", "log_every", "allow_bad_teacher"),
 }
 
 
-class Spread(NamedTuple):
-    """A value over seeds."""
-
-    mean: float | None
-    """None where no run has the value."""
-    sd: float | None
-    """Sample standard deviation; None for fewer than two values."""
-
-    def text(self, digits: int = 1) -> str:
-        """As people write it."""
-        if self.mean is None:
-            return "-"
-        return f"{self.mean:.{digits}f}" + ("" if self.sd is None else f" ± {self.sd:.{digits}f}")
-
-
-def spread(values: Iterable[float | None]) -> Spread:
-    """Mean and sample standard deviation of the values that are there."""
-    there = [value for value in values if value is not None]
-    return Spread(fmean(there) if there else None, stdev(there) if len(there) > 1 else None)
-
-
 @dataclass(frozen=True, eq=False)
-class RunGroup:
-    """Runs of one method that differ only in their seed."""
+class Group:
+    """Runs of several seeds."""
 
-    name: str
-    """What tables and legends call it."""
-    runs: tuple[Run, ...]
+    label: str
+    """Short, and different from all other groups'."""
+    options: Mapping[str, Any]
+    """Every option that the runs share, with today's default where their version had no such option."""
+    runs: Sequence[Run]
+    """In order of seeds."""
+    is_teacher: bool
+    """Whether other groups learnt from it."""
+
+    @property
+    def method(self) -> str | None:
+        """Name of the method; None if the network was trained on labels by `fakd train`."""
+        return self.options.get("method")
+
+    @property
+    def network(self) -> str:
+        """Name of the network that learnt."""
+        return str(self.options["student" if self.method else "network"])
+
+    @cached_property
+    def by_seed(self) -> dict[int, Run]:
+        """The first run of each seed."""
+        return {run.config["seed"]: run for run in reversed(self.runs)}
+
+    def spread(self, value: Callable[[Run], float | None]) -> Spread | None:
+        """Mean and deviation of a value of the runs; None if none has it."""
+        return spread(value(run) for run in self.runs)
+
+    def gain(self, alone: "Group", value: Callable[[Run], float | None]) -> Difference | None:
+        """Mean difference to another group over the seeds that both have, and its confidence interval.
+
+        Without such seeds it is the difference of the means. None if no run of one group has the value.
+        """
+        pairs = [
+            {seed: known for seed, run in group.by_seed.items() if (known := value(run)) is not None}
+            for group in (self, alone)
+        ]
+        if found := paired_difference(*pairs):
+            return found
+        ours, theirs = self.spread(value), alone.spread(value)
+        return None if ours is None or theirs is None else Difference(ours.mean - theirs.mean, None, None, 0)
 
     @property
     def slug(self) -> str:
-        """The name as part of a file's name."""
-        return re.sub(r"[^\w.]+", "-", self.name).strip("-")
+        """The label as part of a file's name."""
+        return re.sub(r"[^\w.]+", "-", self.label).strip("-")
 
-    def class_iou(self) -> dict[str, Spread]:
-        """Every class's IoU in percent."""
-        return {name: spread(run.results["IoU"][name] for run in self.runs) for name in classes_of(self.runs[0])}
+    def class_iou(self) -> dict[str, Spread | None]:
+        """Every class's IoU in percent; None where no run could be scored."""
+        return {name: self.spread(lambda run, name=name: run.results["IoU"][name]) for name in classes_of(self.runs[0])}  # type: ignore[misc]
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
@@ -63,8 +85,8 @@ def classes_of(run: Run) -> tuple[str, ...]:
     return tuple(run.results["IoU"])
 
 
-def read_groups(folders: Iterable[Path]) -> list[RunGroup]:
-    """Read finished runs on one data set, and put those together that differ only in their seed.
+def read_groups(folders: Iterable[Path]) -> list[Group]:
+    """Read finished runs on one data set, and group them.
 
     Args:
         folders: run folders; one that is named twice counts once.
@@ -78,21 +100,15 @@ def read_groups(folders: Iterable[Path]) -> list[RunGroup]:
         raise ValueError("no run was given: name one or more folders of finished runs.")
     for run in runs:
         _check_same_data(runs[0], run)
-    compared = [_compared_options(run) for run in runs]
-    distinct = [options for place, options in enumerate(compared) if options not in compared[:place]]
-    names = _names(distinct, {str(run.folder.resolve()): options for run, options in zip(runs, compared, strict=True)})
-    return [
-        RunGroup(name, tuple(run for run, found in zip(runs, compared, strict=True) if found == options))
-        for name, options in zip(names, distinct, strict=True)
-    ]
+    return group_runs(runs)
 
 
-def find_baseline(groups: Sequence[RunGroup], wanted: str | None) -> RunGroup | None:
-    """The group that is the student alone.
+def find_baseline(groups: Sequence[Group], wanted: str | None) -> Group | None:
+    """The group that gains are over.
 
     Args:
         groups: what was read.
-        wanted: name of a group, or folder of one of its runs; None takes the one with method none.
+        wanted: label of a group, or folder of one of its runs; None takes the one with method none.
 
     Returns:
         The group; None if none was asked for and no run has method none.
@@ -100,19 +116,99 @@ def find_baseline(groups: Sequence[RunGroup], wanted: str | None) -> RunGroup | 
     Raises:
         ValueError: the one asked for is not among the groups, or several have method none.
     """
-    known = ", ".join(repr(group.name) for group in groups)
+    known = ", ".join(repr(group.label) for group in groups)
     if wanted is None:
-        alone = [group for group in groups if group.runs[0].config.get("method") == "none"]
+        alone = [group for group in groups if group.method == ALONE]
         if len(alone) > 1:
             raise ValueError(
-                f"several kinds of runs have method none: {', '.join(repr(group.name) for group in alone)}. "
+                f"several kinds of runs have method none: {', '.join(repr(group.label) for group in alone)}. "
                 "Say which one the others are compared with: --baseline NAME, or the folder of one of its runs."
             )
         return alone[0] if alone else None
     for group in groups:
-        if wanted == group.name or Path(wanted).resolve() in [run.folder.resolve() for run in group.runs]:
+        if wanted == group.label or Path(wanted).resolve() in [run.folder.resolve() for run in group.runs]:
             return group
     raise ValueError(f"baseline {wanted!r} is none of the runs: give the folder of one of them, or a name of {known}.")
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Group runs: teachers first, then the student alone, then the methods in their usual order."""
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        members.setdefault(json.dumps(_shared_options(run), sort_keys=True, default=str), []).append(run)
+    options = [_shared_options(group[0]) for group in members.values()]
+    teachers = {teacher.folder for run in runs if (teacher := find_teacher_run(run, runs)) is not None}
+    taught = [any(run.folder in teachers for run in group) for group in members.values()]
+    labels = _labels(options, taught)
+    groups = [
+        Group(label, shared, sorted(group, key=lambda run: run.config["seed"]), is_teacher)
+        for label, shared, group, is_teacher in zip(labels, options, members.values(), taught, strict=True)
+    ]
+    order = [None, *METHODS]
+    return sorted(
+        groups,
+        key=lambda group: (
+            not group.is_teacher,
+            group.network if group.method else "",
+            order.index(group.method) if group.method in order else len(order),
+            len(group.label),
+        ),
+    )
+
+
+def find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The student alone that a group is compared with: of the same options, or at least of the same network."""
+    if group.method in (None, ALONE):
+        return None
+    same_network = [other for other in groups if other.method == ALONE and other.network == group.network]
+
+    def differences(other: Group) -> int:
+        return sum(other.options.get(key) != group.options.get(key) for key in group.options)
+
+    return min(same_network, key=differences, default=None)
+
+
+def find_teacher_run(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The run that taught another, if it is among those; also after all of them were moved together."""
+    if (name := run.config.get("teacher")) is None:
+        return None
+    by_folder = {other.folder.resolve(): other for other in runs}
+    return next((by_folder[path.resolve()] for path in teacher_places(run) if path.resolve() in by_folder), None) or (
+        next((other for other in runs if other.config.get("output") == name), None)
+    )
+
+
+def teacher_places(run: Run) -> list[Path]:
+    """Where a run's teacher may lie: as the run was told, or beside the run if both were moved."""
+    path = Path(str(run.config["teacher"]))
+    return [path, run.folder.parent / path.name, run.folder.parent.parent / path.name]
+
+
+def missing_teacher(run: Run) -> bool:
+    """Whether the folder or file of the run's teacher is gone."""
+    places = teacher_places(run)
+    return not any(path.is_file() or RunFolder(path).student.is_file() for path in places)
+
+
+def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the method that are not its defaults."""
+    method, given = options.get("method"), options.get("options") or {}
+    if method not in METHODS:
+        return dict(given)
+    defaults = {name: option.default for name, option in method_options(method).items()}
+    return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's options, with today's default for each that its version did not have."""
+    kind = DistillConfig if "method" in config else TrainConfig
+    defaults = {
+        item.name: item.default if item.default is not MISSING else None
+        for item in fields(kind)
+        if item.default is not MISSING or item.name not in config
+    }
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
+    return {**plain, **config}
 
 
 def _check_same_data(first: Run, run: Run) -> None:
@@ -128,31 +224,44 @@ def _check_same_data(first: Run, run: Run) -> None:
         )
 
 
-def _compared_options(run: Run) -> dict[str, Any]:
-    """What must be the same for two runs to be one method; options that an older run lacks are at their defaults."""
-    kind = DistillConfig if "method" in run.config else TrainConfig
-    defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
-    options = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()} | run.config
-    return {key: value for key, value in options.items() if key not in _NOT_COMPARED}
+def _shared_options(run: Run) -> dict[str, Any]:
+    options = {key: value for key, value in with_defaults(run.config).items() if key not in _SHARED}
+    if "method" in options:
+        options["options"] = changed_options(options)
+    return options
 
 
-def _names(groups: Sequence[Mapping[str, Any]], folders: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A name for each group; what would have the same one is told apart by the options that differ."""
-    taught_by = [folders.get(str(Path(options["teacher"]).resolve())) for options in groups if "teacher" in options]
-    names = ["teacher" if options in taught_by else _name(options) for options in groups]
-    return [
-        name + _differences(options, [other for other, twin in zip(groups, names, strict=True) if twin == name])
-        for name, options in zip(names, groups, strict=True)
-    ]
+def _labels(options: Sequence[Mapping[str, Any]], taught: Sequence[bool]) -> list[str]:
+    """A name for each group: its method and what is changed of it, and whatever else differs between groups."""
+    labels = []
+    for own, is_teacher in zip(options, taught, strict=True):
+        alike = [other for other in options if ("method" in other) == ("method" in own)]
+        varied = [
+            key
+            for key in own
+            if key not in ("method", "options", "student", "network")
+            and any(other.get(key) != own[key] for other in alike)
+        ]
+        network = own.get("student", own.get("network"))
+        several = len({other.get("student", other.get("network")) for other in alike}) > 1
+        if "method" in own:
+            parts = [_title(own["method"]), *[str(network)] * several]
+            parts += [f"{name}={_short(value)}" for name, value in own["options"].items()]
+        else:
+            parts = ["teacher" if is_teacher else "labels alone", *[str(network)] * (several or not is_teacher)]
+        labels.append(" ".join([*parts, *(f"{key}={_short(own[key])}" for key in varied)]))
+    return labels
 
 
-def _name(options: Mapping[str, Any]) -> str:
-    if "method" not in options:
-        return f"{options['network']} alone"
-    method = ALONE if options["method"] == "none" else str(options["method"])
-    return " ".join([method, *(f"{key}={value}" for key, value in options.get("options", {}).items())])
+def _title(method: str) -> str:
+    return "student alone" if method == ALONE else method
 
 
-def _differences(options: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
-    differing = [key for key in options if any(twin.get(key) != options[key] for twin in twins)]
-    return f" ({', '.join(f'{key}={options[key]}' for key in differing)})" if differing else ""
+def _short(value: Any) -> str:
+    return (
+        "x".join(map(_short, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -1,6 +1,6 @@
 """Several seeds as one number: mean, deviation, and a confidence interval of the difference between two methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -26,16 +26,34 @@ class Difference(NamedTuple):
     seeds: int
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and sample standard deviation; None if there are no values.
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Mean and sample standard deviation of the values that are there; None if none is.
 
     Example:
-        >>> spread([1.0, 2.0, 3.0])
+        >>> spread([1.0, 2.0, None, 3.0])
         Spread(mean=2.0, sd=1.0)
     """
-    if not values:
+    there = [value for value in values if value is not None]
+    if not there:
         return None
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+    return Spread(fmean(there), stdev(there) if len(there) > 1 else None)
+
+
+def spread_text(found: Spread | None, digits: int) -> str:
+    """As people write it.
+
+    Example:
+        >>> spread_text(Spread(1234.5, 0.25), 1), spread_text(Spread(2.0, None), 2), spread_text(None, 1)
+        ('1,234.5 ± 0.2', '2.00', '-')
+    """
+    if found is None:
+        return "-"
+    return f"{found.mean:,.{digits}f}" + ("" if found.sd is None else f" ± {found.sd:,.{digits}f}")
+
+
+def parts(found: Spread | None) -> tuple[float | None, float | None]:
+    """Mean and deviation as plain values, for drawing and JSON."""
+    return (None, None) if found is None else (found.mean, found.sd)
 
 
 def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:

@@ -1,4 +1,4 @@
-"""The row of the paper's tables that a comparison's row repeats."""
+"""The row of the paper's tables that a run or a row of a comparison repeats."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from fakd.analysis.groups import Group, teacher_places
+from fakd.analysis.runs import Run
 from fakd.methods import METHODS, method_options
 from fakd.models.zoo import PREFIX, find_teacher
 from fakd.training.folder import RunFolder
@@ -44,6 +46,41 @@ def published_teacher(dataset: str, teacher: str | None) -> PaperRow | None:
     return next((row for row in rows if (row.dataset, row.teacher) == (dataset, teacher)), None)
 
 
+def group_row(group: Group, teacher: Run | None) -> PaperRow | None:
+    """The row that a group of runs repeats, if the paper has it.
+
+    Args:
+        group: of finished runs.
+        teacher: the run that taught it, where that is at hand.
+    """
+    options = group.options
+    if group.method is None:
+        return published_teacher(options["dataset"], group.network) if group.is_teacher else None
+    network = run_teacher_network(group.runs[0], teacher)
+    scratch = options.get("backbone_weights") is None
+    return published_student(
+        options["dataset"], network, group.network, scratch, group.method, options["options"] or {}
+    )
+
+
+def run_teacher_network(run: Run, teacher: Run | None) -> str | None:
+    """Architecture of a run's teacher; None if nothing is left that says it.
+
+    Args:
+        run: of `fakd distill`.
+        teacher: the run that taught it, where that is at hand.
+    """
+    if teacher is not None:
+        return _network(teacher.config)
+    name = str(run.config["teacher"])
+    if name.startswith(PREFIX):
+        try:
+            return teacher_network(name)
+        except ValueError:  # a name that this version does not know
+            return None
+    return next((found for path in teacher_places(run) if (found := teacher_network(str(path))) is not None), None)
+
+
 def teacher_network(name: str) -> str | None:
     """Architecture of a teacher; None if nothing says it.
 
@@ -55,8 +92,12 @@ def teacher_network(name: str) -> str | None:
     config = RunFolder(Path(name)).config
     if not config.is_file():
         return None
-    options: dict[str, Any] = yaml.safe_load(config.read_text())
-    network = options.get("network") or options.get("student")
+    return _network(yaml.safe_load(config.read_text()))
+
+
+def _network(config: Mapping[str, Any]) -> str | None:
+    """What learnt in a run."""
+    network = config.get("network") or config.get("student")
     return None if network is None else str(network)
 
 

@@ -20,8 +20,9 @@ from fakd.analysis.figures.covariance import (
 from fakd.analysis.figures.feature_maps import draw_feature_maps
 from fakd.analysis.figures.rare_classes import draw_rare_classes, rank_correlation
 from fakd.analysis.figures.style import Look, choose_looks
-from fakd.analysis.groups import RunGroup, Spread, spread
+from fakd.analysis.groups import Group
 from fakd.analysis.measuring import Measured, pooled
+from fakd.analysis.paired import Spread, parts, spread
 from fakd.analysis.passes import Passes
 
 Section = tuple[dict[str, Figure], dict[str, Any]]
@@ -31,13 +32,13 @@ Section = tuple[dict[str, Figure], dict[str, Any]]
 class Compared:
     """What every part looks at."""
 
-    groups: Sequence[RunGroup]
-    baseline: RunGroup | None
+    groups: Sequence[Group]
+    baseline: Group | None
     passes: Passes
     looks: Mapping[str, Look]
 
 
-def analyze_groups(groups: Sequence[RunGroup], baseline: RunGroup | None, passes: Passes, *, images: int) -> Section:
+def analyze_groups(groups: Sequence[Group], baseline: Group | None, passes: Passes, *, images: int) -> Section:
     """Every figure by the name of its file, and every number.
 
     Args:
@@ -46,7 +47,7 @@ def analyze_groups(groups: Sequence[RunGroup], baseline: RunGroup | None, passes
         passes: over the data set of the runs.
         images: how many images to show features of.
     """
-    looks = choose_looks([group.name for group in groups], baseline.name if baseline else None)
+    looks = choose_looks([group.label for group in groups], baseline.label if baseline else None)
     compared = Compared(groups, baseline, passes, looks)
     figures: dict[str, Figure] = {}
     numbers: dict[str, Any] = {}
@@ -59,16 +60,16 @@ def analyze_groups(groups: Sequence[RunGroup], baseline: RunGroup | None, passes
 def _by_class(compared: Compared) -> Section:
     """IoU by class; where there is something to compare, gains by class, and over the rarity of classes."""
     groups, baseline, looks = compared.groups, compared.baseline, compared.looks
-    iou = {group.name: group.class_iou() for group in groups}
+    iou = {group.label: group.class_iou() for group in groups}
     numbers: dict[str, Any] = {
-        "mIoU": {group.name: spread(run.results["mIoU"] for run in group.runs)._asdict() for group in groups},
-        "IoU": {method: _plain(values) for method, values in iou.items()},
+        "mIoU": {group.label: _plain(group.spread(lambda run: run.results["mIoU"])) for group in groups},
+        "IoU": {method: {name: _plain(found) for name, found in values.items()} for method, values in iou.items()},
     }
     classes = compared.passes.spec.classes
     if baseline is None or len(groups) == 1:
         return {"class-iou": draw_class_iou(iou, classes, looks)}, numbers
-    means = {method: {name: value.mean for name, value in values.items()} for method, values in iou.items()}
-    gains = class_gains(means, baseline.name)
+    means = {method: {name: value and value.mean for name, value in values.items()} for method, values in iou.items()}
+    gains = class_gains(means, baseline.label)
     pixels = compared.passes.train_pixels().tolist()
     share = {name: 100 * count / max(1, sum(pixels)) for name, count in zip(classes, pixels, strict=True)}
     shares = [share[name] for name in gains.classes]
@@ -80,9 +81,9 @@ def _by_class(compared: Compared) -> Section:
     }
     hardest_first = [*gains.classes, *(name for name in classes if name not in gains.classes)]
     return {
-        "class-gains": draw_class_gains(gains, looks, baseline.name),
+        "class-gains": draw_class_gains(gains, looks, baseline.label),
         "class-iou": draw_class_iou(iou, hardest_first, looks),
-        "rare-classes": draw_rare_classes(gains.classes, shares, gains.gains, correlations, looks, baseline.name),
+        "rare-classes": draw_rare_classes(gains.classes, shares, gains.gains, correlations, looks, baseline.label),
     }, numbers
 
 
@@ -91,36 +92,38 @@ def _predictions(compared: Compared) -> Section:
     passes, looks = compared.passes, compared.looks
     measured = {group: [passes.measured(run) for run in group.runs] for group in compared.groups}
     together = {group: pooled(parts) for group, parts in measured.items()}
-    boundary = {group.name: _boundary(parts) for group, parts in measured.items()}
+    boundary = {group.label: _boundary(parts) for group, parts in measured.items()}
     errors = {
-        group.name: spread(expected_calibration_error(part.calibration) for part in parts)
+        group.label: spread(expected_calibration_error(part.calibration) for part in parts)
         for group, parts in measured.items()
     }
-    tables = {group.name: counts.calibration for group, counts in together.items()}
-    shares = [scores["share"].mean or 0.0 for scores in boundary.values()]
+    tables = {group.label: counts.calibration for group, counts in together.items()}
+    shares = [share.mean for scores in boundary.values() if (share := scores["share"])]
     figures = {
         "boundary": draw_boundary(boundary, shares, passes.band, looks),
         "calibration": draw_calibration(tables, errors, looks),
     }
     for group, counts in together.items():
-        seeds = f"{group.name}, {len(group.runs)} runs together" if len(group.runs) > 1 else group.name
+        seeds = f"{group.label}, {len(group.runs)} runs together" if len(group.runs) > 1 else group.label
         figures[f"confusion-{group.slug}"] = draw_confusion(
             counts.confusion, passes.spec.classes, f"Confusion: {seeds}"
         )
     return figures, {
-        "boundary": {method: _plain(scores) for method, scores in boundary.items()},
+        "boundary": {
+            method: {name: _plain(found) for name, found in scores.items()} for method, scores in boundary.items()
+        },
         "calibration": {
             method: {
-                "ECE": errors[method]._asdict(),
+                "ECE": _plain(errors[method]),
                 **dict(zip(("pixels", "right", "confidence_sum"), table.tolist(), strict=True)),
             }
             for method, table in tables.items()
         },
-        "confusion": {group.name: counts.confusion.tolist() for group, counts in together.items()},
+        "confusion": {group.label: counts.confusion.tolist() for group, counts in together.items()},
     }
 
 
-def _boundary(parts: Iterable[Measured]) -> dict[str, Spread]:
+def _boundary(parts: Iterable[Measured]) -> dict[str, Spread | None]:
     scores = [asdict(boundary_scores(part)) for part in parts]
     return {name: spread(values[name] for values in scores) for name in scores[0]}
 
@@ -130,7 +133,7 @@ def _features(compared: Compared, images: int) -> Section:
     if images == 0:
         return {}, {}
     samples = compared.passes.samples(images)
-    maps = {group.name: compared.passes.feature_maps(group.runs[0], samples) for group in compared.groups}
+    maps = {group.label: compared.passes.feature_maps(group.runs[0], samples) for group in compared.groups}
     return {"feature-maps": draw_feature_maps(samples, maps, compared.passes.spec.palette)}, {
         "feature_maps": {
             method: {
@@ -147,9 +150,9 @@ def _covariances(compared: Compared) -> Section:
     estimates, growth = {}, {}
     for group in compared.groups:
         if there := [found for run in group.runs if (found := read_covariance(run.folder))]:
-            estimates[group.name] = there
+            estimates[group.label] = there
         if logged := [series for run in group.runs if (series := covariance_growth(run))]:
-            growth[group.name] = logged
+            growth[group.label] = logged
     figures = {}
     if estimates:
         figures["covariance"] = draw_covariance(estimates, compared.passes.spec.classes, compared.looks)
@@ -161,5 +164,5 @@ def _covariances(compared: Compared) -> Section:
     }
 
 
-def _plain(spreads: Mapping[str, Spread]) -> dict[str, dict[str, float | None]]:
-    return {name: value._asdict() for name, value in spreads.items()}
+def _plain(found: Spread | None) -> dict[str, float | None]:
+    return dict(zip(Spread._fields, parts(found), strict=True))

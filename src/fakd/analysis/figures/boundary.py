@@ -9,8 +9,8 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from fakd.analysis.figures.style import Look, as_floats, draw_bars, rows_height
-from fakd.analysis.groups import Spread
 from fakd.analysis.measuring import Measured
+from fakd.analysis.paired import Spread, parts, spread_text
 from fakd.evaluation import scores_from_confusion
 
 
@@ -45,7 +45,7 @@ def boundary_scores(measured: Measured) -> BoundaryScores:
 
 
 def draw_boundary(
-    scores: Mapping[str, Mapping[str, Spread]], shares: Sequence[float], band: int, looks: Mapping[str, Look]
+    scores: Mapping[str, Mapping[str, Spread | None]], shares: Sequence[float], band: int, looks: Mapping[str, Look]
 ) -> Figure:
     """Draw pixel accuracy and mIoU, in the band and outside it, by method.
 
@@ -61,7 +61,7 @@ def draw_boundary(
     for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("accuracy", "mIoU"), strict=True):
         means, deviations = (
             {
-                method: [values[f"{place}_{measure}"][part] for place in ("boundary", "interior")]
+                method: [parts(values[f"{place}_{measure}"])[part] for place in ("boundary", "interior")]
                 for method, values in scores.items()
             }
             for part in (0, 1)
@@ -69,7 +69,7 @@ def draw_boundary(
         draw_bars(axes, rows, means, looks, deviations)
         bars_by_method = [container for container in axes.containers if isinstance(container, BarContainer)]
         for method, bars in zip(means, bars_by_method, strict=True):
-            texts = [scores[method][f"{place}_{measure}"].text() for place in ("boundary", "interior")]
+            texts = [spread_text(scores[method][f"{place}_{measure}"], 1) for place in ("boundary", "interior")]
             ends = as_floats(means[method]) + np.nan_to_num(as_floats(deviations[method]))
             for bar, text, end in zip(bars, texts, np.nan_to_num(ends), strict=True):
                 axes.text(end + 1, bar.get_y() + bar.get_height() / 2, text, va="center", fontsize=8)

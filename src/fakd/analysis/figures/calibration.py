@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fakd.analysis.figures.style import Look
-from fakd.analysis.groups import Spread
+from fakd.analysis.paired import Spread, spread_text
 
 
 def expected_calibration_error(counts: Tensor) -> float:
@@ -27,7 +27,9 @@ def expected_calibration_error(counts: Tensor) -> float:
     return float(100 * (right - confidence).abs().sum() / pixels.sum())
 
 
-def draw_calibration(counts: Mapping[str, Tensor], errors: Mapping[str, Spread], looks: Mapping[str, Look]) -> Figure:
+def draw_calibration(
+    counts: Mapping[str, Tensor], errors: Mapping[str, Spread | None], looks: Mapping[str, Look]
+) -> Figure:
     """Draw accuracy over confidence, and below it how many pixels there are of each confidence.
 
     Args:
@@ -49,7 +51,7 @@ def draw_calibration(counts: Mapping[str, Tensor], errors: Mapping[str, Spread],
             ms=5,
             lw=1.5,
             color=look.colour,
-            label=f"{method}: ECE {errors[method].text()} %",
+            label=f"{method}: ECE {spread_text(errors[method], 1)} %",
         )
         edges = np.linspace(0, 100, table.shape[1] + 1)
         amounts.stairs(100 * pixels / pixels.sum(), edges, color=look.colour, lw=1.5)

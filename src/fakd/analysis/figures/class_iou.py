@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from fakd.analysis.figures.style import Look, draw_bars, rows_height
-from fakd.analysis.groups import Spread
+from fakd.analysis.paired import Spread, parts
 
 
 def draw_class_iou(
-    iou: Mapping[str, Mapping[str, Spread]], classes: Sequence[str], looks: Mapping[str, Look]
+    iou: Mapping[str, Mapping[str, Spread | None]], classes: Sequence[str], looks: Mapping[str, Look]
 ) -> Figure:
     """Draw a bar for each method in every class.
 
@@ -21,7 +21,7 @@ def draw_class_iou(
     figure = Figure(figsize=(8, rows_height(len(classes), len(iou)) + 1.4))
     axes = figure.subplots()
     means, deviations = (
-        {method: [values[name][part] for name in classes] for method, values in iou.items()} for part in (0, 1)
+        {method: [parts(values[name])[part] for name in classes] for method, values in iou.items()} for part in (0, 1)
     )
     draw_bars(axes, classes, means, looks, deviations)
     several = any(value is not None for values in deviations.values() for value in values)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakd.analysis.groups import find_teacher_run, group_runs
 from fakd.analysis.report.finding import find_runs
-from fakd.analysis.report.groups import find_teacher_run, group_runs
 from fakd.analysis.report.page import render
 from fakd.analysis.report.pictures import Gallery, make_gallery
 from fakd.console import say

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from fakd.analysis.report.groups import Group, missing_teacher, teacher_places, with_defaults
+from fakd.analysis.groups import Group, missing_teacher, teacher_places, with_defaults
 from fakd.analysis.runs import Run
-from fakd.data import DatasetSpec
+from fakd.data import DatasetSpec, get_dataset
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.models import Segmentor, open_model
+from fakd.models.cost import measure_cost
 from fakd.models.fast import inference_copy
 from fakd.models.zoo import PREFIX
 from fakd.training.folder import RunFolder
@@ -85,6 +86,16 @@ def open_networks(
         network = inference_copy(model).to(device)
         networks.append(Network(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
     return networks, notes
+
+
+def giga_macs(run: Run) -> float | None:
+    """Billion multiply-accumulates for one image of the training crops' size; None if the network cannot be read."""
+    root = run.config.get("data_root")
+    try:
+        size = run.config.get("crop_size") or get_dataset(run.config["dataset"], root and Path(root)).crop_size
+        return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
+    except UNREADABLE:
+        return None
 
 
 def _teacher_source(run: Run) -> str | Path:

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from fakd import __version__
+from fakd.analysis.groups import Group, find_alone
 from fakd.analysis.report.figures import class_gains, curves, logged_names
-from fakd.analysis.report.groups import Group, find_alone
 from fakd.analysis.report.page_tables import class_table, group_table, run_names, run_table
 from fakd.analysis.report.pictures import Gallery
 from fakd.analysis.report.reproduce import reproduce
@@ -97,8 +97,8 @@ def _summary(groups: Sequence[Group]) -> str:
     best = max(students, key=mean)
     text = f"Highest mean mIoU of {len(students)} kinds of runs: {best.label} with {mean(best):.2f} %"
     if (alone := find_alone(best, groups)) is not None and (gain := best.gain(alone, miou)) is not None:
-        spread = "" if gain.sd is None else f" ± {gain.sd:.2f} over seeds"
-        text += f", {gain.mean:+.2f}{spread} points against the student alone".replace("-", "\N{MINUS SIGN}")
+        interval = f" [{gain.low:+.2f}, {gain.high:+.2f}]" if gain.low is not None and gain.high is not None else ""
+        text += f", {gain.mean:+.2f}{interval} points against the student alone".replace("-", "\N{MINUS SIGN}")
     few = " One seed says little about which is better." if len(best.runs) == 1 else ""
     return f"{text}.{few}"
 

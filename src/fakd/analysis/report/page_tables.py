@@ -7,15 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fakd.analysis.groups import Group, find_alone
+from fakd.analysis.paired import LEVEL, Difference, Spread, spread, spread_text
+from fakd.analysis.published import group_row, published_teacher, run_teacher_network
 from fakd.analysis.report.figures import class_iou
-from fakd.analysis.report.groups import Group, Spread, find_alone, spread
-from fakd.analysis.report.published import paper_row, teacher_network, teacher_row
+from fakd.analysis.report.networks import giga_macs
 from fakd.analysis.runs import Run
 from fakd.training.paper import PaperRow
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"
-_PAIRED = "mean ± standard deviation of the differences between runs of the same seed, in points"
+_PAIRED = f"mean difference between runs of the same seed, in points, and its {LEVEL:.0%} confidence interval"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def group_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> 
         columns.append(Column(f"{name} %", hint="mean ± standard deviation over seeds"))
         columns.append(Column(f"Δ {name}", hint=f"minus the student alone: {_PAIRED}"))
     columns += [Column("seeds"), Column("s / step"), Column("time"), Column("peak memory")]
-    columns += [Column("parameters"), Column("network", numeric=False)]
+    columns += [Column("parameters"), Column("GMACs", hint="of one image of the training crops' size")]
+    columns += [Column("network", numeric=False)]
     rows, papers = [], []
     best = _best([group.spread(_result("mIoU")) if group.method else None for group in groups])
     for index, group in enumerate(groups):
@@ -70,18 +73,19 @@ def group_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> 
         row = [_word(group.label)]
         for name in _SCORES:
             row.append(_mean(group.spread(_result(name)), best=name == "mIoU" and index == best))
-            row.append(_mean(None if alone is None else group.gain(alone, _result(name)), signed=True))
+            row.append(_difference(None if alone is None else group.gain(alone, _result(name))))
         row += [_number(len(group.runs), "{:d}"), _mean(group.spread(_result("seconds_per_step")), digits=3)]
         row += [_duration(group.spread(_result("seconds"))), _memory(group.spread(_result("peak_memory")))]
-        row += [_number(group.runs[0].results["parameters"], "{:,}"), _word(group.network)]
+        row += [_number(group.runs[0].results["parameters"], "{:,}"), _number(giga_macs(group.runs[0]), "{:.3g}")]
+        row += [_word(group.network)]
         rows.append(row)
-        papers.append((paper_row(group, teachers.get(str(group.runs[0].folder))), _means(group)))
+        papers.append((group_row(group, teachers.get(str(group.runs[0].folder))), _means(group)))
     for name, network, scores in _outside_teachers(groups, teachers):
         row = [_word(name)]
         row += [cell for key in _SCORES for cell in (_number(scores[key], "{:.2f}"), Cell())]
         row += [Cell()] * (len(columns) - len(row) - 1)
         rows.insert(0, [*row, _word(network or _NONE)])
-        papers.insert(0, (teacher_row(groups[0].options["dataset"], network), (scores["mIoU"], scores["mAcc"])))
+        papers.insert(0, (published_teacher(groups[0].options["dataset"], network), (scores["mIoU"], scores["mAcc"])))
     return _beside_paper(Table("groups", "Every method: mean over seeds", columns, rows), papers)
 
 
@@ -106,7 +110,7 @@ def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mappi
             row += [_memory(spread([results.get("peak_memory")])), _number(results["parameters"], "{:,}")]
             row += [_word(group.network)]
             rows.append(row)
-            papers.append((paper_row(group, teachers.get(str(run.folder))), (results["mIoU"], results["mAcc"])))
+            papers.append((group_row(group, teachers.get(str(run.folder))), (results["mIoU"], results["mAcc"])))
     return _beside_paper(Table("runs", "Every run", columns, rows), papers)
 
 
@@ -133,7 +137,7 @@ def _outside_teachers(
     for group in groups:
         for run in group.runs:
             if "teacher" in run.results and teachers.get(str(run.folder)) is None:
-                found.setdefault(str(run.config["teacher"]), (teacher_network(run, None), run.results["teacher"]))
+                found.setdefault(str(run.config["teacher"]), (run_teacher_network(run, None), run.results["teacher"]))
     several = len(found) > 1
     return [(f"teacher {name}" if several else "teacher", *about) for name, about in found.items()]
 
@@ -183,11 +187,15 @@ def _number(value: float | None, form: str) -> Cell:
     return Cell() if value is None else Cell(form.format(value).replace("-", "\N{MINUS SIGN}"), value)
 
 
-def _mean(found: Spread | None, digits: int = 2, signed: bool = False, best: bool = False) -> Cell:
+def _mean(found: Spread | None, digits: int = 2, best: bool = False) -> Cell:
+    return Cell() if found is None else Cell(spread_text(found, digits), found.mean, best)
+
+
+def _difference(found: Difference | None) -> Cell:
     if found is None:
         return Cell()
-    text = f"{found.mean:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return Cell(text if found.sd is None else f"{text} ± {found.sd:.{digits}f}", found.mean, best)
+    interval = "" if found.low is None or found.high is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+    return Cell(f"{found.mean:+.2f}{interval}".replace("-", "\N{MINUS SIGN}"), found.mean)
 
 
 def _duration(found: Spread | None) -> Cell:

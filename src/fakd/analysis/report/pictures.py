@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fakd.analysis.groups import ALONE, Group
 from fakd.analysis.report.encoding import image_uri, mask_uri, shrink
-from fakd.analysis.report.groups import ALONE, Group
 from fakd.analysis.report.networks import UNREADABLE, Layer, Network, open_networks
 from fakd.analysis.runs import Run
 from fakd.console import progress

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fakd.analysis.report.groups import changed_options
+from fakd.analysis.groups import changed_options
 from fakd.training import DistillConfig, TrainConfig
 from fakd.training.config import RunConfig
 
