@@ -22,7 +22,7 @@ def make(tmp_path, few_scenes, monkeypatch):
     return config
 
 
-def test_from_nothing_to_a_table_and_pictures(make, tmp_path, capsys) -> None:
+def test_from_nothing_to_a_report(make, tmp_path, capsys) -> None:
     (tmp_path / "demo").mkdir()  # an empty folder is as good as none
     results = demo(make())
     assert list(results) == TITLES
@@ -35,6 +35,8 @@ def test_from_nothing_to_a_table_and_pictures(make, tmp_path, capsys) -> None:
     assert len(list((folder / "images").glob("*.png"))) == 8
     for name in ("teacher", "none", "cwd", "fakd"):
         assert json.loads((folder / name / "results.json").read_text())["steps"] == 2
+    page = (folder / "report.html").read_text()
+    assert all(f">{label}<" in page for label in ("teacher", "student alone", "cwd", "fakd"))
     assert "fakd predict" in capsys.readouterr().out  # what to try next
 
 

@@ -1,4 +1,4 @@
-"""The main job on drawn street scenes, from nothing to a table and pictures."""
+"""The main job on drawn street scenes, from nothing to a report."""
 
 import shutil
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from fakd.analysis.plots import draw_curves, draw_predictions
+from fakd.analysis.report import ReportConfig, report
 from fakd.analysis.runs import Run, read_run
 from fakd.analysis.tables import markdown_table, rich_table
 from fakd.console import console, say
@@ -26,7 +27,7 @@ _STUDENT, _STUDENT_CHANNELS = "pspnet/test_efficientnet", 64
 
 @dataclass(kw_only=True)
 class DemoConfig:
-    """Train a teacher and distil it on drawn street scenes; ends with a table and pictures, after some minutes."""
+    """Train a teacher and distil it on drawn street scenes; ends with a table and a report, after some minutes."""
 
     output: Path = Path("demo")
     """Folder to write to; an interrupted demo goes on where it was."""
@@ -41,7 +42,7 @@ class DemoConfig:
 
 
 def demo(config: DemoConfig) -> dict[str, Any] | None:
-    """Train a teacher, the student alone, CWD and FAKD; write table.md, curves.png and predictions.png.
+    """Train a teacher, the student alone, CWD and FAKD; write table.md, curves.png, predictions.png and report.html.
 
     Returns:
         The results of each run by its name in the table, or None if interrupted.
@@ -111,8 +112,10 @@ def _write(runs: dict[str, Run], output: Path) -> None:
     for sample in samples:
         picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
         picture.save(output / "images" / f"{Path(sample.name).name}.png")
+    report(ReportConfig([str(output)], output / "report.html", search=100, title="Distillation of toy-scenes"))
     console.print()
     console.print(rich_table(table))
     say("One short run each: this shows how things work, not which method is better.")
+    say(f"open      {output / 'report.html'} in a browser")
     say(f"pictures  {output / 'predictions.png'}, {output / 'curves.png'}; table {output / 'table.md'}")
     say(f"go on     fakd predict {output / 'fakd'} {output / 'images'} masks --overlay")

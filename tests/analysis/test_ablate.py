@@ -92,18 +92,19 @@ def test_runs_that_a_comparison_made_are_not_made_again(make, here, tmp_path) ->
         for seed in (0, 1)
     )
     assert len(here.started) == 10
-    assert (tmp_path / "grid/comparison.md").is_file()  # the tables of one do not take the other's place
+    written = {path.stem for path in (tmp_path / "grid").glob("*.md")}
+    assert written == {"comparison", "ablation-table4", "ablation-table5", "ablation"}  # none takes another's place
 
 
 def test_baselines_that_differ_stand_in_the_table(make, here, tmp_path) -> None:  # noqa: F811
     ablate(make(table=4))
-    with (tmp_path / "grid/ablation.csv").open(newline="") as file:
+    with (tmp_path / "grid/ablation-table4.csv").open(newline="") as file:
         rows = {row["label"]: row for row in csv.DictReader(file)}
     assert rows["fakd-pixel"]["compared_with"] == "pixel"
     plain, augmented = float(rows["pixel"]["mIoU"]), float(rows["fakd-pixel"]["mIoU"])
     assert float(rows["fakd-pixel"]["mIoU_difference"]) == pytest.approx(augmented - plain)
     assert rows["cwd"]["mIoU_difference"] == ""
-    assert "| compared with |" in (tmp_path / "grid/ablation.md").read_text()
+    assert "| compared with |" in (tmp_path / "grid/ablation-table4.md").read_text()
 
 
 @pytest.mark.parametrize(

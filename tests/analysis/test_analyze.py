@@ -13,7 +13,7 @@ from PIL import Image
 from fakd.analysis import passes
 from fakd.analysis.analyze import AnalyzeConfig, analyze
 from fakd.analysis.figures.style import STYLE
-from fakd.analysis.groups import ALONE, find_baseline, read_groups, spread
+from fakd.analysis.groups import find_baseline, read_groups
 from fakd.analysis.passes import Passes
 from fakd.analysis.runs import read_run
 from fakd.console import console
@@ -22,6 +22,7 @@ from fakd.evaluation import predict_logits
 from fakd.models import load_model
 from fakd.training import distill
 
+ALONE = "student alone"
 CELLS = {"none-seed0": ("none", 0), "none-seed1": ("none", 1), "cwd-seed0": ("cwd", 0), "fakd-seed0": ("fakd", 0)}
 FIGURES = {
     "class-gains",
@@ -193,7 +194,7 @@ def test_runs_of_an_older_version(copies, tmp_path) -> None:
     for name in ("none-seed0", "fakd-seed0"):
         change(copies[name], mode=..., window=..., stride=..., flip=..., scales=..., photometric=..., ce_average=...)
     groups = read_groups(copies.values())
-    assert [(group.name, len(group.runs)) for group in groups] == [(ALONE, 2), ("cwd", 1), ("fakd", 1)]
+    assert [(group.label, len(group.runs)) for group in groups] == [(ALONE, 2), ("cwd", 1), ("fakd", 1)]
     old = {name: copies[name] for name in ("none-seed0", "fakd-seed0")}
     assert analyze(config(old, tmp_path / "out", images=0))["baseline"] == ALONE
 
@@ -203,20 +204,20 @@ def test_names_of_groups(copies, cells, teacher_run) -> None:
     change(copies["none-seed1"], max_steps=9)
     folders = [*copies.values(), cells["fakd-seed0"], cells["fakd-seed0"], teacher_run]
     groups = read_groups(folders)
-    assert [(group.name, len(group.runs)) for group in groups] == [
-        (f"{ALONE} (max_steps=4)", 1),
-        (f"{ALONE} (max_steps=9)", 1),
-        ("cwd", 1),
-        ("fakd strength=0.5", 1),
-        ("fakd", 1),
+    assert [(group.label, len(group.runs)) for group in groups] == [
         ("teacher", 1),
+        (f"{ALONE} max_steps=4", 1),
+        (f"{ALONE} max_steps=9", 1),
+        ("cwd max_steps=4", 1),
+        ("fakd max_steps=4", 1),
+        ("fakd strength=0.5 max_steps=4", 1),
     ]
-    assert groups[0].slug == "student-alone-max_steps-4"
-    assert read_groups([teacher_run])[0].name == "pspnet/test_resnet.r160_in1k alone"
+    assert groups[1].slug == "student-alone-max_steps-4"
+    assert read_groups([teacher_run])[0].label == "labels alone pspnet/test_resnet.r160_in1k"
     with pytest.raises(ValueError, match=r"several kinds of runs have method none.*--baseline"):
         find_baseline(groups, None)
-    assert find_baseline(groups, "cwd") is groups[2]
-    assert find_baseline(groups, str(copies["none-seed1"])) is groups[1]
+    assert find_baseline(groups, "cwd max_steps=4") is groups[3]
+    assert find_baseline(groups, str(copies["none-seed1"])) is groups[2]
 
 
 def test_baseline_that_is_asked_for(cells, tmp_path) -> None:
@@ -224,11 +225,6 @@ def test_baseline_that_is_asked_for(cells, tmp_path) -> None:
     numbers = analyze(config(two, tmp_path / "out", images=0, baseline=str(cells["cwd-seed0"])))
     assert numbers["baseline"] == "cwd"
     assert set(numbers["class_gains"]["gains"]) == {ALONE}
-
-
-def test_spread() -> None:
-    assert spread([1.0, None, 3.0]) == (2.0, pytest.approx(2**0.5))
-    assert (spread([]).text(), spread([2.0]).text(2), spread([1.0, 3.0]).text()) == ("-", "2.00", "2.0 ± 1.4")
 
 
 @pytest.mark.parametrize(

@@ -19,20 +19,21 @@ import yaml
 from PIL import Image
 from report_runs import CELLS, ODD, SPEC, comparison, odd_names, page  # noqa: F401
 
+from fakd.analysis.groups import find_alone, group_runs, with_defaults
+from fakd.analysis.published import group_row
 from fakd.analysis.report import ReportConfig, report
 from fakd.analysis.report.encoding import image_uri, mask_uri, shrink
 from fakd.analysis.report.figures import curves
 from fakd.analysis.report.finding import find_runs
-from fakd.analysis.report.groups import find_alone, group_runs, with_defaults
 from fakd.analysis.report.networks import Layer
 from fakd.analysis.report.pictures import _choose, _Seen
-from fakd.analysis.report.published import paper_row
 from fakd.analysis.report.reproduce import reproduce
 from fakd.analysis.runs import Run
 from fakd.cli import _as_people_write, build_parser
 from fakd.data import Sample
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
 from fakd.models import load_model
+from fakd.models.cost import measure_cost
 from fakd.models.zoo import published_teachers
 from fakd.training import DistillConfig
 from fakd.training.paper import PaperRow, paper_rows
@@ -149,7 +150,13 @@ def test_means_over_seeds_and_differences_of_pairs(read, comparison) -> None:
     assert rows["cwd"]["mIoU %"][1] == f"{mean(cwd):.2f} ± {stdev(cwd):.2f}"
     pairs = [miou["cwd", seed] - miou["none", seed] for seed in (0, 1)]
     assert float(rows["cwd"]["Δ mIoU"][0]) == pytest.approx(mean(pairs))
-    assert rows["cwd"]["Δ mIoU"][1].endswith(f"± {stdev(pairs):.2f}")
+    reach = 12.7062 * stdev(pairs) / 2**0.5  # Student's t of one degree of freedom
+    student = load_model(comparison / "cwd-seed0")[0]
+    config = yaml.safe_load((comparison / "cwd-seed0" / "config.yaml").read_text())
+    macs = measure_cost(student, tuple(config["crop_size"])).macs
+    assert float(rows["cwd"]["GMACs"][0]) == macs / 1e9 > 0
+    interval = f"[{mean(pairs) - reach:+.2f}, {mean(pairs) + reach:+.2f}]".replace("-", "\N{MINUS SIGN}")
+    assert rows["cwd"]["Δ mIoU"][1].endswith(interval)
     # one seed: against the student alone of that seed, not against its mean
     assert float(rows["fakd strength=0.5"]["Δ mIoU"][0]) == pytest.approx(miou["fakd", 0] - miou["none", 0])
     assert rows["student alone"]["Δ mIoU"] == ("", "\N{EN DASH}")
@@ -301,7 +308,7 @@ def test_other_options_are_no_row_of_the_paper(comparison) -> None:
         config = yaml.safe_load((comparison / "fakd-seed0" / "config.yaml").read_text())
         config |= {"dataset": "ade20k", "student": "pspnet-r18", "backbone_weights": "imagenet", **changes}
         teacher = Run(Path("t"), {"network": "pspnet-r101"}, {}, {})
-        return paper_row(group_runs([Run(Path("r"), config, {}, {})])[0], teacher)
+        return group_row(group_runs([Run(Path("r"), config, {}, {})])[0], teacher)
 
     assert row(options={}).method == "fakd"
     assert row(options={"strength": 0.5}).strength == 0.5

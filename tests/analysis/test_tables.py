@@ -56,7 +56,9 @@ def test_too_few_seeds() -> None:
     same = paired_difference({0: 1.0, 1: 2.0}, {0: 0.0, 1: 1.0})
     assert same == Difference(1.0, 1.0, 1.0, 2)  # differences that are all the same leave no doubt
     assert spread([]) is None
+    assert spread([None]) is None
     assert spread([3.0]) == Spread(3.0, None)
+    assert spread([1.0, None, 3.0]) == (2.0, pytest.approx(2**0.5))
 
 
 def test_lines_of_a_document() -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.groups import Spread
 from fakd.analysis.measuring import Measured, boundary_band
+from fakd.analysis.paired import Spread
 from fakd.types import IGNORE_INDEX
 
 
@@ -56,7 +56,7 @@ def test_scores_are_written_beside_the_bars() -> None:
     fields = ("boundary_accuracy", "interior_accuracy", "boundary_mIoU", "interior_mIoU")
     scores = {
         "alone": {name: Spread(40.0 + i, None) for i, name in enumerate(fields)},
-        "fakd": {name: Spread(None, None) if i == 3 else Spread(60.0 + i, 1.5) for i, name in enumerate(fields)},
+        "fakd": {name: None if i == 3 else Spread(60.0 + i, 1.5) for i, name in enumerate(fields)},
     }
     with styled():
         figure = draw_boundary(scores, [10.0, 14.0], 5, choose_looks(["alone", "fakd"], "alone"))
