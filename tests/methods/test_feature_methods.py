@@ -107,14 +107,14 @@ def test_cwd_on_features_is_channel_kd_of_projected_features(batch) -> None:
 def test_attention_transfer_is_its_formula(batch) -> None:
     terms = batch.terms(batch.make(AttentionTransfer))
     assert list(terms) == ["at"]
-    assert_close(terms["at"], 1e4 * attention_kd(batch.learnt.features, batch.resized.features))
+    assert_close(terms["at"], 1e4 / 64**2 * attention_kd(batch.learnt.features, batch.resized.features))
 
 
 def test_attention_transfer_may_add_the_encoders_maps(batch) -> None:
     shapes = [(4, 8, 12), (7, 4, 6)]
     ours, theirs = ([torch.rand(2, c + extra, h, w) for c, h, w in shapes] for extra in (0, 3))
     batch.learnt, batch.taught = batch.learnt._replace(stages=ours), batch.taught._replace(stages=theirs)
-    expected = 1e4 * sum(attention_kd(a, b) for a, b in zip(ours, theirs, strict=True))
+    expected = 1e4 / 64**2 * sum(attention_kd(a, b) for a, b in zip(ours, theirs, strict=True))
     assert_close(batch.terms(batch.make(AttentionTransfer, maps="stages"))["at"], expected)
     batch.taught = batch.taught._replace(stages=())
     with pytest.raises(ValueError, match="as many encoder maps of the student as of the teacher, got 2 and 0"):

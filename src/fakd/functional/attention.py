@@ -9,22 +9,22 @@ from fakd.functional.inputs import full_precision
 def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Pull where the student's features are strong toward where the teacher's are.
 
-        1 / (B M) * sum_{b,i} ( a^s_bi - a^t_bi )^2,    a_bi = e_bi / sqrt(sum_k e_bk^2),    e_bi = sum_c f_bci^2
+        1 / B * sum_{b,i} ( a^s_bi - a^t_bi )^2,    a_bi = e_bi / sqrt(sum_k e_bk^2),    e_bi = sum_c f_bci^2
 
     Args:
         student_features: (B, A, h, w), f of the student; M = h * w.
         teacher_features: (B, A', h, w), f of the teacher; A' may differ from A. No gradient flows into them.
 
     Returns:
-        A scalar in [0, 2 / M], 0 when both maps agree up to a factor per image. float32 (float64 for float64 input),
+        A scalar in [0, 2], 0 when both maps agree up to a factor per image. float32 (float64 for float64 input),
         also under autocast.
 
     Raises:
         ValueError: the shapes differ in more than the channels, or a map is empty.
 
-    Normaliser: the mean over the B * h * w positions of maps of length 1, as in the authors' code and in CIRKD's
-    (weight 1e4 there is 1e4 here); a single map's share is of the order 1 / M, hence the large weights. The paper
-    prints the norm of the difference, not squared, with weight beta / 2.
+    Normaliser: the mean over images of the squared distance of maps of length 1, so that a weight means the same for
+    every size of map. The authors' code and CIRKD's take the mean over positions too: weight 1e4 there, with maps of
+    64x64, is 1e4 / 64^2 = 2.44 here. The paper prints the norm of the difference, not squared, with weight beta / 2.
 
     Memory: O(B A h w).
 
@@ -45,7 +45,7 @@ def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
         )
     if student_features.numel() == 0 or teacher_features.numel() == 0:
         raise ValueError(f"the features are empty: {shapes[0]} and {shapes[1]}.")
-    return (_attention(student_features) - _attention(teacher_features.detach())).square().mean()
+    return (_attention(student_features) - _attention(teacher_features.detach())).square().sum(1).mean()
 
 
 def _attention(features: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ class AttentionTransfer(Method):
         student: the network that learns.
         teacher: the frozen network.
         max_steps: length of the run in optimizer steps.
-        weight: the term's share in the whole loss; 1e4 with the mean of squares over positions in CIRKD's re-run.
+        weight: the term's share in the whole loss; by default that of CIRKD's re-run, whose 1e4 multiplies the mean
+            over 64x64 positions of what is a sum here.
         maps: "features", the classifiers' inputs, or "stages", every map of both encoders, whose losses are added.
 
     Teacher maps of another stride are resized to the student's, bilinearly. Numbers of channels may differ.
@@ -36,7 +37,7 @@ class AttentionTransfer(Method):
         teacher: SegmentationModel,
         *,
         max_steps: int,
-        weight: float = 1e4,
+        weight: float = 1e4 / 64**2,
         maps: Maps = "features",
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
