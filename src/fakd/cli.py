@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from fakd.analysis.compare import compare
 from fakd.analysis.report import report
 from fakd.console import console, quiet_libraries
 from fakd.data.checking import check_dataset
+from fakd.data.plain_yaml import check_yaml
 from fakd.data.preparing import prepare
 from fakd.data.showing import show
 from fakd.demo import demo
@@ -62,6 +64,8 @@ _LAST_PLACE = {"data check": "root", "data show": "root"}
 # What a user can mend. Anything else is a bug of ours and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)
 
+_load_yaml = get_loader("yaml")
+
 _NUMBERS = re.compile(r"[0-9.]+(?:[,x][0-9.]+)*")
 _LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales"}
 
@@ -81,6 +85,7 @@ def build_parser() -> ArgumentParser:
     """The parser of all commands."""
     # A dict of options could otherwise name any class to be instantiated.
     set_parsing_settings(docstring_parse_attribute_docstrings=True, instantiate_subclass_spec_in_any=False)
+    set_loader("yaml", _load_checked_yaml, exceptions=(yaml.YAMLError, ValueError))
     parser = ArgumentParser(
         prog="fakd",
         allow_abbrev=False,  # --max_step must be an error, not --max_steps
@@ -126,9 +131,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         errors = Console(stderr=True, highlight=False, soft_wrap=True)
         errors.print("error:", style="bold red", end=" ")
-        errors.print(str(error), markup=False)
+        errors.print(_printable(str(error)), markup=False)
         return 1
     return 130 if outcome is None else 0
+
+
+def _load_checked_yaml(text: str) -> Any:
+    check_yaml(text)
+    return _load_yaml(text)
+
+
+def _printable(message: str) -> str:
+    """Spell out what a terminal would obey, as it may stand in the names of files."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message)
 
 
 def _summary(config_class: type) -> str:

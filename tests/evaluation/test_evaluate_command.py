@@ -36,7 +36,7 @@ def test_base_size_changes_the_scores(few_scenes, teacher_run) -> None:
 def test_the_data_sets_window_unless_told_otherwise(few_scenes, teacher_run, monkeypatch, tmp_path) -> None:
     def scores(**options) -> tuple[dict, dict]:
         file = tmp_path / "scores.json"
-        found = evaluate(EvaluateConfig(teacher_run, workers=0, output=file, **options))
+        found = evaluate(EvaluateConfig(teacher_run, workers=0, output=file, overwrite=True, **options))
         return found, json.loads(file.read_text())["inference"]
 
     whole, _ = scores()

@@ -88,12 +88,6 @@ def augmented_pixel_kd(z, q, y, w, sigma, *, strength, tau, bound):
     return tau**2 / (batch * positions) * total
 
 
-def logmatmulexp(scores, exponents):
-    return np.array(
-        [[logsumexp([s + e for s, e in zip(row, col, strict=True)]) for col in exponents] for row in scores]
-    )
-
-
 def class_moments(features, labels, classes):
     """count (C,), mean (C, A) and full population covariance (C, A, A) of all pixels with each label."""
     features = np.asarray(features, dtype=np.float64)

@@ -7,7 +7,6 @@ import torch
 from torch.testing import assert_close
 
 from fakd.functional import augmented_channel_kd, channel_kd
-from fakd.functional.augmented_channel import _logsumexp_of_others
 
 
 def test_default_bound_and_temperature_are_the_papers():
@@ -50,13 +49,6 @@ def test_a_dominant_position_leaves_its_own_term_out(strength):
     (grad,) = torch.autograd.grad(loss, z)
     assert grad.isfinite().all()
     assert_close(grad.flatten(), torch.tensor([-1.0, 1.0]) * (strength > 1000))
-
-
-def test_logsumexp_of_others():
-    scores = torch.tensor([[5.0, 1.0, 5.0, -3.0], [1e4, 0.0, 1.0, -1e4], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
-    expected = torch.stack([torch.cat([scores[:, :i], scores[:, i + 1 :]], 1).logsumexp(1) for i in range(4)], 1)
-    assert_close(_logsumexp_of_others(scores), expected)
-    assert torch.autograd.gradcheck(_logsumexp_of_others, torch.randn(2, 4, dtype=torch.float64, requires_grad=True))
 
 
 def test_a_single_position_always_agrees():

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from fakd.functional import class_moments, merge_moments
 from fakd.functional.moments import Moments
+from fakd.models.cost import PeakMemory
 
 from . import naive
 
@@ -89,6 +92,58 @@ def test_many_pixels_of_one_class_cost_no_digits(diagonal, offset):
     values = features.double().numpy()
     assert found.mean.item() == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
     assert found.covariance.item() == pytest.approx(values.var(), rel=1e-5)
+
+
+@DIAGONAL
+def test_classes_far_apart_cost_no_digits(diagonal):
+    """Each class lies 10^4 standard deviations from the others, so one common shift would not do."""
+    features, labels = batch(dtype=torch.float32)
+    features += 1e4 * labels.masked_fill(labels == 255, -3).unsqueeze(1)
+    _, _, covariance = expected_moments(features, labels, 4, diagonal)
+    found = class_moments(features, labels, 4, diagonal=diagonal)
+    assert_close(found.covariance.double(), covariance, rtol=1e-5, atol=1e-5)
+
+
+@DIAGONAL
+@given(
+    shape=st.tuples(*(st.integers(1, most) for most in (3, 70, 5, 6))),
+    classes=st.integers(1, 5),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    layout=st.sampled_from(["contiguous", "channels-last", "crop"]),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=30, deadline=None)
+def test_any_shape_and_layout_in_many_tiles(diagonal, shape, classes, dtype, layout, seed):
+    generator = torch.Generator().manual_seed(seed)
+    features = 3 + torch.randn(*shape[:3], shape[3] + 1, generator=generator, dtype=torch.float64).to(dtype)
+    features = features[..., 1:] if layout == "crop" else features[..., 1:].contiguous()
+    if layout == "channels-last":
+        features = features.to(memory_format=torch.channels_last)
+    labels = torch.randint(classes, (shape[0], *shape[2:]), generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fakd.functional.feature_tiles._ON_CPU", 32 * 8)  # blocks of 8 pixels
+        patch.setattr("fakd.functional.moments._PRODUCTS_AT_ONCE", 2**14)
+        found = class_moments(features, labels, classes, diagonal=diagonal)
+    count, mean, covariance = expected_moments(features, labels, classes, diagonal)
+    tolerance = {"rtol": 1e-11, "atol": 1e-11} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 2e-6}
+    assert_close(found.count, count)
+    assert_close(found.mean, mean, rtol=tolerance["rtol"] / 10, atol=tolerance["atol"] / 10)
+    assert_close(found.covariance.double(), covariance, **tolerance)
+
+
+@DIAGONAL
+def test_the_host_never_asks_a_device_for_a_value(diagonal):
+    """On PyTorch's meta device there are none: an `.item()`, or a mask that selects, would raise."""
+    features, labels = torch.empty(2, 5, 4, 4, device="meta"), torch.empty(2, 4, 4, device="meta", dtype=torch.long)
+    found = class_moments(features, labels, 3, diagonal=diagonal)
+    assert found.covariance.shape == ((3, 5) if diagonal else (3, 5, 5))
+
+
+def test_memory_of_the_diagonal_form_is_a_few_tiles():
+    features, labels = torch.randn(4, 128, 64, 64), torch.randint(19, (4, 64, 64))
+    with PeakMemory() as memory:
+        class_moments(features, labels, 19)
+    assert memory.peak < features.nbytes * 1.5
 
 
 @DIAGONAL

@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fakd.functional.variance import contrast_variances, contrast_variances_of_class, logit_variances
+from fakd.functional.variance import (
+    contrast_variances,
+    contrast_variances_gradient,
+    contrast_variances_of_classes,
+    logit_variances,
+)
 
 from . import naive
 
@@ -32,17 +37,25 @@ def test_contrast_variances(tensors):
     assert_close(contrast_variances(*tensors), table(lambda c, k: naive.variance(w[k] - w[c], sigma[c])))
 
 
-def test_contrast_variances_of_class(tensors):
+def test_contrast_variances_of_classes(tensors):
     w, sigma = (tensor.numpy() for tensor in tensors)
-    for a in range(CLASSES):
-        expected = table(lambda c, k, a=a: naive.variance(w[k] - w[c], sigma[a]))
-        assert_close(contrast_variances_of_class(tensors[0], tensors[1][a]), expected)
+    chosen = [2, 0, 2]
+    found = contrast_variances_of_classes(tensors[0], tensors[1][chosen])
+    expected = [table(lambda c, k, a=a: naive.variance(w[k] - w[c], sigma[a])) for a in chosen]
+    assert_close(found, torch.stack(expected))
+
+
+def test_gradient_of_contrast_variances_is_autograds(tensors):
+    weight, covariance = tensors[0].requires_grad_(), tensors[1][[2, 0, 2]]
+    by_variances = torch.randn(3, CLASSES, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (expected,) = torch.autograd.grad(contrast_variances_of_classes(weight, covariance), weight, by_variances)
+    assert_close(contrast_variances_gradient(weight.detach(), covariance, by_variances), expected)
 
 
 def test_equal_weights_have_no_contrast_in_spite_of_rounding(tensors):
     weight, covariance = (tensor.float() for tensor in tensors)
     equal = 1e3 * weight[:1].expand(CLASSES, -1)
-    for found in (contrast_variances(equal, covariance), contrast_variances_of_class(equal, covariance[0])):
+    for found in (contrast_variances(equal, covariance), contrast_variances_of_classes(equal, covariance[:1])[0]):
         assert (found >= 0).all()
         assert (found.diagonal() == 0).all()
         assert_close(found, torch.zeros(CLASSES, CLASSES), rtol=0, atol=10.0)  # of squares of about 1e7
@@ -51,6 +64,6 @@ def test_equal_weights_have_no_contrast_in_spite_of_rounding(tensors):
 def test_covariance_receives_no_gradient(tensors):
     weight, covariance = tensors[0].requires_grad_(), tensors[1].requires_grad_()
     total = logit_variances(weight, covariance).sum() + contrast_variances(weight, covariance).sum()
-    (total + contrast_variances_of_class(weight, covariance[0]).sum()).backward()
+    (total + contrast_variances_of_classes(weight, covariance).sum()).backward()
     assert covariance.grad is None
     assert weight.grad.abs().sum() > 0

@@ -124,7 +124,7 @@ def test_a_crash_after_the_last_step_costs_no_training(distill_config, whole, mo
 
 def test_seconds_add_up_over_starts(distill_config, monkeypatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("fakd.training.callbacks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fakd.training.timing.time.monotonic", lambda: clock[0])
     original = DistillationModule.training_step
 
     def slow(self: DistillationModule, *args: object) -> object:

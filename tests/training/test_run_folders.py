@@ -43,12 +43,13 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
     assert results == returned
     assert set(results) == {
         *("mIoU", "mAcc", "aAcc", "IoU", "acc"),
-        *("parameters", "steps", "seconds", "seconds_per_step", "peak_memory", "teacher"),
+        *("parameters", "steps", "seconds", "seconds_per_step", "data_wait", "peak_memory", "teacher"),
     }
     student, notes = load_model(root)
     assert results["parameters"] == sum(p.numel() for p in student.parameters())
     assert results["steps"] == 4
     assert 100e6 < results["peak_memory"] < 100e9
+    assert 0 <= results["data_wait"] < 1
     assert results["seconds_per_step"] == pytest.approx(results["seconds"] / 4, abs=0.01)
     teacher = json.loads((teacher_run / "results.json").read_text())
     assert results["teacher"]["mIoU"] == pytest.approx(teacher["mIoU"])

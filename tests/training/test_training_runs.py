@@ -186,7 +186,7 @@ def test_starts_from_a_trained_network(train_config, teacher_run, tmp_path) -> N
 
 def test_seconds_leave_evaluations_out(train_config, monkeypatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("fakd.training.callbacks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fakd.training.timing.time.monotonic", lambda: clock[0])
 
     def passes(name: str, seconds: float) -> None:
         original = getattr(DistillationModule, name)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fakd.analysis.groups import Group, teacher_places
 from fakd.analysis.runs import Run
+from fakd.data.plain_yaml import read_yaml
 from fakd.methods import METHODS, method_options
 from fakd.models.zoo import PREFIX, find_teacher
 from fakd.training.folder import RunFolder
@@ -92,7 +91,7 @@ def teacher_network(name: str) -> str | None:
     config = RunFolder(Path(name)).config
     if not config.is_file():
         return None
-    return _network(yaml.safe_load(config.read_text()))
+    return _network(read_yaml(config))
 
 
 def _network(config: Mapping[str, Any]) -> str | None:

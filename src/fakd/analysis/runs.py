@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from fakd.data.plain_yaml import read_yaml
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def read_run(folder: Path) -> Run:
     for name in ("config.yaml", "results.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is not a finished run: it has no {name}.")
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = read_yaml(folder / "config.yaml")
     return Run(folder, config, json.loads((folder / "results.json").read_text()), read_metrics(folder))
 
 

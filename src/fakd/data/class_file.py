@@ -29,9 +29,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from fakd.data.class_list import ClassList, Colour, UserClass
+from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -59,18 +58,11 @@ def read_class_list(root: Path) -> ClassList:
     if len(found) > 1:
         raise DataError(f"{root}: both {' and '.join(FILES)} are there, expected one of them. Delete one.")
     path = found[0]
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        given = yaml.safe_load(text) if path.suffix == ".yaml" else {"classes": list(_lines(text))}
-    except UnicodeDecodeError:
-        _refuse(path, "not readable as UTF-8 text. Save it as UTF-8")
-    except yaml.YAMLError as error:
-        _refuse(path, f"not readable as YAML: {' '.join(str(error).split())}")
-    return _class_list(path, given)
+    return _class_list(path, read_yaml(path) if path.suffix == ".yaml" else {"classes": list(_lines(path))})
 
 
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in filter(None, map(str.strip, text.splitlines())):
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in filter(None, map(str.strip, read_short_text(path).splitlines())):
         if found := _LINE.fullmatch(line):
             rgb = found["hex"] or [int(part) for part in re.findall(r"\d+", found["rgb"])]
             yield {"name": found["name"], "color": rgb}
@@ -119,6 +111,8 @@ def _entries(path: Path, classes: Sequence[Any] | Mapping[Any, Any]) -> Iterator
                 name, options = item, None
         if not isinstance(name, str) or not name.strip():
             _refuse(path, f"{name!r} is no name of a class. Put names that YAML takes for something else in quotes")
+        if not name.strip().isprintable():  # a terminal would obey it
+            _refuse(path, f"the name {name!r} has characters that cannot be printed. Leave them out")
         match options:
             case dict():
                 pass

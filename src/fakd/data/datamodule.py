@@ -1,5 +1,6 @@
 """The loaders of a training run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from fakd.data.dataset import SegmentationDataset
+from fakd.data.image_cache import CachedSource
+from fakd.data.logit_store import LogitStore
 from fakd.data.sampler import StepBatchSampler
 from fakd.data.seeding import mixed_seed
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
@@ -51,6 +54,10 @@ class SegmentationData(LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.start_step = 0
+        self.taught: LogitStore | None = None
+        """A teacher's logits of the training images, to come with every crop."""
+        self.cached: CachedSource | None = None
+        """The training images, decoded; None decodes each when it is asked for."""
         base_size = base_size or spec.base_size
         self.train_transform = TrainTransform(
             base_size, crop_size or spec.crop_size, scale=scale, photometric=photometric
@@ -87,7 +94,15 @@ class SegmentationData(LightningDataModule):
         source = self.source("train")
         rank, world_size = self._rank()
         steps = StepBatchSampler(len(source), self.batch_size, self.seed, self.start_step, rank, world_size)
-        return self._loader(SegmentationDataset(source, self.train_transform, self.seed), batch_sampler=steps)
+        dataset = SegmentationDataset(
+            source if self.cached is None else self.cached, self.train_transform, self.seed, self.taught
+        )
+        return self._loader(dataset, batch_sampler=steps)
+
+    def whole_images(self, indices: Sequence[int]) -> DataLoader[Sample]:
+        """Return the loader of some training images, whole, fitted, in this order and one by one."""
+        dataset = SegmentationDataset(self.source("train"), self.eval_transform, self.seed)
+        return self._loader(dataset, sampler=indices, batch_size=1)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the loader of whole validation images, batch size 1 as sizes may differ.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch.utils.data import Dataset
 
+from fakd.data.logit_store import LogitStore
 from fakd.data.seeding import seeded
 from fakd.data.spec import Sample, Source
 
@@ -17,12 +18,16 @@ class SegmentationDataset(Dataset[Sample]):
         source: Where samples come from.
         transform: Applied to every sample; may draw from torch's default CPU generator.
         seed: Seed of all augmentation.
+        taught: A teacher's logits of the images of this source, to come with each sample.
     """
 
-    def __init__(self, source: Source, transform: Callable[[Sample], Sample], seed: int) -> None:
+    def __init__(
+        self, source: Source, transform: Callable[[Sample], Sample], seed: int, taught: LogitStore | None = None
+    ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
+        self.taught = taught
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -33,4 +38,5 @@ class SegmentationDataset(Dataset[Sample]):
         epoch, index = (0, key) if isinstance(key, int) else key
         sample = self.source[index]
         with seeded("augment", self.seed, epoch, index):
-            return self.transform(sample)
+            sample = self.transform(sample)
+        return sample if self.taught is None else sample._replace(teacher_logits=self.taught.cut(index, sample))

@@ -22,6 +22,9 @@ from fakd.writing import written_at_once
 
 _CHUNK = 1 << 20
 _SPARE = 64 << 20  # bytes that stay free, so that a full disk does not stop everything else
+_MOST_EXPANDED = 200  # times the archive's own size: photos hardly shrink, label maps tenfold, zeros a thousandfold
+_ALWAYS_FINE = 16 << 20  # bytes that any archive may expand to, however small it is
+_LONGEST_HEADER = 1 << 20
 
 # What zipfile, tarfile and the decompressors raise for a damaged archive. gzip's own error is an OSError.
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
@@ -35,6 +38,17 @@ class _Member:
     """Where it goes, below the folder."""
     size: int
     open: Callable[[], IO[bytes]]
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A header of a tar archive, that refuses the kinds which tarfile reads into memory whole if they are long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_TarInfo":
+        info = super().frombuf(buf, encoding, errors)
+        if info.size > _LONGEST_HEADER and not (info.isreg() or info.isdir()):
+            raise tarfile.TarError(f"a header that is {decimal(info.size)} long")
+        return info
 
 
 def extract(archive: Path, folder: Path, parts: Sequence[str]) -> None:
@@ -57,6 +71,7 @@ def extract(archive: Path, folder: Path, parts: Sequence[str]) -> None:
         wanted = {member.path: member for member in members}
         _require_parts(archive, wanted, parts)
         _require_inside(archive, folder, wanted)
+        _require_plausible(archive, sum(member.size for member in wanted.values()))
         missing = [member for path, member in wanted.items() if not _is_there(folder / path, member.size)]
         needed = sum(member.size for member in missing)
         _require_space(archive, folder, needed)
@@ -125,7 +140,7 @@ def _opened(archive: Path, parts: Sequence[str]) -> Iterator[Iterator[_Member]]:
         with zipfile.ZipFile(archive) as zipped:
             yield _zip_members(archive, zipped, parts)
     else:
-        with tarfile.open(archive) as tarred:
+        with tarfile.open(archive, tarinfo=_TarInfo) as tarred:
             yield _tar_members(archive, tarred, parts)
 
 
@@ -143,6 +158,8 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile, parts: Sequence[str]) -
 
 def _tar_members(archive: Path, tarred: tarfile.TarFile, parts: Sequence[str]) -> Iterator[_Member]:
     for info in tarred:
+        # Before tarfile decompresses its way to the next header.
+        _require_plausible(archive, info.offset_data + info.size)
         path = _safe(archive, info.name)
         if info.isdir() or not _is_part(path, parts):
             continue
@@ -182,6 +199,17 @@ def _require_parts(archive: Path, paths: dict[str, _Member], parts: Sequence[str
         raise DataError(
             f"{archive}: {', '.join(missing)} not found in the archive, so it is not the one that was expected. "
             "Delete it and run the same command again, or put the right one in its place."
+        )
+
+
+def _require_plausible(archive: Path, expanded: int) -> None:
+    """Refuse decompression bombs."""
+    packed = archive.stat().st_size
+    if expanded > max(_ALWAYS_FINE, _MOST_EXPANDED * packed):
+        raise DataError(
+            f"{archive}: not extracted, for its {decimal(packed)} claim to hold {decimal(expanded)} or more, over "
+            f"{_MOST_EXPANDED} times as much. No images and labels shrink that far: the archive is not the published "
+            "one. Delete it and get it from its authors."
         )
 
 

@@ -3,16 +3,23 @@
 Pillow reads both: torchvision 0.29 has deprecated its own decoders.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from fakd.data.spec import DataError
 
+MOST_PIXELS = 89_478_485
+"""Pixels that an image may have: where Pillow begins to warn of decompression bombs, 256 MiB of RGB."""
+
+# Not all that Pillow knows: for EPS it starts Ghostscript, whatever the file's name ends in.
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000")
 _INDEX_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
 # Pillow stretches grey PNGs of 2 and 4 bits to 0-255; dividing by the factor gives the stored index back.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -30,18 +37,15 @@ def read_image(path: Path | str) -> Tensor:
         DataError: The file is missing, empty, truncated or no image.
     """
     path = _existing(Path(path))
-    try:
-        with Image.open(path) as photo:
-            frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
-            ImageOps.exif_transpose(photo, in_place=True)  # or it copies upright photos too
-            if photo.mode.startswith("I;16"):  # converting would clip to 255 instead of scaling
-                pixels = np.repeat((np.asarray(photo) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            else:
-                pixels = np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others for broken files
-        raise _unreadable(path, "image", error) from error
-    if frames > 1:
-        raise DataError(f"{path}: an animation of {frames} frames, expected one image. Export one frame.")
+    with _opened(path, "image") as photo:
+        frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
+        if frames > 1:
+            raise DataError(f"{path}: an animation of {frames} frames, expected one image. Export one frame.")
+        ImageOps.exif_transpose(photo, in_place=True)  # or it copies upright photos too
+        if photo.mode.startswith("I;16"):  # converting would clip to 255 instead of scaling
+            pixels = np.repeat((np.asarray(photo) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        else:
+            pixels = np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
@@ -82,14 +86,10 @@ def load_mask(path: Path | str) -> Image.Image:
         DataError: The file is missing, empty, truncated or no image.
     """
     path = _existing(Path(path))
-    try:
-        with Image.open(path) as file:
-            raw_mode = str(file.tile[0][3]) if file.tile else ""
-            ImageOps.exif_transpose(file, in_place=True)
-            file.load()
-            mask: Image.Image = file
-    except Exception as error:  # as above
-        raise _unreadable(path, "mask", error) from error
+    with _opened(path, "mask") as mask:
+        raw_mode = str(mask.tile[0][3]) if mask.tile else ""
+        ImageOps.exif_transpose(mask, in_place=True)
+        mask.load()
     if mask.mode == "1":
         return Image.fromarray(np.asarray(mask).astype(np.uint8))
     if raw_mode in _STRETCH:
@@ -104,18 +104,35 @@ def upright_size(path: Path | str) -> tuple[int, int]:
         DataError: The file is missing, empty or no image.
     """
     path = _existing(Path(path))
-    try:
-        with Image.open(path) as photo:
-            width, height = photo.size
-    except Exception as error:  # as above
-        raise _unreadable(path, "image", error) from error
+    with _opened(path, "image") as photo:
+        width, height = photo.size
     return (width, height) if exif_turns(path) else (height, width)
 
 
 def exif_turns(path: Path | str) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
-    with Image.open(path) as photo:
+    with _opened(Path(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
+    """Open a picture of a size that memory can bear; whatever goes wrong with it is a DataError."""
+    try:
+        with Image.open(path, formats=_FORMATS) as picture:
+            if (pixels := picture.width * picture.height) > MOST_PIXELS:
+                raise Image.DecompressionBombError(f"{picture.width} x {picture.height} = {pixels} pixels")
+            yield picture
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own, at twice as many
+        reason = str(error).partition(", could be")[0]
+        raise DataError(
+            f"{path}: too large as {kind} ({reason}), expected {MOST_PIXELS:,} pixels at most. Scale it down, or cut "
+            "it into parts."
+        ) from error
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others for broken files
+        raise _unreadable(path, kind, error) from error
 
 
 def _existing(path: Path) -> Path:

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from fakd.data.geometry import WHOLE_IMAGE
+
+NO_LOGITS = torch.empty(0)
+"""Stands for a teacher's logits where none are kept."""
 
 
 class Sample(NamedTuple):
@@ -22,6 +26,8 @@ class Sample(NamedTuple):
     """The image's path below the data set's root, without suffix."""
     geometry: Tensor = WHOLE_IMAGE
     """(5,) which region of its image the sample shows, see `Geometry`."""
+    teacher_logits: Tensor = NO_LOGITS
+    """(C, h, w) float32: what a teacher cache holds of this region; `NO_LOGITS` without one."""
 
 
 class Source(Protocol):

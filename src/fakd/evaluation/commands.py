@@ -8,21 +8,26 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
+from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
+from torch import Tensor
 
 from fakd.console import console, progress, say
-from fakd.data import DATASETS, DataError, get_dataset, read_image
+from fakd.data import DataError, get_dataset, read_image
 from fakd.data.datamodule import SegmentationData
 from fakd.data.palette import colorize, overlay, write_label_png
-from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import predict_logits
 from fakd.evaluation.inference_config import InferenceConfig
+from fakd.evaluation.model_notes import base_size_in, palette_in, window_in
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.models import Segmentor, open_model
+from fakd.writing import written_at_once
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+_MOST_SCORES = 8 << 30  # bytes of scores of one image: 150 classes and 14 million pixels
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -44,6 +49,8 @@ class EvaluateConfig(InferenceConfig):
     """Where to compute."""
     output: Path | None = None
     """File to write the scores to, as JSON."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
 
 
 @dataclass
@@ -77,8 +84,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     Raises:
         ValueError: network and data set have different numbers of classes, or options contradict each other.
+        FileExistsError: the file for the scores exists.
         DataError: the data set is not as it should be.
     """
+    if config.output is not None and config.output.exists() and not config.overwrite:
+        raise FileExistsError(f"{config.output} exists. Choose another name, or give --overwrite.")
     model, notes = open_model(config.model)
     name = config.dataset or notes.get("dataset")
     if name is None:
@@ -89,7 +99,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if model.num_classes != spec.num_classes:
         raise ValueError(f"{config.model} scores {model.num_classes} classes, but {name} has {spec.num_classes}.")
     inference = config.inference(spec.window)
-    base_size = config.base_size or _base_size(notes)
+    base_size = config.base_size or base_size_in(notes, config.model)
     data = SegmentationData(spec, config.data_root, base_size=base_size, workers=config.workers)
     data.source("val").check()
     with progress("images") as bar:
@@ -105,15 +115,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     scores = scores_from_confusion(matrix, spec.classes)
     _print_scores(scores, name)
     if config.output is not None:
-        config.output.parent.mkdir(parents=True, exist_ok=True)
         found = {"model": str(config.model), "dataset": name, "inference": asdict(inference), **scores.to_dict()}
-        config.output.write_text(json.dumps(found, indent=2))
+        with written_at_once(config.output) as temporary:
+            temporary.write_text(json.dumps(found, indent=2))
         say(f"written to {config.output}")
     return scores.to_dict()
 
 
 def predict(config: PredictConfig) -> list[Path]:
-    """Write a label PNG and a colour PNG for every image; go on past unreadable ones and list them at the end.
+    """Write a label PNG and a colour PNG for every image; go on past those that cannot be, and list them at the end.
 
     Returns:
         The label PNGs that were written.
@@ -122,7 +132,7 @@ def predict(config: PredictConfig) -> list[Path]:
         ValueError: a number is out of range, or options contradict each other.
         FileNotFoundError: there is no image.
         FileExistsError: the output folder is not empty.
-        DataError: some images could not be read; all others were written.
+        DataError: some images could not be read, or are too large; all others were written.
     """
     if not 0 <= config.opacity <= 1:
         raise ValueError(f"opacity must be between 0 and 1, got {config.opacity}.")
@@ -131,9 +141,9 @@ def predict(config: PredictConfig) -> list[Path]:
     if config.output.is_dir() and any(config.output.iterdir()) and not config.overwrite:
         raise FileExistsError(f"{config.output} is not empty. Choose another folder, or give --overwrite=true.")
     model, notes = open_model(config.model)
-    palette = [tuple(colour) for colour in json.loads(notes["palette"])] if "palette" in notes else _grey(model)
-    inference = config.inference(_window(notes))
-    fit = EvalTransform(size).fit if (size := config.base_size or _base_size(notes)) else None
+    palette = palette_in(notes, config.model, model.num_classes)
+    inference = config.inference(window_in(notes))
+    fit = EvalTransform(size).fit if (size := config.base_size or base_size_in(notes, config.model)) else None
     device = pick_device(config.device)
     model.to(device)
     written, failed = [], []
@@ -144,6 +154,7 @@ def predict(config: PredictConfig) -> list[Path]:
             bar.advance(task)
             try:
                 image = read_image(path)
+                _require_room(path, image, model)
             except DataError as error:
                 failed.append(str(error))
                 continue
@@ -192,23 +203,14 @@ def _output_name(path: Path, root: Path, unique: bool) -> Path:
     return relative.with_suffix(".png") if unique else relative.with_name(relative.name + ".png")
 
 
-def _base_size(notes: dict[str, str]) -> tuple[int, int] | None:
-    if "base_size" not in notes:
-        return None
-    height, width = json.loads(notes["base_size"])
-    return height, width
-
-
-def _window(notes: dict[str, str]) -> SlidingWindow | None:
-    """That of the data set the network was trained on, where its file says which and its classes are fixed."""
-    spec = DATASETS.get(notes.get("dataset", ""))
-    return None if spec is None else spec.window
-
-
-def _grey(model: Segmentor) -> list[tuple[int, int, int]]:
-    """Shades for a network that brings no palette."""
-    shades = [round(255 * (index + 1) / model.num_classes) for index in range(model.num_classes)]
-    return [(shade, shade, shade) for shade in shades]
+def _require_room(path: Path, image: Tensor, model: Segmentor) -> None:
+    """Refuse an image before the scores of all its pixels for all classes fill the memory."""
+    height, width = image.shape[-2:]
+    if (scores := height * width * model.num_classes * 4) > _MOST_SCORES:
+        raise DataError(
+            f"{path}: {width} x {height} pixels take {decimal(scores)} of scores for {model.num_classes} classes, "
+            f"expected {decimal(_MOST_SCORES)} at most. Scale it down, or cut it into parts."
+        )
 
 
 def _print_scores(scores: Scores, dataset: str) -> None:
@@ -217,7 +219,7 @@ def _print_scores(scores: Scores, dataset: str) -> None:
         column.justify = "right"
     for name in scores.IoU:
         cells = (scores.IoU[name], scores.acc[name])
-        table.add_row(name, *("-" if value is None else f"{value:.2f}" for value in cells))
+        table.add_row(Text(name), *("-" if value is None else f"{value:.2f}" for value in cells))
     table.add_section()
     table.add_row("mean (mIoU, mAcc)", f"{scores.mIoU:.2f}", f"{scores.mAcc:.2f}", style="bold")
     table.add_row("all pixels (aAcc)", "", f"{scores.aAcc:.2f}")

@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import Bound, check_augmentation, check_logits, full_precision, no_autocast
+from fakd.functional.channel_blocks import Maps
+from fakd.functional.channel_divergence import channel_divergence
+from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast
 from fakd.functional.kd import channel_kd
 from fakd.functional.variance import logit_variances
 from fakd.types import IGNORE_INDEX
@@ -53,7 +55,8 @@ def augmented_channel_kd(
 
     Normaliser: the mean over the B * C maps, as `channel_kd`.
 
-    Memory: O(B C h w + C A), one C x C table; nothing of size positions x classes x channels.
+    Memory: the gradients, one C x C table and a few MiB, computed in blocks of maps; nothing of size positions x
+    classes x channels.
 
     Source: FAKD Theorem 1, Eq. 7, with its inner sum over positions and with the signs of the derivation.
 
@@ -68,39 +71,16 @@ def augmented_channel_kd(
     weight = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
     if strength == 0:
         return channel_kd(student_logits, teacher_logits, temperature=temperature)
+    maps = Maps(student_logits, teacher_logits, temperature)
+    scale = strength / (2 * temperature) if bound == "paper" else strength / (2 * temperature**2)
     with no_autocast(student_logits):
-        scores = full_precision(student_logits).flatten(2) / temperature
-        log_p = (full_precision(teacher_logits.detach()).flatten(2) / temperature).log_softmax(2)
-        scale = strength / (2 * temperature) if bound == "paper" else strength / (2 * temperature**2)
-        table = scale * logit_variances(weight.to(scores.dtype), covariance.to(scores.dtype))
-        variance = _at_labels(table, labels)
-        augmented = scores + variance
-        if bound == "paper":
-            expected = 2 * variance - augmented.log_softmax(2)
-        else:
-            expected = F.softplus(variance + _logsumexp_of_others(augmented) - scores)
-        return temperature**2 / (scores.shape[0] * scores.shape[1]) * (log_p.exp() * (expected + log_p)).sum()
-
-
-def _at_labels(table: Tensor, labels: Tensor) -> Tensor:
-    """(C, C) table [y, c] read at every position: (B, C, M), 0 where ignored."""
-    classes = table.shape[0]
-    rows = F.pad(table, (0, 0, 0, 1))  # one more row, of zeros, for ignored positions
-    indices = labels.flatten(1).long()
-    indices = torch.where(indices == IGNORE_INDEX, classes, indices)
-    return F.embedding(indices, rows).transpose(1, 2)
-
-
-def _logsumexp_of_others(scores: Tensor) -> Tensor:
-    """For each i the logsumexp over all k != i of the last axis.
-
-    Away from the largest element it is the whole sum less one share, which is at most a half. At the
-    largest, whose share may round to 1, the others are summed on their own.
-    """
-    total = scores.logsumexp(-1, keepdim=True)
-    largest = F.one_hot(scores.argmax(-1), scores.shape[-1]).bool()
-    without_largest = scores.masked_fill(largest, -torch.inf)
-    if scores.shape[-1] == 1:
-        return without_largest  # no others: the logarithm of an empty sum
-    share = (scores - total).exp().masked_fill(largest, 0.0)
-    return torch.where(largest, without_largest.logsumexp(-1, keepdim=True), total + torch.log1p(-share))
+        table = scale * logit_variances(weight.to(maps.dtype), covariance.to(maps.dtype))
+    classes = student_logits.shape[1]
+    columns = labels.flatten(1).long()
+    return channel_divergence(
+        maps._replace(
+            labels=torch.where(columns == IGNORE_INDEX, classes, columns),
+            table=F.pad(table.T, (0, 1)),  # one more column, of zeros, for ignored positions
+        ),
+        tight=bound == "tight",
+    )

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from fakd.functional.inputs import Bound, check_augmentation, check_logits, full_precision, no_autocast
+from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast
 from fakd.functional.kd import pixel_kd
-from fakd.functional.logmatmulexp import logmatmulexp
-from fakd.functional.variance import contrast_variances, contrast_variances_of_class
-from fakd.types import IGNORE_INDEX
+from fakd.functional.pixel_divergence import pixel_divergence, pixel_divergence_by_class
+from fakd.functional.variance import contrast_variances
 
 
 def augmented_pixel_kd(
@@ -51,7 +50,11 @@ def augmented_pixel_kd(
 
     Normaliser: the mean over the B * h * w pixels, as `pixel_kd`.
 
-    Memory: O(B C h w + C^2), the inner sums are matrix products; no (pixels, C, C) tensor.
+    Memory: O(B C h w + C^2), one gradient kept for the backward pass; the inner sums are matrix products over tiles
+    of pixels, no (pixels, C, C) tensor. It can be differentiated once.
+
+    Away from the CPU, looking at the table would make the host wait. There an exponent more than 80 below the
+    largest of its row counts as 80 below, which can be seen where the logits of a pixel span more than 55 tau.
 
     Source: FAKD Eq. 8.
 
@@ -66,41 +69,16 @@ def augmented_pixel_kd(
     weight = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
     if strength == 0:
         return pixel_kd(student_logits, teacher_logits, temperature=temperature)
+    precision = torch.promote_types(torch.promote_types(student_logits.dtype, teacher_logits.dtype), torch.float32)
+    weight, covariance = weight.to(precision), covariance.to(precision)
+    scale = strength / (2 * temperature**2)
+    total: Tensor
     with no_autocast(student_logits):
-        scores = _pixels(full_precision(student_logits)) / temperature
-        log_p = (_pixels(full_precision(teacher_logits.detach())) / temperature).log_softmax(1)
-        weight, covariance = weight.to(scores.dtype), covariance.to(scores.dtype)
-        scale = strength / (2 * temperature**2)
         if bound == "paper":
-            total = _divergence(scores, log_p, scale * contrast_variances(weight, covariance))
+            exponents = scale * contrast_variances(weight, covariance)
+            total = pixel_divergence(student_logits, teacher_logits, exponents, temperature=temperature)
         else:
-            total = _divergence_by_class(scores, log_p, labels.flatten(), weight, covariance, scale)
-        return temperature**2 / len(scores) * total
-
-
-def _pixels(maps: Tensor) -> Tensor:
-    """(B, C, h, w) as (B * h * w, C)."""
-    return maps.flatten(2).transpose(1, 2).flatten(0, 1)
-
-
-def _divergence(scores: Tensor, log_p: Tensor, exponents: Tensor) -> Tensor:
-    """Sum over pixels (N, C) of sum_c p_c (logsumexp_k(z_k - z_c + exponents[c, k]) + log p_c)."""
-    return (log_p.exp() * (logmatmulexp(scores, exponents) - scores + log_p)).sum()
-
-
-def _divergence_by_class(
-    scores: Tensor, log_p: Tensor, labels: Tensor, weight: Tensor, covariance: Tensor, scale: float
-) -> Tensor:
-    """The same sum with the table of each pixel's own class: pixels are grouped, one C x C table at a time."""
-    classes = len(weight)
-    labels = torch.where(labels == IGNORE_INDEX, classes, labels.long())
-    sizes = torch.bincount(labels, minlength=classes + 1).tolist()
-    groups = torch.split(labels.argsort(), sizes)
-    total = scores.new_zeros(())
-    for label, pixels in enumerate(groups):
-        if len(pixels) == 0:
-            continue
-        of_class = covariance[label] if label < classes else torch.zeros_like(covariance[0])
-        exponents = scale * contrast_variances_of_class(weight, of_class)
-        total = total + _divergence(scores[pixels], log_p[pixels], exponents)
-    return total
+            total = pixel_divergence_by_class(
+                student_logits, teacher_logits, labels, weight, covariance, scale=scale, temperature=temperature
+            )
+    return temperature**2 / labels.numel() * total

@@ -2,7 +2,10 @@
 
 from torch import Tensor
 
-from fakd.functional.inputs import check_logits, full_precision
+from fakd.functional.channel_blocks import Maps
+from fakd.functional.channel_divergence import channel_divergence
+from fakd.functional.inputs import check_logits
+from fakd.functional.pixel_divergence import pixel_divergence
 
 
 def pixel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -25,7 +28,7 @@ def pixel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: flo
     Normaliser: the mean over the B * h * w pixels, ignored ones included. SKDS's code divides by
     h * w alone, so its weight 10 with batch 8 is a weight 80 here.
 
-    Memory: O(B C h w).
+    Memory: the gradient, in the type of the student's logits, and a few MiB; computed in tiles of pixels.
 
     Source: FAKD Eq. 1 (PD), as a KL divergence: the printed cross-entropy less the teacher's entropy.
 
@@ -35,7 +38,10 @@ def pixel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: flo
         >>> pixel_kd(logits, logits).item()
         0.0
     """
-    return _kd(student_logits, teacher_logits, temperature, dim="classes")
+    check_logits(student_logits, teacher_logits, temperature)
+    pixels = student_logits[:, 0].numel()
+    total: Tensor = pixel_divergence(student_logits, teacher_logits, temperature=temperature)
+    return temperature**2 / pixels * total
 
 
 def channel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
@@ -59,7 +65,7 @@ def channel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
 
     Normaliser: the mean over the B * C maps, as in the authors' code (weight 3 there is 3 here).
 
-    Memory: O(B C h w).
+    Memory: the gradient, in the type of the student's logits, and a few MiB; computed in blocks of maps.
 
     Source: Shu et al. 2021 (CWD), Eq. 3-4; FAKD Eq. 2, as a KL divergence.
 
@@ -69,15 +75,5 @@ def channel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
         >>> channel_kd(logits, logits + 3.0).item() < 1e-6
         True
     """
-    return _kd(student_logits, teacher_logits, temperature, dim="positions")
-
-
-def _kd(student_logits: Tensor, teacher_logits: Tensor, temperature: float, dim: str) -> Tensor:
-    """The divergence along one of the two axes, averaged over the other and over images."""
     check_logits(student_logits, teacher_logits, temperature)
-    axis = 1 if dim == "classes" else 2
-    log_p_student = (full_precision(student_logits).flatten(2) / temperature).log_softmax(axis)
-    log_p_teacher = (full_precision(teacher_logits.detach()).flatten(2) / temperature).log_softmax(axis)
-    distributions = log_p_student.numel() // log_p_student.shape[axis]
-    divergence = (log_p_teacher.exp() * (log_p_teacher - log_p_student)).sum()
-    return temperature**2 / distributions * divergence
+    return channel_divergence(Maps(student_logits, teacher_logits, temperature))

@@ -1,15 +1,21 @@
 """Means and covariances of features per class, and how moments of two sets become those of their union."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
+from fakd.functional.class_runs import ClassRuns
+from fakd.functional.feature_tiles import TileReader, feature_rows, feature_tiles
 from fakd.functional.inputs import full_precision
 from fakd.types import IGNORE_INDEX
 
-# How many float32 vectors are summed before the sum goes into float64: one long sum would drown its last terms.
-_CHUNK = 1024
+# The most vectors whose float32 sum is taken in one go.
+_LONGEST_RUN = 1024
+
+# Numbers in flight while outer products are summed.
+_PRODUCTS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,11 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
     Returns:
         `Moments`, the mean in float64 where the device has it.
 
-    The mean is taken first and the residuals' squares after it: sums of squares are never subtracted, so
-    |mean| >> std costs no digits.
+    In each block of pixels the mean is taken first and the residuals' squares after it, and blocks are merged by
+    `merge_moments`: sums of squares are never subtracted, so |mean| >> std costs no digits.
+
+    Memory: two tiles of 4 MB and O(C A) on the CPU, two copies of the features, or of 128 MB of them, on a GPU;
+    diagonal=False takes the result once more, and the features as rows where they are not channels-last.
 
     Example:
         >>> import torch
@@ -51,39 +60,59 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
         >>> moments.count.tolist(), moments.mean.flatten().tolist(), moments.covariance.flatten().tolist()
         ([2, 0], [2.0, 0.0], [1.0, 0.0])
     """
-    vectors = full_precision(features.detach()).permute(0, 2, 3, 1).flatten(0, 2)
-    labels = labels.flatten().long()
-    # pixels of no class go to one more row, dropped at the end: nothing is selected by a mask
-    rows = torch.where((labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX), labels, num_classes)
-    count = rows.new_zeros(num_classes + 1).index_add_(0, rows, torch.ones_like(rows))
-    divisor = count.clamp_min(1).to(vectors.dtype).unsqueeze(1)
-
-    chunks = len(rows) // _CHUNK + 1
-    slots = rows + (num_classes + 1) * (torch.arange(len(rows), device=rows.device) // _CHUNK)
-
-    def sum_by_class(values: Tensor) -> Tensor:
-        sums = values.new_zeros(chunks * (num_classes + 1), values.shape[1]).index_add_(0, slots, values)
-        return sums.view(chunks, num_classes + 1, -1).sum(0, dtype=working_dtype(values)).to(values.dtype)
-
-    mean = sum_by_class(vectors) / divisor
-    residuals = vectors - mean[rows]
-    rounding = sum_by_class(residuals) / divisor  # what the float32 mean missed
-    if diagonal:
-        covariance = (sum_by_class(residuals.square()) / divisor - rounding.square()).clamp_min_(0)
-    else:
-        residuals -= rounding[rows]
-        groups = torch.split(residuals[rows.argsort()], count.tolist())
-        covariance = torch.stack([_outer_products(group) for group in groups]) / divisor.unsqueeze(2)
-    exact_mean = mean.to(working_dtype(mean)) + rounding
-    return Moments(count[:-1], exact_mean[:-1], covariance[:-1])
+    features, labels = features.detach(), labels.flatten().long()
+    # pixels of no class become one more class, dropped at the end: nothing is selected by a mask
+    classes = torch.where((labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX), labels, num_classes)
+    moments = _diagonal_moments(features, classes, num_classes)
+    return moments if diagonal else replace(moments, covariance=_full_covariance(features, classes, moments))
 
 
-def _outer_products(vectors: Tensor) -> Tensor:
-    """Sum of v v^T over the rows (N, A), _CHUNK at a time."""
-    total = vectors.new_zeros(vectors.shape[1], vectors.shape[1], dtype=working_dtype(vectors))
-    for part in torch.split(vectors, _CHUNK):
-        total += part.T @ part
-    return total.to(vectors.dtype)
+def _diagonal_moments(features: Tensor, classes: Tensor, num_classes: int) -> Moments:
+    """The moments of all blocks of pixels, merged."""
+    reader = TileReader(features)
+    blocks = (_block_moments(reader, tiles, classes, num_classes) for tiles in feature_tiles(features))
+    return reduce(merge_moments, blocks)
+
+
+def _block_moments(reader: TileReader, tiles: list[tuple[slice, slice]], classes: Tensor, num_classes: int) -> Moments:
+    """Diagonal moments of the vectors of one block, channels by channels."""
+    classes = classes[tiles[0][0]]
+    runs = ClassRuns.sort(classes, num_classes + 1, _LONGEST_RUN)
+    divisor = runs.count.clamp_min(1).unsqueeze(1)
+    parts, buffer = [], None
+    for tile in tiles:
+        vectors = reader.read(*tile)
+        mean = runs.sum(vectors) / divisor
+        if buffer is None:
+            buffer = torch.empty_like(vectors)
+        means = torch.index_select(mean, 0, classes, out=buffer.view(-1)[: vectors.numel()].view_as(vectors))
+        residuals = vectors.sub_(means)
+        rounding = runs.sum(residuals) / divisor  # what the float32 mean missed
+        parts.append((mean, rounding, runs.sum(residuals.square_()) / divisor))
+    mean, rounding, square = (torch.cat(part, 1)[:-1] for part in zip(*parts, strict=True))
+    variance = (square - rounding.square()).clamp_min_(0)
+    return Moments(runs.count[:-1], mean.to(working_dtype(mean)) + rounding, variance)
+
+
+def _full_covariance(features: Tensor, classes: Tensor, moments: Moments) -> Tensor:
+    """(C, A, A): products of residuals, summed over tiles of one class each, some tiles at a time."""
+    rows, channels, num_classes = feature_rows(features), features.shape[1], len(moments.count)
+    # Of the places in all tiles about a fifth stays empty: runs end with their class.
+    longest = min(max(len(rows) // (4 * num_classes), 32), _LONGEST_RUN)
+    runs = ClassRuns.sort(classes, num_classes + 1, longest)
+    mean = torch.cat([moments.mean, torch.zeros_like(moments.mean[:1])])
+    rounded = mean.to(moments.covariance)
+    rounding = (mean - rounded).to(rounded)
+    total = rounded.new_zeros(num_classes + 1, channels, channels)
+    at_once = max(_PRODUCTS_AT_ONCE // (channels * max(channels, longest)), 1)
+    for tiles, inside, owners in zip(
+        *(torch.split(part, at_once) for part in (*runs.tiles(longest), runs.owners)), strict=True
+    ):
+        residuals = full_precision(rows[tiles]) - rounded[owners].unsqueeze(1)
+        residuals -= rounding[owners].unsqueeze(1)
+        residuals.masked_fill_(~inside.unsqueeze(2), 0.0)
+        total.index_add_(0, owners, residuals.mT @ residuals)
+    return total[:-1] / moments.count.clamp_min(1).to(total).view(-1, 1, 1)
 
 
 def merge_moments(first: Moments, second: Moments) -> Moments:

@@ -36,20 +36,43 @@ def contrast_variances(weight: Tensor, covariance: Tensor) -> Tensor:
     return _squared_distances(logit_variances(weight, covariance), cross)
 
 
-def contrast_variances_of_class(weight: Tensor, covariance: Tensor) -> Tensor:
-    """Variance of logit k less logit c, for features of one class a: D_a[c, k].
+def contrast_variances_of_classes(weight: Tensor, covariance: Tensor) -> Tensor:
+    """Variance of logit k less logit c, for features of each of n classes: D_a[c, k].
 
     Args:
         weight: (C, A).
-        covariance: (A,) diagonal or (A, A) full covariance of class a.
+        covariance: (n, A) diagonal or (n, A, A) full covariances.
 
     Returns:
-        (C, C), indexed [c, k], symmetric, >= 0 with a zero diagonal.
+        (n, C, C), indexed [a, c, k], symmetric, >= 0 with a zero diagonal.
     """
-    covariance, weight = covariance.detach(), _centred(weight)
-    projected = weight * covariance if covariance.ndim == 1 else weight @ covariance
-    cross = projected @ weight.T
-    return _squared_distances(cross.diagonal().expand_as(cross), cross)
+    weight = _centred(weight)
+    cross = _project(weight, covariance.detach()) @ weight.T
+    squares = cross.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+    return _squared_distances(squares, cross)
+
+
+def contrast_variances_gradient(weight: Tensor, covariance: Tensor, by_variances: Tensor) -> Tensor:
+    """The gradient by the weight through D of `contrast_variances_of_classes`.
+
+        2 sum_{a,k} (G_a + G_a^T)[c, k] Sigma_a (w_c - w_k)
+
+    Args:
+        weight: (C, A).
+        covariance: (n, A) or (n, A, A).
+        by_variances: (n, C, C), the gradient G by each variance.
+
+    Returns:
+        (C, A).
+    """
+    pairs = by_variances + by_variances.mT
+    differences = pairs.sum(-1, keepdim=True) * weight - pairs @ weight
+    return 2 * _project(differences, covariance).sum(0)
+
+
+def _project(vectors: Tensor, covariance: Tensor) -> Tensor:
+    """Vectors (C, A) or (n, C, A) times each of n covariances: (n, C, A)."""
+    return vectors * covariance.unsqueeze(1) if covariance.ndim == 2 else vectors @ covariance
 
 
 def _centred(weight: Tensor) -> Tensor:
@@ -59,5 +82,6 @@ def _centred(weight: Tensor) -> Tensor:
 
 def _squared_distances(squares: Tensor, cross: Tensor) -> Tensor:
     """|w_k|^2 + |w_c|^2 - 2 w_c.w_k in the metric of row c; rounding must not push it below 0."""
-    distances = (squares + squares.diagonal().unsqueeze(1) - 2 * cross).clamp_min(0)
-    return distances.masked_fill(torch.eye(len(cross), dtype=torch.bool, device=cross.device), 0.0)
+    own = cross.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
+    distances = (squares + own - 2 * cross).clamp_min(0)
+    return distances.masked_fill(torch.eye(cross.shape[-1], dtype=torch.bool, device=cross.device), 0.0)

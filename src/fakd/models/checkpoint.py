@@ -74,9 +74,11 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
     # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):  # a small file may claim a network that no memory holds
+            expected = Segmentor(config).state_dict()
+        if problems := mismatches(expected, tensors):
+            raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
         model = Segmentor(config)
-    if problems := mismatches(model.state_dict(), tensors):
-        raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
     model.load_state_dict(tensors)
     return model.eval(), metadata
 

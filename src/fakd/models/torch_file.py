@@ -1,6 +1,7 @@
 """Reading files of weights that others wrote, without running what may be in them."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def read_torch_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights at {path}")
+    _require_stored(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -55,6 +57,20 @@ def read_torch_file(path: Path) -> Any:
         raise ValueError(_refusal(path)) from error  # PyTorch's own text advises to run what is in the file
     except Exception as error:  # a damaged archive or pickle may raise anything
         raise ValueError(f"{path} cannot be read as a file of weights ({error}); was it cut short?") from error
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse tensors that would unpack to a thousand times the file; PyTorch itself compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            expanded = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError):
+        return  # a file of PyTorch's older format, or none at all
+    if expanded > path.stat().st_size:
+        raise ValueError(
+            f"{path} is {path.stat().st_size:,} bytes and claims to hold {expanded:,}: PyTorch does not compress, so "
+            "it was not written by it, and it is not read."
+        )
 
 
 def _refusal(path: Path) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fakd.checksum import checksum_in_name
+from fakd.console import say
 from fakd.download import cache_folder, download
 from fakd.models.checkpoint import listed, mismatches
 from fakd.models.encoder import Encoder, Layout, layout_of
@@ -102,6 +103,7 @@ def _download(backbone: str, layout: Layout) -> dict[str, Tensor]:
             f"timm publishes no ImageNet weights for backbone {backbone!r}; give a file with "
             "backbone_weights=PATH, or backbone_weights=None for random ones"
         )
+    say(f"weights   {layout.timm_name}, which timm downloads where its cache has none")
     try:
         state: dict[str, Tensor] = timm.create_model(layout.timm_name, pretrained=True).state_dict()
     except Exception as error:  # every transport (urllib, requests, httpx, the hub) has errors of its own

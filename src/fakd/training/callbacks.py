@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,44 +143,6 @@ class LogTerms(Callback):
         row |= {f"watched/{name}": value.item() for name, value in watched.items()}
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step - 1)
-
-
-class StepTimer(Callback):
-    """Seconds spent in training, over all starts of the run, without the evaluations in between."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start the clock."""
-        self._since = time.monotonic()
-
-    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Stop the clock."""
-        self._stop()
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start the clock again."""
-        self._since = time.monotonic()
-
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Stop the clock."""
-        self._stop()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The seconds so far."""
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        return {"seconds": self.seconds + running}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the seconds of the earlier starts."""
-        self.seconds = state_dict["seconds"]
-
-    def _stop(self) -> None:
-        if self._since is not None:
-            self.seconds += time.monotonic() - self._since
-            self._since = None
 
 
 class ProgressReport(Callback):

@@ -10,6 +10,7 @@ from fakd.evaluation.inference_config import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.zoo import PREFIX, find_teacher
+from fakd.training.cache_config import TeacherCacheConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Size = tuple[int, int]
@@ -67,6 +68,8 @@ class RunConfig(InferenceConfig):
     """Whether to vary brightness, contrast, saturation and hue of training images."""
     workers: int = 2
     """Loader processes per device; 0 loads in the training process."""
+    cache_images: bool = False
+    """Whether to keep the decoded training images in memory, once for all loader processes; the size is said first."""
     check_data: bool = True
     """Whether to open every file of the data set once before training."""
 
@@ -76,6 +79,12 @@ class RunConfig(InferenceConfig):
     """How many devices of it to use."""
     precision: Precision = "32-true"
     """Number format of the networks; losses are in float32 in any case."""
+    channels_last: bool | None = None
+    """Whether the student's weights and images are stored with the channels last; by default on GPUs, in a 16-bit
+    format."""
+    compile: bool = False
+    """Whether to compile both networks with torch.compile: the first step takes minutes, the others less; needs a C++
+    compiler."""
 
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
@@ -184,7 +193,7 @@ class TrainConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
-class DistillConfig(RunConfig):
+class DistillConfig(TeacherCacheConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
     teacher: str
@@ -211,6 +220,8 @@ class DistillConfig(RunConfig):
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
         super().__post_init__()
+        assert self.output is not None  # resolved there
+        self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
 
     @property
     def trained_network(self) -> str:

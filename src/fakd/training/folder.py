@@ -12,12 +12,22 @@ import torch
 import yaml
 
 from fakd.console import is_main_process
+from fakd.data.plain_yaml import read_yaml
 from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
 from fakd.writing import written_at_once
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
-_FREE_ON_RESUME = {"output", "resume", "overwrite", "workers", "check_data", "allow_bad_teacher", "log_every"}
+_FREE_ON_RESUME = {
+    "output",
+    "resume",
+    "overwrite",
+    "workers",
+    "cache_images",
+    "check_data",
+    "allow_bad_teacher",
+    "log_every",
+}
 _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
 
 
@@ -112,13 +122,14 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
     """
     if not folder.config.is_file():
         raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
-    before = yaml.safe_load(folder.config.read_text())
+    before = read_yaml(folder.config)
     now = config.to_dict()
 
     def same(key: str) -> bool:
-        if key in ("data_root", "teacher", "init") and before.get(key) and now[key]:
+        if key in ("data_root", "teacher", "init", "teacher_cache") and before.get(key) and now[key]:
             return Path(before[key]).resolve() == Path(now[key]).resolve()
-        return bool(before.get(key) == now[key])
+        # An option that the earlier start did not know had its default.
+        return bool(before.get(key, getattr(type(config), key, None)) == now[key])
 
     changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
     if changed:

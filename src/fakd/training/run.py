@@ -1,6 +1,7 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,21 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from fakd.console import is_main_process, progress, say
+from fakd.data import Source
 from fakd.data.datamodule import SegmentationData
-from fakd.evaluation import Scores, chance_miou, evaluate_model, scores_from_confusion
+from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
+from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.fast import inference_copy
-from fakd.training.callbacks import Interrupted, LastCheckpoint, StepTimer
+from fakd.models.torch_file import read_torch_file
+from fakd.training.callbacks import Interrupted, LastCheckpoint
+from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
+from fakd.training.teacher_cache import TeacherCache, weights_digest
+from fakd.training.timing import StepTimer
 from fakd.training.trainer import create_trainer, find_callback, peak_memory
 
 
@@ -38,7 +45,8 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 def distill(config: DistillConfig) -> dict[str, Any] | None:
     """Distil a trained teacher into a student.
 
-    The teacher is evaluated first; one that is no better than chance is refused unless `allow_bad_teacher`.
+    The teacher is evaluated first; one that is no better than chance is refused unless `allow_bad_teacher`. With a
+    teacher cache that is done once, as are its logits, and it takes no part in training.
 
     Returns:
         What results.json holds, or None if the run was interrupted.
@@ -56,14 +64,21 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
         say(f"method    {note}")
     folder = prepare_folder(config)
     trainer = create_trainer(config, folder)
-    scores, chance = _evaluate(teacher, data, config, trainer.strategy.root_device, "evaluating the teacher")
+    device = trainer.strategy.root_device
+    cache = _open_cache(config, data)
+    count = partial(_count, teacher, data, config, device, "evaluating the teacher")
+    matrix = cache.confusion(count) if cache else count()
+    scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
     say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
     if scores.mIoU <= chance and not config.allow_bad_teacher:
         raise ValueError(
             f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): it "
             "was trained on other data, or not long enough. Give another --teacher, or --allow_bad_teacher=true."
         )
-    return _fit(config, folder, trainer, data, student, teacher, method, notes={"teacher": scores.to_dict()})
+    if cache and method.needs_teacher:
+        data.taught = cache.complete(teacher, device)
+    running = teacher if data.taught is None else None
+    return _fit(config, folder, trainer, data, student, running, method, notes={"teacher": scores.to_dict()})
 
 
 def load_teacher(name: str, config: RunConfig) -> Segmentor:
@@ -120,7 +135,20 @@ def _open_data(config: RunConfig) -> SegmentationData:
         data.check()
     counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
     say(f"data      {config.dataset}: {counts} images, {config.spec.num_classes} classes")
+    if config.cache_images:
+        data.cached = _cached_images(data.source("train"), config.devices)
     return data
+
+
+def _cached_images(source: Source, copies: int) -> CachedSource:
+    """The decoded images of a source, once their size has been said and found to fit."""
+    sizes = image_sizes(source)
+    each = f" in each of {copies} processes" if copies > 1 else ""
+    say(f"memory    {len(sizes)} decoded training images take {cached_bytes(sizes) / 1e9:.2f} GB{each}")
+    check_fits(cached_bytes(sizes), copies)
+    with progress("images") as bar:
+        task = bar.add_task("decoding", total=len(sizes), note="")
+        return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
 
 
 def _create_student(config: RunConfig) -> Segmentor:
@@ -154,6 +182,9 @@ def _fit(
     resume_from = folder.last if config.resume and folder.last.is_file() else None
     if resume_from is not None:
         say(f"resuming  from {resume_from}")
+        read_torch_file(resume_from)  # what is damaged or would have to be run is named here, in our words
+    if config.compile:
+        check_compiler(trainer.strategy.root_device)
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
     try:
         with find_callback(trainer, LastCheckpoint).listening():
@@ -161,14 +192,17 @@ def _fit(
     except Interrupted:
         say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
         return None
-    scores, _ = _evaluate(student, data, config, trainer.strategy.root_device, "evaluating")
-    seconds = find_callback(trainer, StepTimer).seconds
+    matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating")
+    scores = scores_from_confusion(matrix, data.spec.classes)
+    timer = find_callback(trainer, StepTimer)
+    seconds = timer.seconds
     results = {
         **scores.to_dict(),
         "parameters": _parameters(student),
         "steps": trainer.global_step,
         "seconds": round(seconds, 2),
         "seconds_per_step": round(seconds / trainer.global_step, 5),
+        "data_wait": round(timer.data_seconds / seconds, 5) if seconds else 0.0,
         "peak_memory": peak_memory(trainer.strategy.root_device),
         **notes,
     }
@@ -180,13 +214,20 @@ def _fit(
     return results
 
 
-def _evaluate(
+def _open_cache(config: DistillConfig, data: SegmentationData) -> TeacherCache | None:
+    if config.teacher_cache is None:
+        return None
+    # Of the network as it was saved: what is made of it to run fast may differ from machine to machine.
+    return TeacherCache(config.teacher_cache, config, data, weights_digest(open_model(config.teacher)[0]))
+
+
+def _count(
     model: Segmentor, data: SegmentationData, config: RunConfig, device: torch.device, what: str
-) -> tuple[Scores, float]:
-    """Scores on the validation split, and the mIoU of chance there."""
+) -> torch.Tensor:
+    """The confusion matrix of the validation split."""
     with progress("images") as bar:
         task = bar.add_task(what, total=len(data.source("val")), note="")
-        matrix = evaluate_model(
+        return evaluate_model(
             model,
             data.val_dataloader(),
             data.spec.num_classes,
@@ -194,7 +235,6 @@ def _evaluate(
             inference=config.inference(config.spec.window),
             on_image=lambda count: bar.advance(task, count),
         )
-    return scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
 
 
 def _parameters(model: torch.nn.Module) -> int:

@@ -8,9 +8,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StepTimer, StopOnNonFinite
+from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StopOnNonFinite
 from fakd.training.config import RunConfig
 from fakd.training.folder import RunFolder
+from fakd.training.timing import LoaderClock, StepTimer
 
 
 def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
@@ -19,6 +20,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
     assert isinstance(every, int)  # RunConfig resolves all three
     assert isinstance(eval_every, int)
     assert isinstance(log_every, int)
+    loader_clock = LoaderClock()
     starts = len(list(folder.logs.glob("csv/*")))
     return Trainer(
         accelerator=config.accelerator,
@@ -34,6 +36,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        profiler=loader_clock,
         logger=[
             # Written at once: a run that is killed and resumed must have every row before its checkpoint.
             CSVLogger(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
@@ -43,7 +46,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
             LogTerms(log_every),
             StopOnNonFinite(log_every),
             ProgressReport(config.max_steps, log_every),
-            StepTimer(),
+            StepTimer(loader_clock),
             ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
             LastCheckpoint(folder.last, every, eval_every),
         ],

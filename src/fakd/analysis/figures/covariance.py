@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fakd.analysis.figures.style import Look, as_floats, rows_height, set_logarithmic
 from fakd.analysis.runs import Run
+from fakd.models.torch_file import read_torch_file
 from fakd.training.folder import RunFolder
 
 _STATE = "method.covariance."
@@ -80,7 +81,7 @@ def read_covariance(folder: Path) -> CovarianceFigures | None:
     path = RunFolder(folder).last
     if not path.is_file():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    state = read_torch_file(path)["state_dict"]
     if f"{_STATE}covariance" not in state:
         return None
     return covariance_figures(state[f"{_STATE}count"], state[f"{_STATE}covariance"])

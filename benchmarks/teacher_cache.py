@@ -1,0 +1,169 @@
+"""What a teacher cache takes on the disk, how wrong it is, and what it saves.
+
+    python benchmarks/teacher_cache.py --dataset camvid --data-root DATA --teacher runs/camvid/teacher \
+        --base-size 180 240 --crop-size 96 96 --batch 4 --images 16 --rounds 9 --threads 2
+
+Prints two Markdown tables. The first has a row for each format, over the first `--images` training images: kilobytes of
+an image and its mirror image together; the largest and the mean error of a logit, and the mean over the positions of
+KL(teacher, cache) in nats, of whole maps; and the same divergence on training crops between what the teacher says about
+the crop itself and what is cut from the cache, on positions that show the image. There the format matters little: the
+teacher saw the image whole and at another scale.
+
+The second has the seconds of a training step (forward, backward and optimizer, of `fakd distill`'s own module) and of
+loading its batch in one process, with and without the cache; they take turns, and the ratio is the median over rounds.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from fakd.data.datamodule import SegmentationData
+from fakd.data.dataset import SegmentationDataset
+from fakd.data.logit_codes import TOP8
+from fakd.data.logit_store import LogitStore
+from fakd.data.spec import Sample
+from fakd.evaluation import to_float_images
+from fakd.functional import resize_labels
+from fakd.methods import create_method
+from fakd.models import Segmentor, create_model
+from fakd.training import DistillConfig
+from fakd.training.module import DistillationModule
+from fakd.training.run import load_teacher
+from fakd.types import IGNORE_INDEX
+
+
+def divergence(due: Tensor, found: Tensor) -> Tensor:
+    """KL(due, found) of the class distributions of (N, C, h, w) logits: (N, h, w) nats."""
+    due, found = due.log_softmax(1), found.log_softmax(1)
+    return (due.exp() * (due - found)).sum(1)
+
+
+@torch.no_grad()
+def fill(stores: list[LogitStore], data: SegmentationData, teacher: Segmentor, count: int) -> list[Tensor]:
+    """Write the maps of the first images to all stores, and return them exactly."""
+    maps = []
+    for index, sample in enumerate(data.whole_images(range(count))):
+        images = to_float_images(sample.image)
+        for side, logits in enumerate(teacher(torch.cat([images, images.flip(-1)])).logits):
+            for store in stores:
+                store.write(2 * index + side, logits, images.shape[-2:])
+            maps.append(logits)
+    return maps
+
+
+@torch.no_grad()
+def print_formats(stores: list[LogitStore], maps: list[Tensor], data: SegmentationData, teacher: Segmentor) -> None:
+    """Print the first table."""
+    print("| format | KB per image | largest error | mean error | KL, whole image | KL, training crop |")
+    print("| --- |" + " ---: |" * 5)
+    source, images = data.source("train"), len(maps) // 2
+    for store in stores:
+        size = sum(path.stat().st_size for path in store.folder.glob("*.safetensors")) / images
+        found = [store.read(number)[0] for number in range(len(maps))]
+        errors = torch.cat([(ours - due).abs().flatten() for ours, due in zip(found, maps, strict=True)])
+        whole = torch.cat([divergence(due[None], ours[None]).flatten() for ours, due in zip(found, maps, strict=True)])
+        dataset = SegmentationDataset(source, data.train_transform, 0, store)
+        crops = default_collate([dataset[index] for index in range(images)])
+        taught = teacher(to_float_images(crops.image)).logits
+        shown = resize_labels(crops.label.long(), taught.shape[-2:]) != IGNORE_INDEX
+        crop = divergence(taught, crops.teacher_logits)[shown]
+        row = f"{size / 1e3:.1f} | {errors.max():.4f} | {errors.mean():.4f} | {whole.mean():.1e} | {crop.mean():.3f}"
+        print(f"| {store.form} | {row} |", flush=True)
+
+
+def print_steps(
+    config: DistillConfig, data: SegmentationData, teacher: Segmentor, store: LogitStore, rounds: int
+) -> None:
+    """Print the second table."""
+    torch.manual_seed(0)
+    student = create_model(config.student, num_classes=teacher.num_classes)
+    method = create_method(config.method, student, teacher, max_steps=config.max_steps)
+    module = DistillationModule(student, method, teacher, config, data.spec.classes).train()
+    module._say_sizes = lambda *_: None  # type: ignore[method-assign]
+    optimizer = module.configure_optimizers()["optimizer"]
+    datasets = {
+        form: SegmentationDataset(data.source("train"), data.train_transform, 0, taught)
+        for form, taught in (("without", None), ("with", store))
+    }
+    assert module._teacher[0] is teacher
+    times: dict[str, list[float]] = {f"{part}, {form}": [] for part in ("step", "loading") for form in datasets}
+    images = len(store) // 2
+
+    def load(form: str, number: int) -> Sample:
+        keys = [(number, index % images) for index in range(number, number + config.batch_size)]
+        batch: Sample = default_collate([datasets[form][key] for key in keys])
+        return batch
+
+    def step(batch: Sample) -> None:
+        optimizer.zero_grad()
+        module.training_step(batch, 0).backward()
+        optimizer.step()
+
+    for number in range(rounds + 1):
+        for form in datasets:
+            start = perf_counter()
+            batch = load(form, number)
+            loaded = perf_counter()
+            step(batch)
+            if number:  # the first is a warm-up
+                times[f"loading, {form}"].append(loaded - start)
+                times[f"step, {form}"].append(perf_counter() - loaded)
+    print("\n| seconds | without | with | with over without |\n| --- | ---: | ---: | ---: |")
+    for part in ("step", "loading"):
+        without, cached = times[f"{part}, without"], times[f"{part}, with"]
+        ratio = median(ours / theirs for ours, theirs in zip(cached, without, strict=True))
+        print(f"| {part} | {median(without):.3f} | {median(cached):.3f} | {ratio:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="toy-scenes")
+    parser.add_argument("--data-root", "--data_root", type=Path)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--student", default="pspnet-r18")
+    parser.add_argument("--method", default="fakd")
+    parser.add_argument("--base-size", type=int, nargs=2)
+    parser.add_argument("--crop-size", type=int, nargs=2)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    sizes = {name: tuple(size) if (size := getattr(args, name)) else None for name in ("base_size", "crop_size")}
+    config = DistillConfig(
+        dataset=args.dataset,
+        data_root=args.data_root,
+        teacher=args.teacher,
+        student=args.student,
+        method=args.method,
+        batch_size=args.batch,
+        **sizes,
+    )
+    data = SegmentationData(config.spec, config.data_root, config.base_size, config.crop_size)
+    teacher = load_teacher(args.teacher, config)
+    with torch.no_grad():
+        stride = 64 // teacher(torch.zeros(1, 3, 64, 64)).logits.shape[-1]
+    classes = teacher.num_classes
+    with tempfile.TemporaryDirectory() as folder:
+        labels = [str(number) for number in range(2 * args.images)]
+        forms = ["float16", "int8", *(["top8"] if classes > TOP8 else [])]
+        stores = [LogitStore(Path(folder, form), labels, classes, stride, form) for form in forms]
+        maps = fill(stores, data, teacher, args.images)
+        size = "x".join(map(str, data.eval_transform.base_size))
+        print(
+            f"torch {torch.__version__}, {args.threads} threads; {args.dataset} fitted into {size}, {classes} classes, "
+            f"stride {stride}\n"
+        )
+        print_formats(stores, maps, data, teacher)
+        print_steps(config, data, teacher, stores[1], args.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What lies where a command would write stays as it is, unless --overwrite is given."""
+
+from pathlib import Path
+
+import pytest
+
+from fakd.cli import main
+from fakd.models import create_model, save_model
+
+# Command -> its arguments, with {net} a network, {images} a folder of images and {mine} what must stay.
+INTO_FOLDER = {
+    "train": "train --output {mine}",
+    "train, overwriting what is no run": "train --output {mine} --overwrite",
+    "distill": "distill --teacher {net} --output {mine}",
+    "distill, overwriting what is no run": "distill --teacher {net} --output {mine} --overwrite",
+    "demo": "demo --output {mine}",
+    "demo, overwriting what is no demo": "demo --output {mine} --overwrite",
+    "predict": "predict {net} {images} {mine}",
+    "analyze": "analyze {net} --output {mine}",
+    "report": "report {net} --output {mine}",
+}
+ONTO_FILE = {
+    "train": "train --output {mine}",
+    "demo": "demo --output {mine}",
+    "analyze": "analyze {net} --output {mine}",
+    "convert": "convert {net} {mine}",
+    "evaluate": "evaluate {net} --dataset toy-scenes --output {mine}",
+}
+
+
+def refuse(line: str, mine: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Give what the command says in its one line, after it left everything as it was."""
+    save_model(create_model("pspnet/test_resnet", num_classes=9, channels=8), folder / "net.safetensors")
+    (folder / "images").mkdir()
+    (folder / "images/a.png").touch()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    words = [word.format(net=folder / "net.safetensors", images=folder / "images", mine=mine) for word in line.split()]
+    assert main(words) == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    return error
+
+
+@pytest.mark.parametrize("command", INTO_FOLDER)
+def test_folders_that_hold_something(command: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/photo.jpg").write_text("what a user made")
+    assert str(tmp_path / "mine") in refuse(INTO_FOLDER[command], tmp_path / "mine", tmp_path, capsys)
+
+
+@pytest.mark.parametrize("command", ONTO_FILE)
+def test_files_that_are_there(command: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "mine.safetensors").write_text("what a user made")
+    error = refuse(ONTO_FILE[command], tmp_path / "mine.safetensors", tmp_path, capsys)
+    assert str(tmp_path / "mine.safetensors") in error
