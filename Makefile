@@ -1,12 +1,13 @@
 # make demo   train a teacher and distil it on drawn street scenes
 # make test   the test suite (make test-quick leaves out the slow ones)
 # make check  style, types, layers, doctests
+# make bench  the tables of docs/benchmarks/speed.md; with CAMVID=folder TEACHER=run those of the teacher cache too
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-quick check format clean
+.PHONY: demo test test-quick check bench format clean
 
 # The stamp is younger than pyproject.toml once everything is installed.
 $(VENV)/.installed: pyproject.toml
@@ -30,6 +31,15 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules src/fakd
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/losses.py --threads 2
+	$(BIN)/python benchmarks/losses.py --threads 2 --quick --check
+	$(BIN)/python benchmarks/step.py --threads 2 --rounds 9 --cached
+ifdef CAMVID
+	$(BIN)/python benchmarks/teacher_cache.py --dataset camvid --data-root $(CAMVID) --teacher $(TEACHER) \
+		--base-size 180 240 --crop-size 128 128 --images 16 --rounds 9 --threads 2
+endif
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

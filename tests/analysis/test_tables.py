@@ -54,7 +54,7 @@ def test_too_few_seeds() -> None:
     assert paired_difference({0: 1.0}, {1: 2.0}) is None
     assert paired_difference({0: 1.0, 1: 5.0}, {0: 3.0, 2: 2.0}) == Difference(-2.0, None, None, 1)
     same = paired_difference({0: 1.0, 1: 2.0}, {0: 0.0, 1: 1.0})
-    assert same == Difference(1.0, 1.0, 1.0, 2)  # differences that are all the same leave no doubt
+    assert same == Difference(1.0, 1.0, 1.0, 2, 0.0)  # differences that are all the same leave no doubt
     assert spread([]) is None
     assert spread([None]) is None
     assert spread([3.0]) == Spread(3.0, None)

@@ -24,6 +24,8 @@ class Difference(NamedTuple):
     low: float | None
     high: float | None
     seeds: int
+    sd: float | None = None
+    """Sample standard deviation of the differences."""
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -78,4 +80,4 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
         return Difference(found.mean, None, None, 1)
     error = found.sd / len(differences) ** 0.5
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1)) * error
-    return Difference(found.mean, found.mean - reach, found.mean + reach, len(differences))
+    return Difference(found.mean, found.mean - reach, found.mean + reach, len(differences), found.sd)

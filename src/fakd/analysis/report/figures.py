@@ -11,7 +11,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fakd.analysis.groups import ALONE, Group, find_alone
-from fakd.analysis.paired import Difference
 from fakd.analysis.runs import Run
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without black and yellow; seen on light and dark.
@@ -87,7 +86,7 @@ def class_gains(groups: Sequence[Group]) -> dict[str, Any] | None:
         figure.add_scatter(
             x=[round(gain.mean, 2) for _, gain in known],
             y=[_text(name) for name, _ in known],
-            error_x={"array": [round(_reach(gain), 2) for _, gain in known], "thickness": 1, "width": 3},
+            error_x={"array": [round(gain.sd or 0, 2) for _, gain in known], "thickness": 1, "width": 3},
             mode="markers",
             name=_text(group.label),
             marker={"color": colour, "size": 9, "symbol": _SYMBOLS[round_ % len(_SYMBOLS)]},
@@ -105,11 +104,6 @@ def class_gains(groups: Sequence[Group]) -> dict[str, Any] | None:
         hovermode="closest",
     )
     return _plain(figure)
-
-
-def _reach(gain: Difference) -> float:
-    """From the mean to either end of the confidence interval; 0 where one seed gives none."""
-    return 0.0 if gain.high is None else gain.high - gain.mean
 
 
 def class_iou(run: Run, name: str) -> float | None:
