@@ -20,7 +20,7 @@ ALONE = "none"
 # What does not make a run another one: its seed, where it lies, and how it was carried out.
 _SHARED = {
     *("seed", "output", "resume", "overwrite", "data_root", "workers", "check_data", "accelerator", "devices"),
-    *("eval_every", "checkpoint_every", "log_every", "allow_bad_teacher"),
+    *("num_nodes", "eval_every", "checkpoint_every", "log_every", "allow_bad_teacher", "cache_images", "compile"),
 }
 
 
