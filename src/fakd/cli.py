@@ -12,14 +12,13 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from rich.console import Console
 
 from fakd import __version__
 from fakd.analysis.ablate import ablate
 from fakd.analysis.analyze import analyze
 from fakd.analysis.compare import compare
 from fakd.analysis.report import report
-from fakd.console import console, quiet_libraries
+from fakd.console import console, quiet_libraries, say_error
 from fakd.data.checking import check_dataset
 from fakd.data.plain_yaml import check_yaml
 from fakd.data.preparing import prepare
@@ -129,9 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if os.environ.get("FAKD_TRACEBACK"):
             raise
-        errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        errors.print("error:", style="bold red", end=" ")
-        errors.print(_printable(str(error)), markup=False)
+        say_error(str(error))
         return 1
     return 130 if outcome is None else 0
 
@@ -139,11 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _load_checked_yaml(text: str) -> Any:
     check_yaml(text)
     return _load_yaml(text)
-
-
-def _printable(message: str) -> str:
-    """Spell out what a terminal would obey, as it may stand in the names of files."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message)
 
 
 def _summary(config_class: type) -> str:

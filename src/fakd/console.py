@@ -22,13 +22,24 @@ def quiet_libraries() -> None:
 
 def is_main_process() -> bool:
     """Whether this process is the one that speaks: rank 0, or the only one."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
+    # Before Slurm's number, which what a task starts by itself inherits.
+    if "RANK" not in os.environ and "LOCAL_RANK" in os.environ:
+        return int(os.environ["LOCAL_RANK"]) == int(os.environ.get("NODE_RANK", "0")) == 0
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("NODE_RANK", "0")))) == 0
 
 
 def say(message: str, style: str | None = None) -> None:
     """Print one message as it is, on rank 0 alone; `style` is rich's, as "bold"."""
     if is_main_process():
         console.print(message, style=style, markup=False)
+
+
+def say_error(message: str) -> None:
+    """Print what went wrong to standard error, on any rank; what a terminal would obey is spelt out."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors.print("error:", style="bold red", end=" ")
+    # as it may stand in the names of files
+    errors.print("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message), markup=False)
 
 
 def progress(unit: str) -> Progress:

@@ -108,6 +108,18 @@ def test_ranks_share_the_work(colour_spec: DatasetSpec) -> None:
     assert torch.equal(torch.stack(trained, dim=1).flatten(0, 1), whole)
 
 
+def test_a_rank_without_an_image_counts_none(colour_spec: DatasetSpec) -> None:
+    """More ranks than the five images: each image counts once, and every rank has a batch to meet the others at."""
+    counted: list[str] = []
+    for rank in range(7):
+        data = SegmentationData(colour_spec)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=7)  # type: ignore[assignment]
+        (batch,) = data.val_dataloader()
+        if (batch.label != 255).any():
+            counted += batch.name
+    assert counted == [f"made/{index}" for index in range(5)]
+
+
 def test_state_without_a_trainer(colour_spec: DatasetSpec) -> None:
     data = SegmentationData(colour_spec, batch_size=2)
     assert data.state_dict() == {"step": 0}

@@ -243,3 +243,20 @@ def test_config_of_a_stand_in_is_that_of_the_cell(stand_in, make) -> None:
     (cell,) = [make("none", options={})]
     run_cells([cell])
     assert yaml.safe_load(cell.folder.config.read_text()) == {**cell.config.to_dict(), "resume": False}
+
+
+def test_several_devices_share_the_cores(stand_in, make, monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    cell = make("none", devices=2)
+    assert run_cells([cell]) == []
+    (_, variables) = json.loads((cell.folder.root / "environment.json").read_text())
+    assert variables["OMP_NUM_THREADS"] == "6"
+
+
+def test_started_by_torchrun_it_is_refused(stand_in, make, monkeypatch) -> None:
+    cell = make("none")
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="start it without torchrun, and give it --devices"):
+        run_cells([cell])
+    assert starts(cell) == 0

@@ -22,6 +22,8 @@ from fakd.training import DistillConfig, TrainConfig
         ({"aux_weight": -1}, "aux_weight must be 0 or more"),
         ({"workers": -1}, "workers must be 0 or more"),
         ({"devices": 0}, "devices must be 1 or more"),
+        ({"num_nodes": 0}, "num_nodes must be 1 or more"),
+        ({"batch_size": 6, "devices": 2, "num_nodes": 2}, "batch_size 6 does not divide by 4 devices"),
         ({"batch_size": 3, "devices": 2}, "batch_size 3 does not divide by 2 devices"),
         ({"eval_every": 0}, "eval_every must be 1 or more"),
         ({"checkpoint_every": 0}, "checkpoint_every must be 1 or more"),

@@ -1,6 +1,7 @@
 """The loaders of a training run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from fakd.data.sampler import StepBatchSampler
 from fakd.data.seeding import mixed_seed
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
 from fakd.data.transforms import EvalTransform, TrainTransform
+from fakd.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class _Uncounted:
+    """A transform whose samples have no label that counts."""
+
+    transform: EvalTransform
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Transform it, and ignore every pixel."""
+        sample = self.transform(sample)
+        return sample._replace(label=torch.full_like(sample.label, IGNORE_INDEX))
 
 
 class SegmentationData(LightningDataModule):
@@ -99,20 +113,25 @@ class SegmentationData(LightningDataModule):
         )
         return self._loader(dataset, batch_sampler=steps)
 
-    def whole_images(self, indices: Sequence[int]) -> DataLoader[Sample]:
-        """Return the loader of some training images, whole, fitted, in this order and one by one."""
-        dataset = SegmentationDataset(self.source("train"), self.eval_transform, self.seed)
+    def whole_images(self, indices: Sequence[int], split: str = "train") -> DataLoader[Sample]:
+        """Return the loader of some images, whole, fitted, in this order and one by one; the same on every rank."""
+        dataset = SegmentationDataset(self.source(split), self.eval_transform, self.seed)
         return self._loader(dataset, sampler=indices, batch_size=1)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the loader of whole validation images, batch size 1 as sizes may differ.
 
-        Each image comes exactly once over all ranks, so ranks may differ by one image.
+        Each image counts exactly once over all ranks, so ranks may differ by one image.
         """
         source = self.source("val")
         rank, world_size = self._rank()
-        dataset = SegmentationDataset(source, self.eval_transform, self.seed)
-        return self._loader(dataset, sampler=range(rank, len(source), world_size), batch_size=1)
+        share = range(rank, len(source), world_size)
+        if share:
+            dataset = SegmentationDataset(source, self.eval_transform, self.seed)
+            return self._loader(dataset, sampler=share, batch_size=1)
+        # Lightning would pass over the evaluation of a rank that has no image, and the others wait there for it.
+        dataset = SegmentationDataset(source, _Uncounted(self.eval_transform), self.seed)
+        return self._loader(dataset, sampler=range(1), batch_size=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of training steps whose batches were used."""

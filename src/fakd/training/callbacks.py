@@ -1,12 +1,6 @@
-"""What happens around the steps: the bar, the guard against numbers that are none, and Ctrl-C."""
+"""What happens around the steps: the bar, the logs, checkpoints, and the guard against numbers that are none."""
 
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,6 +10,8 @@ from rich.progress import TaskID
 from torch import Tensor
 
 from fakd.console import console, progress, say
+from fakd.training.stopping import Interrupted, StopRequest
+from fakd.training.together import Vote
 
 
 class NonFiniteLossError(RuntimeError):
@@ -62,12 +58,8 @@ class StopOnNonFinite(Callback):
                 )
 
 
-class Interrupted(Exception):
-    """Ctrl-C was pressed; the step was finished and a checkpoint written."""
-
-
 class LastCheckpoint(Checkpoint):
-    """Write the checkpoint to resume from, every so often and on Ctrl-C; a second Ctrl-C stops at once.
+    """Write the checkpoint to resume from, every so often and where the run is asked to stop.
 
     Where an evaluation is due it is written after that, and after the best checkpoint: a run resumed at a step
     takes its evaluation for done. Hence `Checkpoint`, which Lightning calls last, in the order of the list.
@@ -82,29 +74,12 @@ class LastCheckpoint(Checkpoint):
         self.path = path
         self.every = every
         self.eval_every = eval_every
-        self._asked_to_stop = False
+        self.stop = StopRequest()
+        self._vote = Vote()
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over SIGINT, around `fit`: loader processes that are forked meanwhile leave it to this process."""
-        owner = os.getpid()
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if os.getpid() != owner:
-                return
-            if self._asked_to_stop:
-                raise KeyboardInterrupt
-            self._asked_to_stop = True
-            say("stopping after this step; press Ctrl-C again to stop at once", style="yellow")
-
-        if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
-            yield
-            return
-        previous = signal.signal(signal.SIGINT, handle)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Be the only one to hear that the run is to stop."""
+        self.stop.hear_alone()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
         """Save if it is time, unless an evaluation comes first."""
@@ -117,10 +92,11 @@ class LastCheckpoint(Checkpoint):
 
     def _save_if_due(self, trainer: Trainer) -> None:
         step = trainer.global_step
-        if self._asked_to_stop or step % self.every == 0 or step == trainer.max_steps:
+        stop = self._vote.any(self.stop.asked)  # or one process would wait for the others for ever
+        if stop or step % self.every == 0 or step == trainer.max_steps:
             trainer.save_checkpoint(self.path)
-        if self._asked_to_stop:
-            raise Interrupted
+        if stop:
+            raise Interrupted.at(step, trainer.max_steps)
 
 
 class LogTerms(Callback):
@@ -133,12 +109,13 @@ class LogTerms(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Write the terms and their sum, where it is time."""
+        """Write the terms and their sum, where it is time; with several processes, their mean."""
         if trainer.global_step % self.every:
             return
         terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
-        row = {f"loss/{name}": value.item() for name, value in terms.items()}
-        row["loss/total"] = torch.stack(list(terms.values())).sum().item()
+        values = trainer.strategy.reduce(torch.stack(list(terms.values())), reduce_op="mean")  # over all processes
+        row = {f"loss/{name}": value for name, value in zip(terms, values.tolist(), strict=True)}
+        row["loss/total"] = values.sum().item()
         watched: dict[str, Tensor] = module.method.watched  # type: ignore[union-attr,assignment]
         row |= {f"watched/{name}": value.item() for name, value in watched.items()}
         for logger in trainer.loggers:

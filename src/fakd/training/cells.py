@@ -12,6 +12,7 @@ from fakd.console import console, progress, say
 from fakd.training import processes
 from fakd.training.config import DistillConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder
+from fakd.training.launch import launched
 from fakd.training.processes import RunProcess
 
 _PAUSE = 0.2
@@ -66,9 +67,13 @@ def run_cells(cells: Sequence[Cell], jobs: int | None = None) -> list[Failure] |
         The cells that failed, or None if the user stopped them.
 
     Raises:
-        ValueError: a folder holds a run with other options.
+        ValueError: a folder holds a run with other options, or torchrun or srun started this process.
         FileExistsError: a folder holds something, and its cell is not to be resumed.
     """
+    if launch := launched():
+        raise ValueError(
+            f"this command starts its runs by itself: start it without {launch.by}, and give it --devices."
+        )
     for cell in cells:
         check_folder(cell.config, cell.folder)  # before the first is started, so that a mistake shows at once
     waiting = deque(cell for cell in cells if not cell.finished)
@@ -123,7 +128,7 @@ class _Running:
 
 def _start(cell: Cell, gpus: str | None, jobs: int) -> _Running | Failure:
     try:
-        process = RunProcess(cell.config, cell.log, gpus, processes.threads_each(jobs))
+        process = RunProcess(cell.config, cell.log, gpus, processes.threads_each(jobs * cell.config.devices))
     except processes.BusyError as error:
         return _report(Failure(cell.name, str(error), cell.log))
     if not console.is_terminal:

@@ -11,6 +11,7 @@ from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.zoo import PREFIX, find_teacher
 from fakd.training.cache_config import TeacherCacheConfig
+from fakd.training.launch import launched
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Size = tuple[int, int]
@@ -76,7 +77,10 @@ class RunConfig(InferenceConfig):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Hardware to train on."""
     devices: int = 1
-    """How many devices of it to use."""
+    """How many devices of it to use on each machine, each by a process of its own; torchrun and srun say it by how many
+    they start."""
+    num_nodes: int = 1
+    """On how many machines; torchrun and srun say it themselves."""
     precision: Precision = "32-true"
     """Number format of the networks; losses are in float32 in any case."""
     channels_last: bool | None = None
@@ -125,8 +129,11 @@ class RunConfig(InferenceConfig):
         for name in ("base_size", "crop_size"):
             if (size := getattr(self, name)) is not None and min(size) < 1:
                 raise ValueError(f"{name} must be a height and a width in pixels, got {size}.")
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size {self.batch_size} does not divide by {self.devices} devices.")
+        if launch := launched():
+            launch.check(self.devices, self.num_nodes)
+            self.devices, self.num_nodes = launch.devices, launch.num_nodes
+        if self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} does not divide by {self.processes} devices.")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other: give one of them.")
         self.eval_every = self.eval_every or max(1, self.max_steps // 10)
@@ -158,6 +165,11 @@ class RunConfig(InferenceConfig):
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
         return get_dataset(self.dataset, self.data_root)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train, one for each device."""
+        return self.devices * self.num_nodes
 
     @property
     def trained_network(self) -> str:
@@ -243,6 +255,7 @@ _LEAST: dict[str, float] = {
     "aux_weight": 0,
     "workers": 0,
     "devices": 1,
+    "num_nodes": 1,
     "eval_every": 1,
     "checkpoint_every": 1,
     "log_every": 1,

@@ -15,6 +15,7 @@ from fakd.console import is_main_process
 from fakd.data.plain_yaml import read_yaml
 from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
+from fakd.training.metrics_file import cut_torn_rows
 from fakd.writing import written_at_once
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
@@ -36,7 +37,8 @@ class RunFolder:
 
     config.yaml        every option, resolved
     versions.json      of this package, the libraries, Python and the machine
-    checkpoints/       last.ckpt to resume from, best.ckpt by mIoU on val
+    checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it;
+                       best.ckpt by mIoU on val
     logs/              metrics as CSV, one folder per start of the run; TensorBoard events
     student.safetensors  the trained network alone
     results.json       its scores, size and cost
@@ -49,6 +51,7 @@ class RunFolder:
         self.versions = root / "versions.json"
         self.checkpoints = root / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
+        self.previous = self.checkpoints / "previous.ckpt"
         self.logs = root / "logs"
         self.student = root / RUN_FILE
         self.results = root / "results.json"
@@ -67,6 +70,9 @@ def prepare_folder(config: RunConfig) -> RunFolder:
     if check_folder(config, folder) and config.overwrite:
         shutil.rmtree(folder.root)
     folder.root.mkdir(parents=True, exist_ok=True)
+    for left in _unfinished(folder):
+        left.unlink()
+    cut_torn_rows(folder.logs)
     # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
     options = {**config.to_dict(), "resume": False, "overwrite": False}
     write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
@@ -87,9 +93,8 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
     # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
-    ours = {folder.config, folder.versions}
-    held = {path for path in folder.root.rglob("*") if path.is_file()} if folder.root.is_dir() else set()
-    occupied = bool(held) and held != ours
+    ours = {folder.config, folder.versions, *_unfinished(folder)}
+    occupied = any(path.is_file() and path not in ours for path in folder.root.rglob("*"))
     if occupied and config.overwrite:
         if not folder.config.is_file():
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
@@ -101,6 +106,11 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
             "or choose another folder by --output."
         )
     return occupied
+
+
+def _unfinished(folder: RunFolder) -> list[Path]:
+    """What a process that was killed had begun to write."""
+    return list(folder.root.rglob(".*.tmp"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
@@ -91,6 +92,26 @@ class DistillationModule(LightningModule):
         if not self._sizes_said and theirs not in (None, ours):
             say(f"resizing  the teacher's maps from {theirs} to the student's {ours}, bilinearly")
         self._sizes_said = True
+
+    def on_validation_start(self) -> None:
+        """Let all ranks evaluate the same network."""
+        self._take_statistics()
+
+    def on_train_end(self) -> None:
+        """Let all ranks end with the same network."""
+        self._take_statistics()
+
+    def _take_statistics(self) -> None:
+        """Take over the first rank's batch statistics, which alone are saved.
+
+        Synchronised ones are the same already. Nothing reads them in training, so once before an evaluation will do.
+        """
+        if self.trainer.world_size == 1:
+            return
+        for layer in self.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                for buffer in layer.buffers(recurse=False):
+                    dist.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Count an image at its label's own size."""

@@ -16,15 +16,16 @@ from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.fast import inference_copy
-from fakd.models.torch_file import read_torch_file
-from fakd.training.callbacks import Interrupted, LastCheckpoint
+from fakd.training.callbacks import LastCheckpoint
+from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
 from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
 from fakd.training.teacher_cache import TeacherCache, weights_digest
 from fakd.training.timing import StepTimer
-from fakd.training.trainer import create_trainer, find_callback, peak_memory
+from fakd.training.together import together
+from fakd.training.trainer import create_trainer, find_callback, peak_memory, say_step
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -39,7 +40,10 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     student = _create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
     folder = prepare_folder(config)
-    return _fit(config, folder, create_trainer(config, folder), data, student, None, method, notes={})
+    trainer = create_trainer(config, folder)
+    with together(trainer):
+        return _fit(config, folder, trainer, data, student, None, method, notes={})
+    return None
 
 
 def distill(config: DistillConfig) -> dict[str, Any] | None:
@@ -64,6 +68,22 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
         say(f"method    {note}")
     folder = prepare_folder(config)
     trainer = create_trainer(config, folder)
+    with together(trainer):
+        return _teach(config, folder, trainer, data, teacher, student, method)
+    return None
+
+
+def _teach(
+    config: DistillConfig,
+    folder: RunFolder,
+    trainer: Trainer,
+    data: SegmentationData,
+    teacher: Segmentor,
+    student: Segmentor,
+    method: Method,
+) -> dict[str, Any]:
+    """Evaluate the teacher, and train the student by it."""
+    data.trainer = trainer  # which knows this process's share of the images
     device = trainer.strategy.root_device
     cache = _open_cache(config, data)
     count = partial(_count, teacher, data, config, device, "evaluating the teacher")
@@ -131,7 +151,7 @@ def _open_data(config: RunConfig) -> SegmentationData:
     )
     if config.spec.notice:
         say(config.spec.notice, style="dim")
-    if config.check_data:
+    if config.check_data and is_main_process():
         data.check()
     counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
     say(f"data      {config.dataset}: {counts} images, {config.spec.num_classes} classes")
@@ -177,21 +197,23 @@ def _fit(
     teacher: Segmentor | None,
     method: Method,
     notes: dict[str, Any],
-) -> dict[str, Any] | None:
-    """Train, evaluate and write what came out; None if the user interrupted."""
-    resume_from = folder.last if config.resume and folder.last.is_file() else None
+) -> dict[str, Any]:
+    """Train, evaluate and write what came out.
+
+    Raises:
+        Interrupted: the user did.
+    """
+    # as the first process sees it: a file system may show the others something older
+    found = newest_checkpoint(folder) if config.resume and trainer.is_global_zero else None
+    resume_from = trainer.strategy.broadcast(found)
     if resume_from is not None:
         say(f"resuming  from {resume_from}")
-        read_torch_file(resume_from)  # what is damaged or would have to be run is named here, in our words
     if config.compile:
         check_compiler(trainer.strategy.root_device)
+    say_step(config)
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
-    try:
-        with find_callback(trainer, LastCheckpoint).listening():
-            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
-    except Interrupted:
-        say(f"stopped at step {trainer.global_step} of {config.max_steps}; go on with the same command and --resume")
-        return None
+    with full_disk_explained(folder), find_callback(trainer, LastCheckpoint).stop.heard():
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
     matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating")
     scores = scores_from_confusion(matrix, data.spec.classes)
     timer = find_callback(trainer, StepTimer)
@@ -207,8 +229,10 @@ def _fit(
         **notes,
     }
     if trainer.is_global_zero:
-        save_model(student, folder.student, config.spec.notes(config.base_size))
-        write_json(folder.results, results)
+        with full_disk_explained(folder):
+            save_model(student, folder.student, config.spec.notes(config.base_size))
+            write_json(folder.results, results)
+        folder.previous.unlink(missing_ok=True)  # nobody resumes a finished run
     say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
     say(f"written to {folder.root}")
     return results
@@ -225,11 +249,12 @@ def _count(
     model: Segmentor, data: SegmentationData, config: RunConfig, device: torch.device, what: str
 ) -> torch.Tensor:
     """The confusion matrix of the validation split."""
+    loader = data.val_dataloader()
     with progress("images") as bar:
-        task = bar.add_task(what, total=len(data.source("val")), note="")
+        task = bar.add_task(what, total=len(loader), note="")
         return evaluate_model(
             model,
-            data.val_dataloader(),
+            loader,
             data.spec.num_classes,
             device=device,
             inference=config.inference(config.spec.window),

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from rich.filesize import decimal
 from torch import Tensor
 
-from fakd.console import progress, say
+from fakd.console import is_main_process, progress, say
 from fakd.data.checked_file import load_checked, save_checked
 from fakd.data.datamodule import SegmentationData
 from fakd.data.identity import digest, image_identity, image_size
@@ -56,13 +56,15 @@ class TeacherCache:
     def confusion(self, count: Callable[[], Tensor]) -> Tensor:
         """The teacher's confusion matrix on the validation split; `count` computes it where it is not kept."""
         inference = self.config.inference(self.data.spec.window)
-        seen = (part for batch in self.data.val_dataloader() for part in (*batch.name, batch.image, batch.label))
+        images = self.data.whole_images(range(len(self.data.source("val"))), split="val")
+        seen = (part for batch in images for part in (*batch.name, batch.image, batch.label))
         label = digest([str(_VERSION), self.weights, repr(inference), str(self.data.spec.num_classes), *seen])
         path = self.root / f"{self.data.spec.name}-val-{label[:12]}.safetensors"
         held = load_checked(path, label)
         if held is None:
             held = {"confusion": count()}
-            save_checked(path, held, label)
+            if is_main_process():
+                save_checked(path, held, label)
         return held["confusion"]
 
     def complete(self, teacher: Segmentor, device: torch.device) -> LogitStore:

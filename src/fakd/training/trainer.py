@@ -5,12 +5,16 @@ from typing import TypeVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
+from fakd.console import say
 from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StopOnNonFinite
+from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles
 from fakd.training.config import RunConfig
 from fakd.training.folder import RunFolder
+from fakd.training.launch import cluster_environment
+from fakd.training.metrics_file import MetricsFile
 from fakd.training.timing import LoaderClock, StepTimer
 
 
@@ -25,9 +29,14 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
     return Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
+        num_nodes=config.num_nodes,
+        # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
+        # rank's around at every step. The exception, batch statistics on CPUs, the module deals with.
+        strategy=DDPStrategy(broadcast_buffers=False) if config.processes > 1 else "auto",
+        plugins=[cluster_environment(), CheckpointFiles(folder)],
         precision=config.precision,
-        # on several CPUs, where PyTorch has no synchronised form, each process keeps its own batch statistics
-        sync_batchnorm=config.devices > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
+        # on several CPUs, where PyTorch has no synchronised form, each process normalises by its own batch
+        sync_batchnorm=config.processes > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
         max_steps=config.max_steps,
         val_check_interval=eval_every,
         check_val_every_n_epoch=None,
@@ -39,7 +48,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         profiler=loader_clock,
         logger=[
             # Written at once: a run that is killed and resumed must have every row before its checkpoint.
-            CSVLogger(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+            MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
             TensorBoardLogger(folder.logs, name="tensorboard", version=""),
         ],
         callbacks=[
@@ -47,10 +56,25 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
             StopOnNonFinite(log_every),
             ProgressReport(config.max_steps, log_every),
             StepTimer(loader_clock),
-            ModelCheckpoint(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False),
+            BestCheckpoint(folder),
             LastCheckpoint(folder.last, every, eval_every),
         ],
     )
+
+
+def say_step(config: RunConfig) -> None:
+    """Print what a step consists of, and whether that is as in the paper."""
+    recipe = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
+    shares = f" ({config.batch_size // config.processes} in each of {config.processes} processes)"
+    say(
+        f"step      {config.batch_size} crops{shares if config.processes > 1 else ''}, "
+        f"learning rate {config.learning_rate:g} at first"
+    )
+    if differ := [f"{name} {value:g}" for name, value in recipe.items() if getattr(config, name) != value]:
+        say(
+            f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",
+            style="yellow",
+        )
 
 
 _C = TypeVar("_C", bound=Callback)

@@ -1,0 +1,136 @@
+"""The checkpoints of a run: written whole or not at all, and the newest sound one found again."""
+
+import errno
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors import SafetensorError
+
+from fakd.console import say
+from fakd.models.torch_file import read_torch_file
+from fakd.training.folder import RunFolder
+from fakd.writing import written_at_once
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Puts a run's checkpoints on the disk; the one before the last is kept until the run is finished.
+
+    Lightning's own way holds a second copy in memory, does not wait for the disk, and may write across file systems.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._last_is_sound = True
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; what bore its name before is there until all of it is on the disk."""
+        path, last = Path(path), self._folder.last
+        with written_at_once(path) as temporary:
+            with temporary.open("wb") as file:  # errors of PyTorch's own files do not say that the disk is full
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as error:  # nor does what it raises next, about the end of the file
+                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+                file.flush()
+                os.fsync(file.fileno())
+            if path == last and last.exists() and self._last_is_sound:
+                os.replace(last, self._folder.previous)
+        if path == last:
+            self._last_is_sound = True
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint; after the previous one, the next to be written replaces the damaged last one."""
+        self._last_is_sound = Path(path) != self._folder.previous
+        return super().load_checkpoint(path, *args, **options)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The checkpoint with the best mIoU on val; what is known of it is not lost where the run folder was moved."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False)
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints; Lightning's, as those of earlier releases have it."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier start, whose paths were those of its time."""
+        here: dict[str, Any] = {"dirpath": self.dirpath}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            here[name] = self._moved(state_dict[name])
+        here["best_k_models"] = {self._moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **here})
+
+    def _moved(self, path: str) -> str:
+        return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+
+def newest_checkpoint(folder: RunFolder) -> Path | None:
+    """Find the checkpoint to go on from: the last, or the one before it where that is damaged.
+
+    Returns:
+        Its path; None where none was written yet.
+
+    Raises:
+        ValueError: those that were written are all damaged.
+    """
+    faults = []
+    for path in (folder.last, folder.previous):
+        if not path.is_file():
+            continue
+        try:
+            _check(path)
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            for fault in faults:
+                say(f"damaged   {fault}", style="yellow")
+            return path
+    if faults:
+        raise ValueError(f"no checkpoint in {folder.checkpoints} can be read; start anew with --overwrite. {faults[0]}")
+    return None
+
+
+@contextmanager
+def full_disk_explained(folder: RunFolder) -> Iterator[None]:
+    """Say which run has no room and what to do, whatever it was that could not be written.
+
+    Raises:
+        OSError: the disk is full, or a quota used up.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) not in _NO_ROOM and "os error 28" not in str(error):
+            raise
+        raise OSError(
+            f"there is no room for {folder.root} ({getattr(error, 'strerror', None) or error}). Its last checkpoint is "
+            "whole: make room, and go on with the same command and --resume."
+        ) from error
+
+
+def _check(path: Path) -> None:
+    """Read all of a checkpoint, running nothing.
+
+    Raises:
+        ValueError: it is damaged, or none.
+    """
+    content = read_torch_file(path)
+    if not isinstance(content, Mapping) or not {"state_dict", "optimizer_states", "loops"} <= content.keys():
+        raise ValueError(f"{path} is no checkpoint of a run.")
+    # PyTorch writes checksums and does not look at them.
+    with zipfile.ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise ValueError(f"{path} is damaged: the checksum of {wrong} is wrong.")

@@ -1,0 +1,95 @@
+"""Asking a run to stop: Ctrl-C, or what a scheduler sends before it takes the machine away."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from fakd.console import say
+
+_TWICE = 1.0
+"""Seconds after which Ctrl-C counts as pressed again: torchrun passes on at once what the terminal has sent already."""
+_TO_GO_ON = "go on with the same command and --resume"
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and did; the message says where it stands."""
+
+    @classmethod
+    def at(cls, step: int, steps: int) -> "Interrupted":
+        """Stopped after a step whose checkpoint is written."""
+        return cls(f"stopped at step {step} of {steps}; {_TO_GO_ON}")
+
+
+class StopRequest:
+    """Whether the run was asked to stop after its step: by Ctrl-C, SIGTERM, or Slurm's usual warning, SIGUSR1.
+
+    Ctrl-C pressed again stops at once. A scheduler that sends twice is not in a greater hurry: it has SIGKILL.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._since = 0.0
+        self._owner = 0
+        self._numbers: list[signal.Signals] = []
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Take over the signals, around `fit`: loader processes that are forked meanwhile leave them to this process.
+
+        Raises:
+            Interrupted: the run was asked to stop and could not finish its step.
+        """
+        if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
+            yield
+            return
+        self._owner, self._numbers = os.getpid(), _stops()
+        previous = {number: signal.signal(number, self._hear) for number in self._numbers}
+        try:
+            yield
+        except RuntimeError as error:
+            # A scheduler signals every process of a job, and PyTorch's loaders end by SIGTERM.
+            if not (self.asked and "DataLoader worker" in str(error)):
+                raise
+            raise Interrupted(
+                f"stopped while waiting for images, whose loaders were ended too; {_TO_GO_ON}, from the last checkpoint"
+            ) from error
+        finally:
+            for number, handler in previous.items():
+                if handler is not None:  # None is one that Python did not set, and cannot
+                    signal.signal(number, handler)
+
+    def hear_alone(self) -> None:
+        """Take the signals back from Lightning, which on SIGTERM would break off an evaluation and write nothing."""
+        for number in self._numbers:
+            signal.signal(number, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            return
+        by_hand, now = number == signal.SIGINT, time.monotonic()
+        if self.asked:
+            if by_hand and now - self._since > _TWICE:
+                raise Interrupted(f"stopped at once; {_TO_GO_ON}, from the last checkpoint")
+            return
+        self.asked, self._since = True, now
+        if hasattr(signal, "SIGCHLD"):
+            # PyTorch's, which raises in the middle of the step where a loader was ended too. The step has its images.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        why = "press Ctrl-C again to stop at once" if by_hand else signal.Signals(number).name
+        # In a thread, as this one may be in the middle of printing.
+        threading.Thread(target=say, args=(f"stopping after this step; {why}", "yellow")).start()
+
+
+def _stops() -> list[signal.Signals]:
+    """The signals that ask to stop, where nobody has ordered to ignore them; Ctrl-C is obeyed in the background too."""
+    wanted = [signal.SIGINT]
+    for name in ("SIGTERM", "SIGUSR1"):
+        with suppress(AttributeError):  # Windows has not all
+            number = getattr(signal, name)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                wanted.append(number)
+    return wanted

@@ -1,0 +1,82 @@
+"""Tiny runs of two processes, started by torchrun from test_several_processes.py, which makes the same by one process.
+
+torchrun --nproc-per-node 2 tests/reliability/ranks.py FOLDER TEACHER
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import NETWORK, SETTINGS, SMALL
+from torch import nn
+
+from fakd.console import quiet_libraries
+from fakd.data import DATASETS
+from fakd.data.toy_scenes import ToyScenes
+from fakd.training import DistillConfig, distill
+from fakd.training.module import DistillationModule
+
+# Cross-entropy divided by all pixels, as labelled ones differ by process; no dropout, whose draws do too.
+COMMON: dict[str, Any] = {"batch_size": 4, "ce_average": "all", "dropout": 0.0, "learning_rate": 0.05}
+RUNS: dict[str, dict[str, Any]] = {
+    "fakd": {"method": "fakd"},
+    "cirkd": {"method": "cirkd", "max_steps": 2, "eval_every": 2, "options": {"pixel_queue": 50, "region_queue": 20}},
+    "skds": {"method": "skds", "max_steps": 2, "eval_every": 2},
+}
+VAL = {"fakd": 7, "cirkd": 1, "skds": 2}
+"""How many images are evaluated: 4 and 3, 1 and none, 1 and 1 by rank."""
+
+modules: list[DistillationModule] = []
+
+
+def scenes(name: str) -> Any:
+    """The small scenes, with as many to evaluate as this run has."""
+    return replace(
+        SMALL, open=lambda root, split: ToyScenes(split, count=8 if split == "train" else VAL[name], size=(48, 72))
+    )
+
+
+def freeze_statistics(patch: Callable[[Any, str, Any], None]) -> None:
+    """Keep batch normalisation in eval mode: CPUs have no synchronised form of it."""
+    patch(nn.BatchNorm2d, "train", lambda self, mode=True: nn.Module.train(self, False))
+    patch(DistillationModule, "on_train_start", lambda self: self.train())  # Lightning leaves the mode as it is
+
+
+def run(name: str, folder: Path, teacher: Path) -> dict[str, Any] | None:
+    DATASETS["toy-scenes"] = scenes(name)  # type: ignore[index]
+    own = {"teacher": teacher, "student": NETWORK, "output": folder / name, "allow_bad_teacher": True}
+    return distill(DistillConfig(**{**SETTINGS, **COMMON, **own, **RUNS[name]}))
+
+
+def remember_modules(patch: Callable[[Any, str, Any], None]) -> None:
+    original = DistillationModule.__init__
+
+    def remember(self: DistillationModule, *args: Any) -> None:
+        original(self, *args)
+        modules.append(self)
+
+    patch(DistillationModule, "__init__", remember)
+
+
+if __name__ == "__main__":
+    quiet_libraries()
+    folder, teacher = map(Path, sys.argv[1:])
+    remember_modules(setattr)
+    plain = nn.BatchNorm2d.train
+    for name in RUNS:
+        if name == "fakd":
+            freeze_statistics(setattr)
+        else:
+            nn.BatchNorm2d.train = plain  # type: ignore[method-assign]
+        results = run(name, folder, teacher)
+        module = modules[-1]
+        rank = module.trainer.global_rank
+        state = {
+            "module": module.state_dict(),
+            "optimizer": module.trainer.optimizers[0].state_dict(),
+            "found": results,
+        }
+        torch.save(state, folder / f"{name}-{rank}.pt")

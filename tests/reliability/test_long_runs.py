@@ -1,0 +1,36 @@
+"""3,000 steps in which nothing grows; see long_run.py."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MOST_STEPS = 3000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_grows() -> None:
+    script = Path(__file__).parent / "long_run.py"
+    result = subprocess.run(
+        [sys.executable, str(script), str(MOST_STEPS)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    *lines, last = result.stdout.splitlines()
+    print("\n".join(lines))
+    seen = json.loads(last)
+    assert seen["steps"][-1] == MOST_STEPS
+    later = len(seen["steps"]) // 3
+    # A kept batch is 24 kB, a kept graph more, a kept loss 100 bytes with what Python holds of it.
+    assert seen["slope"] < 3 * seen["slope_error"] + 200
+    assert max(seen["bytes"][later:]) - seen["bytes"][later] < 16e6
+    # One more where a look falls between a write and its end.
+    assert max(seen["files"][later:]) - min(seen["files"][later:]) <= 2
+    assert set(seen["names"]) <= {"last.ckpt", "previous.ckpt", "best.ckpt"}
+    assert seen["left"] == ["best.ckpt", "last.ckpt"]
