@@ -111,7 +111,7 @@ def build_parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 after Ctrl-C."""
+    """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 where it was stopped."""
     quiet_libraries()
     parsed = build_parser().parse_args(_as_people_write(sys.argv[1:] if arguments is None else arguments))
     name, options = parsed.subcommand, parsed[parsed.subcommand]
