@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import NETWORK, SETTINGS, SMALL
+from tiny import NETWORK, SETTINGS, SMALL
 
 from fakd.analysis.report import ReportConfig, report
 from fakd.data import DATASETS

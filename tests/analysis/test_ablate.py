@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import NETWORK, SETTINGS
 from grid_runs import here, names  # noqa: F401  # a fixture
+from tiny import NETWORK, SETTINGS
 
 from fakd.analysis.ablate import AblateConfig, ablate
 from fakd.analysis.compare import CompareConfig, compare

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import NETWORK, SETTINGS
 from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
 from jsonargparse import ArgumentParser
 from scipy import stats
+from tiny import NETWORK, SETTINGS
 
 from fakd.analysis import pilot
 from fakd.analysis.compare import CompareConfig, compare

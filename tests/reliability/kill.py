@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from conftest import NETWORK, SMALL
 from safetensors.torch import load_file
+from tiny import NETWORK, SMALL
 
 from fakd.analysis.runs import read_metrics
 from fakd.cli import main as fakd

@@ -14,9 +14,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from conftest import NETWORK, SETTINGS, SMALL
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from tiny import NETWORK, SETTINGS, SMALL
 
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS

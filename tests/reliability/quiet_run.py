@@ -22,9 +22,9 @@ def forbid(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(forbid)
 
-from conftest import NETWORK as TINY  # noqa: E402
-from conftest import SMALL  # noqa: E402
 from PIL import Image  # noqa: E402
+from tiny import NETWORK as TINY  # noqa: E402
+from tiny import SMALL  # noqa: E402
 
 from fakd.cli import main  # noqa: E402
 from fakd.data import DATASETS  # noqa: E402

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import NETWORK, SETTINGS, SMALL
+from tiny import NETWORK, SETTINGS, SMALL
 from torch import nn
 
 from fakd.console import quiet_libraries
