@@ -367,7 +367,7 @@ def broken(folder: Path, name: str, text: str) -> Path:
     [
         ("results.json", "{", "cannot be read, one of its files is damaged"),
         ("results.json", '{"mIoU": 1}', r"results.json has no mAcc, aAcc"),
-        ("config.yaml", "a: [", "config.yaml is no YAML"),
+        ("config.yaml", "a: [", "config.yaml: not readable as YAML"),
         ("config.yaml", "", "config.yaml has no dataset, seed"),
     ],
 )

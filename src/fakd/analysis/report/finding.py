@@ -52,10 +52,6 @@ def _read(folder: Path) -> Run:
         run = read_run(folder)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the run {folder} cannot be read, one of its files is damaged: {error}") from error
-    except Exception as error:  # yaml's own errors share no base with the built-in ones
-        if isinstance(error, OSError):
-            raise
-        raise ValueError(f"{folder / 'config.yaml'} is no YAML: {error}") from error
     for name, content, needed in (
         ("config.yaml", run.config, ("dataset", "seed")),
         ("results.json", run.results, _NEEDED),
