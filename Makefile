@@ -33,9 +33,9 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules src/fakd
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/losses.py --threads 2
-	$(BIN)/python benchmarks/losses.py --threads 2 --quick --check
-	$(BIN)/python benchmarks/step.py --threads 2 --rounds 9 --cached
+	$(BIN)/python benchmarks/losses.py --threads 2 --rounds 9
+	$(BIN)/python benchmarks/step.py --threads 2 --rounds 3 --cached
+	$(BIN)/python benchmarks/losses.py --threads 2 --quick --check --naive-gb 1
 ifdef CAMVID
 	$(BIN)/python benchmarks/teacher_cache.py --dataset camvid --data-root $(CAMVID) --teacher $(TEACHER) \
 		--base-size 180 240 --crop-size 128 128 --images 16 --rounds 9 --threads 2
