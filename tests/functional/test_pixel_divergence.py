@@ -178,7 +178,7 @@ def test_the_host_asks_the_device_nothing(monkeypatch, bound, full):
     value = augmented_pixel_kd(student, teacher, labels, weight, covariance, strength=1.0, bound=bound)
     found = torch.autograd.grad(value, [student, weight])
     assert [tensor.shape for tensor in found] == [student.shape, weight.shape]
-    with pytest.raises((RuntimeError, NotImplementedError)):
+    with pytest.raises((RuntimeError, NotImplementedError)):  # so such a tensor does notice; by which of the two varies
         labels[labels == 1].tolist()
 
 

@@ -50,4 +50,5 @@ def test_classes_are_named_without_overlap() -> None:
 
 def test_nothing_to_draw_is_no_error() -> None:
     with styled():
-        draw_rare_classes(["a"], [0.0], {"cwd": [1.0]}, {"cwd": None}, choose_looks(["cwd"], None), "alone")
+        figure = draw_rare_classes(["a"], [0.0], {"cwd": [1.0]}, {"cwd": None}, choose_looks(["cwd"], None), "alone")
+    assert not any("rank correlation" in text for text in texts(figure))
