@@ -28,7 +28,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from turns import FEW_ROUNDS, Call, copy_bandwidth, peak_memory, ratio, take_turns
+from turns import FEW_ROUNDS, Call, copy_bandwidth, peak_allocated, ratio, take_turns
 
 from fakd import ClassCovariance
 from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd
@@ -162,7 +162,7 @@ def print_table(case: Case, rounds: int) -> None:
         cells = [
             f"{time * 1e3:,.1f}",
             f"{ratio(times, name, base):.2f}",
-            f"{peak_memory(call, case.device) / 1e6:,.1f}",
+            f"{peak_allocated(call, case.device) / 1e6:,.1f}",
         ]
         print(f"| {name} | {' | '.join(cells)} | {moved / 1e6:,.1f} | {moved / time / 1e9:.1f} |", flush=True)
 
@@ -186,7 +186,7 @@ def print_required(args: argparse.Namespace, rounds: int) -> bool:
     """Print the table of required ratios and return whether all hold."""
     case = Case(REQUIRED_SHAPE, args.device, torch.float32)
     calls = required_calls(case)
-    memory = {name: peak_memory(call, args.device) for name, call in calls.items()}
+    memory = {name: peak_allocated(call, args.device) for name, call in calls.items()}
     times = take_turns(calls, rounds, args.device)
     channel, pixel = TEXTBOOK.values()
     wanted = [

@@ -25,11 +25,11 @@ from time import perf_counter, process_time
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from turns import peak_memory
 
 from fakd.functional.contrastive import cross_image_kd
 from fakd.functional.intra_class import intra_class_kd
 from fakd.methods import METHODS, Method, create_method
-from fakd.models.cost import PeakMemory
 from fakd.types import SegmentationOutput
 
 STEPS = 100
@@ -89,20 +89,6 @@ def seconds(call: Step, args: argparse.Namespace) -> float:
     call()
     wait()
     return clock() - start
-
-
-def peak_memory(call: Step, device: str) -> int:
-    """Return the most bytes that one call holds beside its inputs."""
-    if device == "cpu":
-        with PeakMemory() as memory:
-            call()
-        return memory.peak
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    call()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
 
 
 def measure(

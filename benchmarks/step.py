@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from turns import peak_memory
 
 from fakd.data import Sample
 from fakd.data.datamodule import SegmentationData
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
-from fakd.models.cost import PeakMemory
 from fakd.models.fast import inference_copy
 from fakd.training.config import TrainConfig
 from fakd.training.module import DistillationModule
@@ -143,20 +143,6 @@ def totals(rounds: list[dict[str, float]], without: str = "data wait") -> list[f
     return [sum(parts.values()) - parts[without] for parts in rounds]
 
 
-def peak_memory(step: Step) -> int:
-    """The most bytes that one step holds beside what was there before."""
-    if step.device.type == "cpu":
-        with PeakMemory() as memory:
-            step()
-        return memory.peak
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    step()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
 def print_parts(rounds: list[dict[str, float]]) -> None:
     print("| part | ms | share |\n| --- | ---: | ---: |")
     whole = median(sum(parts.values()) for parts in rounds)
@@ -210,7 +196,7 @@ def main() -> None:
     steps = {name: make_step(name, teacher, args, fast=True, batches=batches) for name in ("cwd", "fakd")}
     spent = take_turns(steps, args.rounds)
     print_parts(spent["fakd"])
-    print_methods(spent, {name: peak_memory(step) for name, step in steps.items()})
+    print_methods(spent, {name: peak_memory(step, args.device) for name, step in steps.items()})
 
     compared = {
         "everything off": make_step("fakd", plain, args, fast=False, batches=batches),

@@ -8,6 +8,8 @@ from time import perf_counter
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from fakd.models.cost import PeakMemory
+
 Call = Callable[[], object]
 LONG, FEW_ROUNDS = 1.0, 3
 
@@ -37,14 +39,18 @@ def ratio(times: dict[str, list[float]], name: str, base: str) -> float:
 
 
 def peak_memory(call: Call, device: str) -> int:
-    """The most bytes that a call holds at once beside what was there, its gradients included."""
+    """The most bytes that a call's tensors hold at once beside what was there; on a GPU, what the allocator holds."""
     if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        return _peak_on_gpu(call)
+    with PeakMemory() as memory:
         call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+    return memory.peak
+
+
+def peak_allocated(call: Call, device: str) -> int:
+    """The same of all that is allocated, buffers inside PyTorch's operations included."""
+    if device == "cuda":
+        return _peak_on_gpu(call)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     changes = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -53,6 +59,15 @@ def peak_memory(call: Call, device: str) -> int:
         held += event.nbytes()
         peak = max(peak, held)
     return peak
+
+
+def _peak_on_gpu(call: Call) -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def copy_bandwidth(device: str) -> float:
