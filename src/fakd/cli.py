@@ -60,8 +60,9 @@ _MANY_PLACES = {"analyze": "runs", "report": "runs"}
 # ... and the one more that may be: fakd data check NAME [ROOT].
 _LAST_PLACE = {"data check": "root", "data show": "root"}
 
-# What a user can mend. Anything else is a bug of ours and keeps its traceback.
-_USER_ERRORS = (ValueError, OSError, NonFiniteLossError, MisconfigurationException)
+# What a user can mend, a package of an extra that is not installed among it. Anything else is a bug of ours and keeps
+# its traceback.
+_USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, NonFiniteLossError, MisconfigurationException)
 
 _load_yaml = get_loader("yaml")
 

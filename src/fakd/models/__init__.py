@@ -11,7 +11,8 @@ from fakd.models.checkpoint import load_model, save_model
 from fakd.models.config import ModelConfig, default_aux_channels
 from fakd.models.encoder import BACKBONES, Encoder
 from fakd.models.mmseg import load_mmseg, save_mmseg
-from fakd.models.opening import copy_weights, open_model
+from fakd.models.onnx import OnnxNetwork, open_onnx
+from fakd.models.opening import copy_weights, open_model, open_predictor
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, Segmentor
 from fakd.models.tap import ClassifierTap
@@ -23,12 +24,15 @@ __all__ = [
     "PRESETS",
     "ClassifierTap",
     "ModelConfig",
+    "OnnxNetwork",
     "Segmentor",
     "copy_weights",
     "create_model",
     "load_mmseg",
     "load_model",
     "open_model",
+    "open_onnx",
+    "open_predictor",
     "save_mmseg",
     "save_model",
 ]

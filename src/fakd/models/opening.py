@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fakd.models.checkpoint import RUN_FILE, listed, load_model, mismatches
 from fakd.models.mmseg import load_mmseg
+from fakd.models.onnx import SUFFIX, OnnxNetwork, open_onnx
 from fakd.models.segmentor import Segmentor
 from fakd.models.zoo import PREFIX, fetch_teacher, find_teacher
 
@@ -38,7 +39,21 @@ def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
         model, notes = load_mmseg(fetch_teacher(str(name)))
         return model, notes | {"dataset": find_teacher(str(name)).dataset}
     path = Path(name)
+    if path.suffix == SUFFIX:
+        raise ValueError(f"{path} is an exported network, which only predicts: name the checkpoint it was made from.")
     return load_mmseg(path) if path.suffix in MMSEG_SUFFIXES else load_model(path)
+
+
+def open_predictor(name: str | Path) -> tuple[Segmentor | OnnxNetwork, dict[str, str]]:
+    """Load a network that only has to predict: what `open_model` takes, or an .onnx file that `fakd export` wrote.
+
+    Raises:
+        ModuleNotFoundError: the file is an .onnx, and onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds another network.
+        DownloadError: a published teacher could not be downloaded.
+    """
+    return open_onnx(name) if Path(name).suffix == SUFFIX else open_model(name)
 
 
 def copy_weights(name: str | Path, model: Segmentor) -> None:

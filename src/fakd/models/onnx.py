@@ -1,0 +1,158 @@
+"""Networks that `fakd export` wrote as ONNX files: they predict, without PyTorch's layers, and cannot be trained."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fakd.types import SegmentationOutput
+
+SUFFIX = ".onnx"
+VERSION_KEY = "fakd.version"
+"""The metadata entry that says which version of fakd wrote the file, and so that fakd did."""
+INPUT, LOGITS, LABELS = "images", "logits", "labels"
+"""Names of the graph's input, and of its output: scores, or with the argmax inside labels."""
+
+
+class OnnxNetwork(nn.Module):
+    """Runs an exported network with onnxruntime on the CPU, as many threads as PyTorch's.
+
+    It is called as every other network here, so that whatever predicts with those predicts with this. It knows no
+    features, has no weights that PyTorch sees, and no gradient.
+
+    Args:
+        path: a file that `fakd export` wrote.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by fakd.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        """The file."""
+        self._session = _open_session(self.path)
+        found = dict(self._session.get_modelmeta().custom_metadata_map)
+        outputs = [output.name for output in self._session.get_outputs()]
+        inputs = [given.name for given in self._session.get_inputs()]
+        if VERSION_KEY not in found or inputs != [INPUT] or outputs not in ([LOGITS], [LABELS]):
+            raise ValueError(
+                f"{path} takes {', '.join(inputs)} and gives {', '.join(outputs)}"
+                f"{'' if VERSION_KEY in found else f', and has no metadata entry {VERSION_KEY!r}'}: it was not written "
+                "by `fakd export`."
+            )
+        self.gives_labels = outputs == [LABELS]
+        """Whether the argmax is inside: the file says which class wins, and no scores."""
+        self.num_classes: int = _read_classes(found, self.path)
+        """C."""
+        self.notes: dict[str, str] = found
+        """What is known about its classes, as `fakd.models.open_model` gives it, and what `fakd export` added."""
+        for name in ("mean", "std"):
+            self.register_buffer(name, _read_colour(found, name, self.path), persistent=False)
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Score every class at every position.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1].
+
+        Returns:
+            logits (B, C, h, w) as the file gives them, and no features: (B, 0, h, w). A file that gives labels has
+            the score 1 for the class that wins and 0 for the others.
+        """
+        answer = self._run(images)
+        logits = F.one_hot(answer.long(), self.num_classes).movedim(-1, 1).float() if self.gives_labels else answer
+        return SegmentationOutput(logits, logits[:, :0])
+
+    def labels(self, images: Tensor) -> Tensor:
+        """Return (B, h, w) uint8 the class with the highest score at every position; the first of equal ones.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1].
+        """
+        answer = self._run(images)
+        return answer if self.gives_labels else answer.argmax(1).to(torch.uint8)
+
+    def _run(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            )
+        given = {INPUT: images.detach().to("cpu", torch.float32).contiguous().numpy()}
+        (answer,) = self._session.run(None, given)
+        return torch.from_numpy(answer).to(images.device)
+
+
+def open_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, str]]:
+    """Open an exported network, as `fakd.models.open_model` opens others.
+
+    Returns:
+        The network, and what is known about its classes.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by fakd.
+    """
+    network = OnnxNetwork(path)
+    return network, dict(network.notes)
+
+
+def require_onnxruntime() -> ModuleType:
+    """Import onnxruntime, which `pip install fakd` leaves out.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"ONNX needs a package that is missing ({error}): pip install 'fakd[export]'"
+        ) from None
+    onnxruntime.set_default_logger_severity(3)  # errors alone
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _open_session(path: Path) -> Any:
+    onnxruntime = require_onnxruntime()
+    if not path.is_file():
+        raise FileNotFoundError(f"no ONNX file at {path}; expected one that `fakd export` wrote")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each kind of damage is another of onnxruntime's own exceptions
+        raise ValueError(f"{path} cannot be read as an ONNX file ({error}); was it cut short?") from error
+
+
+def _read_classes(notes: Mapping[str, str], path: Path) -> int:
+    try:
+        count = int(notes["num_classes"])
+    except (KeyError, ValueError):
+        count = 0
+    if not 1 <= count <= 256:
+        raise ValueError(f"{path}: its num_classes is {notes.get('num_classes')!r:.80}, expected 1 to 256.")
+    return count
+
+
+def _read_colour(notes: Mapping[str, str], name: str, path: Path) -> Tensor:
+    try:
+        colour = torch.tensor(json.loads(notes[name]), dtype=torch.float32)
+    except (KeyError, ValueError, TypeError, RecursionError):
+        colour = torch.empty(0)
+    if colour.shape != (3,):
+        raise ValueError(f"{path}: its {name} is {notes.get(name)!r:.80}, expected three numbers.")
+    return colour.view(1, 3, 1, 1)
