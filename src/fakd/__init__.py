@@ -2,7 +2,7 @@
 
 from fakd.covariance import ClassCovariance
 from fakd.methods import FAKD, ChannelKD, FAKDPixel, PixelKD
-from fakd.models import ClassifierTap, create_model, load_mmseg, load_model, save_mmseg, save_model
+from fakd.models import ClassifierTap, Segmentor, create_model, load_mmseg, load_model, save_mmseg, save_model
 from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "PixelKD",
     "SegmentationModel",
     "SegmentationOutput",
+    "Segmentor",
     "__version__",
     "create_model",
     "load_mmseg",

@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fakd.models.config import ModelConfig
+from fakd.models.hub import HUB_FILE
 from fakd.models.segmentor import Segmentor
 from fakd.writing import written_at_once
 
@@ -44,7 +45,7 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     """Rebuild a network that `save_model` wrote.
 
     Args:
-        path: a .safetensors file, or the folder of a finished run.
+        path: a .safetensors file, the folder of a finished run, or one that `save_pretrained` or `fakd share` made.
 
     Returns:
         The network on the CPU in eval mode, and the caller's metadata.
@@ -55,7 +56,7 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     """
     path = Path(path)
     if path.is_dir():
-        path = path / RUN_FILE
+        path = path / (HUB_FILE if (path / HUB_FILE).is_file() else RUN_FILE)
     if not path.is_file():
         raise FileNotFoundError(
             f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
@@ -80,6 +81,7 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
             raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
         model = Segmentor(config)
     model.load_state_dict(tensors)
+    model.notes = dict(metadata)
     return model.eval(), metadata
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fakd.models.checkpoint import RUN_FILE, listed, load_model, mismatches
+from fakd.models.hub import HUB_FILE
 from fakd.models.mmseg import load_mmseg
 from fakd.models.onnx import SUFFIX, OnnxNetwork, open_onnx
 from fakd.models.segmentor import Segmentor
@@ -16,7 +17,9 @@ def names_trained_model(name: str | Path) -> bool:
     """Whether `name` is something for `open_model` rather than for `create_model`."""
     path = Path(name)
     return (
-        str(name).startswith(PREFIX) or path.suffix in (".safetensors", *MMSEG_SUFFIXES) or (path / RUN_FILE).is_file()
+        str(name).startswith(PREFIX)
+        or path.suffix in (".safetensors", *MMSEG_SUFFIXES)
+        or any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
     )
 
 
@@ -24,8 +27,8 @@ def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
     """Load a trained network.
 
     Args:
-        name: a run folder or a .safetensors file of this project; a .pth file of MMSegmentation; or "mmseg:NAME",
-            one of its published teachers, which is downloaded once.
+        name: a run folder, a shared folder or a .safetensors file of this project; a .pth file of MMSegmentation; or
+            "mmseg:NAME", one of its published teachers, which is downloaded once.
 
     Returns:
         The network on the CPU in eval mode, and what is known about its classes.

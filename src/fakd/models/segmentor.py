@@ -11,6 +11,7 @@ from fakd.models.encoder import Encoder
 from fakd.models.fcn import FCNHead
 from fakd.models.fcn_concat import FCNConcatHead
 from fakd.models.head import DecodeHead
+from fakd.models.hub import HubModel
 from fakd.models.isa import ISAHead
 from fakd.models.layers import pixel_classifier
 from fakd.models.psp import PSPHead
@@ -25,7 +26,7 @@ HEADS: Mapping[str, type[DecodeHead]] = {
 """Head name -> class."""
 
 
-class Segmentor(nn.Module):
+class Segmentor(nn.Module, HubModel):
     """An encoder, a decode head, and a 1x1 classifier; in training also an auxiliary head.
 
     Images are float RGB (B, 3, H, W) in [0, 1]: the network subtracts the mean and divides by the standard
@@ -39,6 +40,7 @@ class Segmentor(nn.Module):
         ValueError: the head's or the encoder's name is unknown.
     """
 
+    config: ModelConfig
     mean: Tensor
     std: Tensor
 
