@@ -18,6 +18,7 @@ from fakd.analysis.ablate import ablate
 from fakd.analysis.analyze import analyze
 from fakd.analysis.compare import compare
 from fakd.analysis.report import report
+from fakd.analysis.sharing import share
 from fakd.console import console, quiet_libraries, say_error
 from fakd.data.checking import check_dataset
 from fakd.data.plain_yaml import check_yaml
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "ablate": ablate,
     "analyze": analyze,
     "report": report,
+    "share": share,
     "paper": paper,
     "data prepare": prepare,
     "data check": check_dataset,
@@ -54,7 +56,7 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 """What commands of two words, as `fakd data check`, have in common."""
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = ("evaluate", "predict", "inspect", "convert", "data prepare", "data check", "data show")
+_BY_PLACE = ("evaluate", "predict", "inspect", "convert", "share", "data prepare", "data check", "data show")
 # ... or by as many places as there are: fakd report RUN RUN.
 _MANY_PLACES = {"analyze": "runs", "report": "runs"}
 # ... and the one more that may be: fakd data check NAME [ROOT].

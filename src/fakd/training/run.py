@@ -16,6 +16,7 @@ from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.fast import inference_copy
+from fakd.models.opening import names_trained_model
 from fakd.training.callbacks import LastCheckpoint
 from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
 from fakd.training.compiling import check_compiler
@@ -112,7 +113,7 @@ def load_teacher(name: str, config: RunConfig) -> Segmentor:
         FileNotFoundError: there is nothing of that name, or the run is not finished.
         ValueError: the network scores another number of classes.
     """
-    if Path(name).is_dir() and not RunFolder(Path(name)).student.is_file():
+    if Path(name).is_dir() and not names_trained_model(name):
         raise FileNotFoundError(
             f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
         )
