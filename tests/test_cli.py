@@ -17,7 +17,8 @@ from fakd.data import DataError
 from fakd.data.checking import CheckConfig
 from fakd.data.preparing import PrepareConfig
 from fakd.data.showing import ShowConfig
-from fakd.evaluation.commands import EvaluateConfig, PredictConfig
+from fakd.evaluation.commands import EvaluateConfig
+from fakd.evaluation.predicting import PredictConfig
 from fakd.training import DistillConfig, TrainConfig
 from fakd.training.callbacks import NonFiniteLossError
 from fakd.training.inspect import InspectConfig
@@ -228,7 +229,10 @@ def test_options_of_methods(parse) -> None:
 
 def test_required_options_by_place(parse) -> None:
     assert parse("predict", "m", "i", "o", "--overlay").overlay is True
-    assert parse("predict", "m", "i", "o") == PredictConfig("m", Path("i"), Path("o"))
+    assert parse("predict", "m", "i", "o") == PredictConfig("m", [Path("i")], Path("o"))
+    files = [Path(name) for name in ("a b.jpg", "[c].jpg", "[d]", "1")]
+    given = ("predict", "--overlay", "m", *map(str, files[:2]), "--batch-size", "2", *map(str, files[2:]), "o")
+    assert parse(*given) == PredictConfig("m", files, Path("o"), overlay=True, batch_size=2)
     assert parse("evaluate", "m", "--base-size", "3x4") == EvaluateConfig("m", base_size=(3, 4))
     assert parse("inspect", "n", "--crop_size", "64x64") == InspectConfig(network="n", crop_size=(64, 64))
 

@@ -25,7 +25,8 @@ from fakd.data.plain_yaml import check_yaml
 from fakd.data.preparing import prepare
 from fakd.data.showing import show
 from fakd.demo import demo
-from fakd.evaluation.commands import evaluate, predict
+from fakd.evaluation.commands import evaluate
+from fakd.evaluation.predicting import predict
 from fakd.methods import METHODS, method_options
 from fakd.models.convert import convert
 from fakd.training import distill, train
@@ -59,6 +60,8 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 _BY_PLACE = ("evaluate", "predict", "inspect", "convert", "share", "data prepare", "data check", "data show")
 # ... or by as many places as there are: fakd report RUN RUN.
 _MANY_PLACES = {"analyze": "runs", "report": "runs"}
+# ... or, between the first and the last, by as many as there are: fakd predict MODEL IMAGE IMAGE OUTPUT.
+_MIDDLE_PLACES = ("predict",)
 # ... and the one more that may be: fakd data check NAME [ROOT].
 _LAST_PLACE = {"data check": "root", "data show": "root"}
 
@@ -151,7 +154,7 @@ def _config_class(function: Callable[[Any], Any]) -> Any:
 
 def _as_people_write(arguments: Sequence[str]) -> list[str]:
     """Accept --data-root for --data_root, --resume for --resume true, --crop_size 360,480 for [360,480], -o for
-    --output, a ROOT after NAME for --root, and RUN RUN for --runs.
+    --output, a ROOT after NAME for --root, RUN RUN for --runs, and MODEL IMAGE IMAGE OUTPUT.
     """
     words = [argument for argument in arguments if not argument.startswith("-")]
     command = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
@@ -160,6 +163,7 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
     many, gathered = _MANY_PLACES.get(command or "", ""), []
     places = len((command or "").split()) + 1  # the words of the command, and what it requires
     result: list[str] = []
+    placed: list[int] = []  # where in it what is given by place stands
     option = ""  # whose value comes next, where it is not given by "="
     for place, argument in enumerate("--output" if argument == "-o" else argument for argument in arguments):
         name, equals, value = argument.partition("=")
@@ -175,11 +179,25 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
             option = ""
         else:
             places -= 1
+            placed.append(len(result))
             if many and places < len((command or "").split()):
                 gathered.append(argument)
             else:
                 result.append(f"--{last}={argument}" if last and places < 0 else argument)
+    if command in _MIDDLE_PLACES:
+        result = _with_middle_gathered(result, placed[len(command.split()) :])
     return [*result, f"--{many}={json.dumps(gathered)}"] if gathered else result
+
+
+def _with_middle_gathered(arguments: Sequence[str], placed: Sequence[int]) -> list[str]:
+    """Put all that stand between the first and the last of some places into one list."""
+    middle = placed[1:-1]
+    if not middle:
+        return list(arguments)
+    gathered = json.dumps([arguments[place] for place in middle])
+    rest = [None if place in middle else argument for place, argument in enumerate(arguments)]
+    rest[middle[0]] = gathered
+    return [argument for argument in rest if argument is not None]
 
 
 def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:

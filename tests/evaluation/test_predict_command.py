@@ -1,5 +1,8 @@
 """Masks of a user's images."""
 
+import csv
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +16,9 @@ from torch import Tensor
 from fakd.data import DATASETS, DataError, read_image
 from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
-from fakd.evaluation import Inference, predict_logits
-from fakd.evaluation.commands import PredictConfig, predict
+from fakd.evaluation import Inference, predict_logits, predicting
+from fakd.evaluation.network import Network
+from fakd.evaluation.predicting import PredictConfig, predict
 from fakd.models import create_model, load_model, save_model
 
 PALETTE = DATASETS["toy-scenes"].palette
@@ -47,7 +51,7 @@ def below(folder: Path) -> list[str]:
 def test_masks_are_the_argmax_at_the_images_own_size(config, write, tmp_path, teacher_run) -> None:
     path = write("street.png", (61, 47))
     assert predict(config(overlay=True, opacity=0.25)) == [tmp_path / "out/labels/street.png"]
-    assert below(tmp_path / "out") == ["color/street.png", "labels/street.png", "overlay/street.png"]
+    assert below(tmp_path / "out") == ["color/street.png", "labels/street.png", "overlay/street.png", "shares.csv"]
 
     model, _ = load_model(teacher_run)
     image = read_image(path)
@@ -135,7 +139,7 @@ def test_output_folder_in_use(config, write, tmp_path) -> None:
         predict(config())
     assert below(tmp_path / "out") == ["mine.txt"]
     predict(config(overwrite=True))
-    assert below(tmp_path / "out") == ["color/a.png", "labels/a.png", "mine.txt"]
+    assert below(tmp_path / "out") == ["color/a.png", "labels/a.png", "mine.txt", "shares.csv"]
 
 
 def test_nothing_to_do(config, write, tmp_path) -> None:
@@ -170,3 +174,138 @@ def test_device_that_is_not_there(config, write) -> None:
     missing = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(ValueError, match=f"device '{missing}' is not there"):
         predict(config(device=missing))
+
+
+def test_batches_give_the_same_masks(config, write, tmp_path, teacher_run) -> None:
+    for index, size in enumerate([(61, 47), (40, 30), (61, 47), (47, 61), (61, 47), (40, 30)]):
+        write(f"{index}.png", size)
+    sizes = []
+
+    def count(network, group):
+        sizes.append(len(group))
+        return predicted(network, group)
+
+    predicted = predicting._predicted
+    for size in (1, 3):
+        predict(config(batch_size=size, output=tmp_path / f"by{size}", workers=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predicting, "_predicted", count)
+        predict(config(batch_size=3, output=tmp_path / "counted", workers=2))
+        assert sorted(sizes) == [1, 2, 3]
+        sizes.clear()
+        patch.setattr(predicting, "_BATCH_SCORES", 2 * 61 * 47 * 12 * 4)
+        predict(config(batch_size=3, output=tmp_path / "cut"))
+        assert sorted(sizes) == [1, 1, 2, 2]
+    one, rest = tmp_path / "by1/labels", [tmp_path / f"{name}/labels" for name in ("by3", "counted", "cut")]
+    for index in range(6):
+        alone = np.asarray(Image.open(one / f"{index}.png"))
+        for other in rest:
+            assert (alone != np.asarray(Image.open(other / f"{index}.png"))).mean() <= 0.001
+
+
+def test_batches_that_do_not_fit_are_halved(config, write, tmp_path, monkeypatch) -> None:
+    for index in range(5):
+        write(f"{index}.png")
+    predict(config(output=tmp_path / "plain"))
+    asked = []
+    labels = Network.labels
+
+    def narrow(network, images, size):
+        asked.append(len(images))
+        if len(images) > 1:
+            raise torch.OutOfMemoryError
+        return labels(network, images, size)
+
+    monkeypatch.setattr(Network, "labels", narrow)
+    assert len(predict(config(batch_size=4))) == 5
+    assert asked == [4, 2, 1, 1, 2, 1, 1, 1]
+    for name in below(tmp_path / "plain/labels"):
+        same = (Image.open(tmp_path / folder / "labels" / name) for folder in ("out", "plain"))
+        assert np.array_equal(*map(np.asarray, same))
+
+
+def test_shares_of_pixels(config, write, tmp_path) -> None:
+    first, second = write("b/one.png", (61, 47)), write("a, b.png", (40, 30))
+    (tmp_path / "in/c.png").write_bytes(b"no image")
+    with pytest.raises(DataError):
+        predict(config(images=[first, second, tmp_path / "in/c.png"]))
+    with (tmp_path / "out/shares.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["image", "mask", *DATASETS["toy-scenes"].classes]
+    assert [row[:2] for row in rows] == [[str(first), "b/one.png"], [str(second), "a, b.png"]]
+    for row in rows:
+        labels = np.asarray(Image.open(tmp_path / "out/labels" / row[1]))
+        expected = [(labels == index).mean() for index in range(len(PALETTE))]
+        assert [float(cell) for cell in row[2:]] == pytest.approx(expected, abs=5e-7)
+
+
+def test_frames_of_a_video(config, tmp_path, teacher_run) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    from videos import noise, write_video
+
+    frames = noise(7)
+    clip = write_video(tmp_path / "in/clip.mkv", frames)
+    written = predict(config(images=[clip], every=3, overlay=True))
+    names = ["clip/000000.png", "clip/000003.png", "clip/000006.png"]
+    assert written == [tmp_path / "out/labels" / name for name in names]
+    assert below(tmp_path / "out/overlay") == below(tmp_path / "out/color") == names
+    Image.fromarray(frames[3]).save(tmp_path / "in/frame.png")
+    (still,) = predict(config(images=[tmp_path / "in/frame.png"], output=tmp_path / "still"))
+    assert np.array_equal(np.asarray(Image.open(still)), np.asarray(Image.open(written[1])))
+    # damaged ones are named, and stop nothing
+    (tmp_path / "in/bad.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"1 of 9 images could not be read:\n  .*bad.mp4: not readable as video"):
+        predict(config(images=[tmp_path / "in/*"], overwrite=True))
+    assert len(below(tmp_path / "out/labels")) == 8
+
+
+def test_the_same_masks_from_an_onnx_file(config, write, tmp_path, teacher_run) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    exported = pytest.importorskip("fakd.export")
+    for index, size in enumerate([(61, 47), (90, 60), (47, 61)]):
+        write(f"{index}.png", size)
+    file = tmp_path / "student.onnx"
+    exported.export(exported.ExportConfig(str(teacher_run), file))
+    for name, options in {
+        "whole": {},
+        "slide": {"window": (32, 32), "stride": (20, 20)},
+        "flip": {"flip": True, "scales": (0.75, 1.0)},
+    }.items():
+        ours, theirs = tmp_path / name / "torch", tmp_path / name / "onnx"
+        predict(config(output=ours, **options))
+        predict(config(output=theirs, model=file, **options))
+        pairs = [
+            [np.asarray(Image.open(folder / "labels" / mask)).ravel() for folder in (ours, theirs)]
+            for mask in below(ours / "labels")
+        ]
+        assert len(pairs) == 3
+        different = np.concatenate([one != other for one, other in pairs])
+        assert different.mean() <= 0.001, name
+        assert (ours / "shares.csv").read_text().splitlines()[0] == (theirs / "shares.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
+        ({"workers": -1}, "workers must be 0 or more, got -1"),
+        ({"every": 0}, "every must be 1 or more, got 0"),
+    ],
+)
+def test_numbers_out_of_range(config, write, tmp_path, changes, message) -> None:
+    write("a.png")
+    with pytest.raises(ValueError, match=message):
+        predict(config(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_last_word_is_no_image(config, write, tmp_path) -> None:
+    with pytest.raises(FileExistsError, match=r"b\.png is a file: name the folder for the masks"):
+        predict(config(images=[write("a.png")], output=write("b.png")))
+
+
+def test_a_reading_process_that_dies(config, write, tmp_path, monkeypatch) -> None:
+    write("a.png")
+    monkeypatch.setattr("fakd.evaluation.frames.read_image", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(ChildProcessError, match="try again with --workers 0"):
+        predict(config(workers=1))

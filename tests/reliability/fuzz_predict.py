@@ -22,7 +22,7 @@ from hostile import png
 from PIL import Image
 
 from fakd.data.spec import DataError
-from fakd.evaluation.commands import PredictConfig, predict
+from fakd.evaluation.predicting import PredictConfig, predict
 from fakd.models import create_model, save_model
 
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif"}

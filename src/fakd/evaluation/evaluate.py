@@ -36,7 +36,7 @@ def evaluate_model(
     matrix = confusion_matrix(num_classes).to(device)
     for batch in batches:
         images, labels = batch.image.to(device), batch.label.to(device).long()
-        logits = predict_logits(model, images, labels.shape[-2:], inference)  # type: ignore[arg-type]  # any tap
+        logits = predict_logits(model, images, labels.shape[-2:], inference)
         matrix.update(logits.argmax(1), labels)
         if on_image is not None:
             on_image(len(images))

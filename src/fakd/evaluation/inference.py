@@ -1,7 +1,7 @@
 """From an image to scores at the size that is asked for."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -12,7 +12,10 @@ from torchvision.transforms.v2 import functional as F
 
 from fakd.data.spec import SlidingWindow
 from fakd.functional import resize_logits
-from fakd.types import SegmentationModel
+from fakd.types import SegmentationOutput
+
+Scorer = Callable[[Tensor], SegmentationOutput]
+"""(B, 3, H, W) float RGB in [0, 1] -> scores."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
@@ -53,9 +56,7 @@ def to_float_images(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict_logits(
-    model: SegmentationModel, images: Tensor, size: Sequence[int], inference: Inference = WHOLE
-) -> Tensor:
+def predict_logits(model: Scorer, images: Tensor, size: Sequence[int], inference: Inference = WHOLE) -> Tensor:
     """Scores of images, upsampled to `size` = (height, width) before anything is decided.
 
     With windows, the scores of a window are resized to its own size, averaged where windows overlap, and then resized
@@ -100,9 +101,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def _logits_of_views(
-    model: SegmentationModel, images: Tensor, size: Sequence[int], inference: Inference
-) -> Iterator[Tensor]:
+def _logits_of_views(model: Scorer, images: Tensor, size: Sequence[int], inference: Inference) -> Iterator[Tensor]:
     for scale in inference.scales:
         scaled = _rescale(images, scale)
         yield resize_logits(_logits(model, scaled, inference.window), size)
@@ -118,11 +117,11 @@ def _rescale(images: Tensor, scale: float) -> Tensor:
     return rescaled
 
 
-def _logits(model: SegmentationModel, images: Tensor, window: SlidingWindow | None) -> Tensor:
+def _logits(model: Scorer, images: Tensor, window: SlidingWindow | None) -> Tensor:
     return model(images).logits if window is None else _windowed_logits(model, images, window)
 
 
-def _windowed_logits(model: SegmentationModel, images: Tensor, window: SlidingWindow) -> Tensor:
+def _windowed_logits(model: Scorer, images: Tensor, window: SlidingWindow) -> Tensor:
     """Scores (B, C, H, W) at the images' own size, averaged over the windows that see a pixel.
 
     Where an image is smaller than the window it is filled up at the right and the bottom with the network's mean
@@ -133,16 +132,17 @@ def _windowed_logits(model: SegmentationModel, images: Tensor, window: SlidingWi
     images = _pad_to(images, window.size, _mean_colour(model, images))
     tall, wide = window.size
     tops, lefts = (window_starts(*sides) for sides in zip(images.shape[-2:], window.size, window.stride, strict=True))
-    # float32 at least, whatever autocast makes of the scores
-    sums = images.new_zeros(
-        (len(images), model.classifier.out_channels, *images.shape[-2:]),
-        dtype=torch.promote_types(images.dtype, torch.float32),
-    )
-    counts = torch.zeros_like(sums[:1, :1])
+    sums, counts = None, torch.zeros_like(images[:1, :1])
     for top, left in product(tops, lefts):
         part = (..., slice(top, top + tall), slice(left, left + wide))
-        sums[part] += resize_logits(model(images[part]).logits, window.size)
+        logits = resize_logits(model(images[part]).logits, window.size)
+        if sums is None:  # not every network says beforehand how many classes it scores
+            # float32 at least, whatever autocast makes of the scores
+            dtype = torch.promote_types(images.dtype, torch.float32)
+            sums = images.new_zeros((*logits.shape[:2], *images.shape[-2:]), dtype=dtype)
+        sums[part] += logits
         counts[part] += 1
+    assert sums is not None  # there is a window at least
     return sums.div_(counts)[..., :height, :width]
 
 
@@ -155,7 +155,7 @@ def _pad_to(images: Tensor, size: Sequence[int], colour: Tensor) -> Tensor:
     return padded
 
 
-def _mean_colour(model: SegmentationModel, images: Tensor) -> Tensor:
+def _mean_colour(model: Scorer, images: Tensor) -> Tensor:
     """(1, 3, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
     mean = getattr(model, "mean", None)
     colour = mean if isinstance(mean, Tensor) else torch.tensor(_IMAGENET_MEAN)

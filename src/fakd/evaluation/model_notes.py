@@ -53,6 +53,28 @@ def palette_in(notes: Mapping[str, str], name: str, num_classes: int) -> Palette
             )
 
 
+def classes_in(notes: Mapping[str, str], name: str, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the classes, or "class 0" and so on where the file says none.
+
+    Args:
+        notes: as `fakd.models.open_model` returns them.
+        name: the network's, for the error.
+        num_classes: that it scores.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    match _read(notes, "classes", name):
+        case None:
+            return tuple(f"class {index}" for index in range(num_classes))
+        case [*classes] if len(classes) == num_classes and all(isinstance(one, str) for one in classes):
+            return tuple(classes)
+        case wrong:
+            raise ValueError(
+                f"{name}: its classes are {str(wrong)[:80]}, expected a name for each of its {num_classes} classes."
+            )
+
+
 def window_in(notes: Mapping[str, str]) -> SlidingWindow | None:
     """Return that of the data set the network was trained on, where its file says which and its classes are fixed."""
     spec = DATASETS.get(notes.get("dataset", ""))
