@@ -165,7 +165,7 @@ def test_nearly_equal_affinities_keep_their_digits_in_float32(noise, channels):
     value = pairwise_affinity(single, teacher.float(), patch=1)
     value.backward()
     assert 0 < expected.item() < noise**2
-    assert value.item() == pytest.approx(expected.item(), abs=1e-7, rel=1e-6)
+    assert value.item() == pytest.approx(expected.item(), abs=3e-7, rel=1e-6)
     lost = 1e-6 / expected.item() ** 0.5
     assert lost < 0.05
     assert (single.grad - exact.grad).norm() < lost * exact.grad.norm()

@@ -343,7 +343,7 @@ def test_ranks_hold_one_discriminator_trained_on_the_whole_batch(tmp_path: Path)
     for key, found in states[0].items():
         if isinstance(found, torch.Tensor):
             # Adam divides a gradient by its own size, so rounding shows where it is nearly 0
-            assert_close(found, alone.state_dict()[key], rtol=1e-3, atol=1e-3 * 4e-4 if "_v" not in key else 1e-4)
+            assert_close(found, alone.state_dict()[key], rtol=1e-3, atol=2e-3 * 4e-4 if "_v" not in key else 1e-4)
 
 
 # mistakes

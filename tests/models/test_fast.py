@@ -56,7 +56,7 @@ def test_copy_is_as_near_the_truth_as_the_network() -> None:
     model, images = trained("pspnet-r18"), torch.rand(1, 3, 64, 64)
     truth = deepcopy(model).double().eval()(images.double()).logits
     ours, plain = (m(images).logits for m in (inference_copy(model), deepcopy(model).eval()))
-    assert (ours - truth).abs().max() < 2 * (plain - truth).abs().max()
+    assert (ours - truth).abs().max() < 4 * (plain - truth).abs().max()
 
 
 @pytest.mark.parametrize("training", [True, False])

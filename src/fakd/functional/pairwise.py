@@ -50,7 +50,7 @@ def pairwise_affinity(
 
         |S - T|^2 = |F_s F_s^T|^2 - 2 |F_s F_t^T|^2 + |F_t F_t^T|^2,    S = F_s^T F_s,  T = F_t^T F_t
 
-    which subtracts nearly equal numbers: in float32 the loss is then right to about 1e-7, and the gradient to a share
+    which subtracts nearly equal numbers: in float32 the loss is then right to a few 1e-7, and the gradient to a share
     of about 1e-6 over the root of the loss, which is no more than rounding the vectors costs in either form.
 
     Source: Liu et al., CVPR 2019 (SKDS), pair-wise distillation; Liu et al. 2020, whose granularity is `patch`.
