@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 IGNORE_INDEX = 255
 """The label of pixels that no loss and no metric looks at."""
@@ -17,18 +17,44 @@ class SegmentationOutput(NamedTuple):
     logits: Tensor
     """(B, C, h, w) raw scores, not upsampled."""
     features: Tensor
-    """(B, A, h, w) the input of the last 1x1 convolution, before dropout."""
+    """(B, A, h, w) the input of the last convolution, before dropout."""
     aux: Tensor | None = None
     """(B, C, h', w') the auxiliary head's scores, only in training."""
     stages: tuple[Tensor, ...] = ()
     """The encoder's maps, fine to coarse, for the methods that ask for them."""
 
 
+class Classifier(Protocol):
+    """The last convolution: an nn.Conv2d, nearly always 1x1, or what stands for several."""
+
+    in_channels: int
+    """A."""
+    out_channels: int
+    """C."""
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, A, k, k)."""
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        """(k, k); (1, 1) nearly always. The next two say how a larger one moves; its stride is 1."""
+
+    @property
+    def padding(self) -> tuple[int, ...] | str:
+        """Positions of zeros around the map."""
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Distance between its taps."""
+
+
 @runtime_checkable
 class SegmentationModel(Protocol):
     """Any module that maps RGB images (B, 3, H, W) in [0, 1] to a `SegmentationOutput`."""
 
-    classifier: nn.Conv2d
-    """The last 1x1 convolution: C output channels, A input channels."""
+    @property
+    def classifier(self) -> Classifier:
+        """The last convolution: C output channels, A input channels."""
 
     def __call__(self, images: Tensor) -> SegmentationOutput: ...

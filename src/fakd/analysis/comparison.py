@@ -9,7 +9,7 @@ from fakd.analysis.grid_config import Arm, GridConfig
 from fakd.analysis.paired import Difference, Spread, paired_difference, spread
 from fakd.analysis.published import published_student, published_teacher, teacher_network
 from fakd.analysis.runs import Run, read_run
-from fakd.models import Segmentor, load_model, open_model
+from fakd.models import AnySegmentor, load_model, open_model
 from fakd.models.cost import measure_cost
 from fakd.training.cells import Failure
 from fakd.training.folder import RunFolder
@@ -163,5 +163,5 @@ def _teacher_row(config: GridConfig, run: Run, network: str | None) -> Row:
     )
 
 
-def _gmacs(model: Segmentor, config: GridConfig) -> float:
+def _gmacs(model: AnySegmentor, config: GridConfig) -> float:
     return measure_cost(model, config.crop_size or config.spec.crop_size).macs / 1e9

@@ -109,7 +109,7 @@ def measure(
     calibration = torch.zeros(3, bins, dtype=torch.float64)
     for batch in batches:
         images, labels = batch.image.to(device), batch.label.to(device).long()
-        logits = predict_logits(model, images, labels.shape[-2:], inference)  # type: ignore[arg-type]  # any tap
+        logits = predict_logits(model, images, labels.shape[-2:], inference)  # any tap
         predicted, confidence = logits.argmax(1), logits.softmax(1).amax(1)
         in_band = boundary_band(labels, band)
         near.update(predicted, labels.masked_fill(~in_band, IGNORE_INDEX))

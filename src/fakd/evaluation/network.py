@@ -13,7 +13,7 @@ from fakd.data.spec import SlidingWindow
 from fakd.evaluation.inference import Inference, predict_logits
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.evaluation.model_notes import base_size_in, classes_in, palette_in, window_in
-from fakd.models import Segmentor
+from fakd.models import AnySegmentor
 from fakd.models.onnx import OnnxNetwork
 from fakd.models.opening import open_predictor
 
@@ -26,7 +26,7 @@ class Network:
 
     name: str
     """What the user calls it."""
-    model: Segmentor | OnnxNetwork
+    model: AnySegmentor | OnnxNetwork
     classes: tuple[str, ...]
     palette: Palette
     base_size: tuple[int, int] | None
@@ -82,7 +82,9 @@ def open_network(
     )
 
 
-def inference_for(model: Segmentor | OnnxNetwork, config: InferenceConfig, window: SlidingWindow | None) -> Inference:
+def inference_for(
+    model: AnySegmentor | OnnxNetwork, config: InferenceConfig, window: SlidingWindow | None
+) -> Inference:
     """How a network is asked, see `InferenceConfig.inference`.
 
     Raises:

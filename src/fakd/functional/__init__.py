@@ -8,9 +8,11 @@ from fakd.functional.cross_entropy import cross_entropy
 from fakd.functional.hint import hint_kd
 from fakd.functional.intra_class import intra_class_kd
 from fakd.functional.kd import channel_kd, pixel_kd
+from fakd.functional.merge import merge_logits
 from fakd.functional.moments import class_moments, merge_moments
 from fakd.functional.pairwise import pairwise_affinity
 from fakd.functional.resize import resize_labels, resize_logits
+from fakd.functional.unfold import unfold_features
 
 __all__ = [
     "attention_kd",
@@ -23,9 +25,11 @@ __all__ = [
     "hint_kd",
     "intra_class_kd",
     "memory_kd",
+    "merge_logits",
     "merge_moments",
     "pairwise_affinity",
     "pixel_kd",
     "resize_labels",
     "resize_logits",
+    "unfold_features",
 ]

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from fakd.covariance import ClassCovariance
-from fakd.functional import resize_labels, resize_logits
+from fakd.functional import resize_labels, resize_logits, unfold_features
 from fakd.functional.inputs import Bound
 from fakd.methods.method import Method, check_number
 from fakd.schedules import SCHEDULES
-from fakd.types import SegmentationModel, SegmentationOutput
+from fakd.types import Classifier, SegmentationModel, SegmentationOutput
 
 CovarianceForm = Literal["diagonal", "full"]
 ScheduleName = Literal["cosine", "linear", "constant"]
@@ -20,7 +20,8 @@ class AugmentedKD(Method):
     """A plain distillation loss under Gaussian perturbations of the student's features, in closed form.
 
     The covariance of each class's features is updated by every training batch before it is used; in eval
-    mode it stays as it is.
+    mode it stays as it is. Where the student's classifier is k x k, the features of a position are all k^2 that the
+    classifier sees there, which makes it a 1x1 convolution of A k^2 channels.
     """
 
     term: str
@@ -55,10 +56,8 @@ class AugmentedKD(Method):
         self.weight, self.temperature, self.bound = weight, temperature, bound
         self.strength, self.schedule = strength, schedule
         self.detach_classifier = detach_classifier
-        classifier = student.classifier
-        self.covariance = ClassCovariance(
-            classifier.out_channels, classifier.in_channels, diagonal=covariance == "diagonal", window=window
-        )
+        classes, channels = student.classifier.weight.flatten(1).shape
+        self.covariance = ClassCovariance(classes, channels, diagonal=covariance == "diagonal", window=window)
         # Read, not owned: in a tuple the student's parameters stay out of this module's state_dict.
         self._student = (student,)
 
@@ -93,13 +92,22 @@ class AugmentedKD(Method):
         size = student_output.logits.shape[-2:]
         labels = resize_labels(labels, size)
         teacher_logits = resize_logits(teacher_output.logits, size)
+        classifier = self._student[0].classifier
         if self.training:
-            self.covariance.update(student_output.features, labels)
-        weight = self._student[0].classifier.weight
+            self.covariance.update(_seen(classifier, student_output.features.detach()), labels)
+        weight = classifier.weight.flatten(1)
         if self.detach_classifier:
             weight = weight.detach()
         loss = self.loss(student_output.logits, teacher_logits, labels, weight, self.strength_at(step))
         return {self.term: self.weight * loss}
+
+
+def _seen(classifier: Classifier, features: Tensor) -> Tensor:
+    """The features as one vector for each position of the logits."""
+    if classifier.kernel_size == (1, 1):
+        return features
+    assert not isinstance(classifier.padding, str)  # no ClassifierTap takes such a one
+    return unfold_features(features, classifier.kernel_size, classifier.padding, classifier.dilation)
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

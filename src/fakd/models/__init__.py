@@ -7,9 +7,10 @@
 
 from dataclasses import replace
 
-from fakd.models.checkpoint import load_model, save_model
+from fakd.models.checkpoint import AnySegmentor, load_model, save_model
 from fakd.models.config import ModelConfig, default_aux_channels
 from fakd.models.encoder import BACKBONES, Encoder
+from fakd.models.foreign import ForeignConfig, ForeignSegmentor, create_foreign, is_foreign
 from fakd.models.mmseg import load_mmseg, save_mmseg
 from fakd.models.onnx import OnnxNetwork, open_onnx
 from fakd.models.opening import copy_weights, open_model, open_predictor
@@ -22,7 +23,10 @@ __all__ = [
     "BACKBONES",
     "HEADS",
     "PRESETS",
+    "AnySegmentor",
     "ClassifierTap",
+    "ForeignConfig",
+    "ForeignSegmentor",
     "ModelConfig",
     "OnnxNetwork",
     "Segmentor",
@@ -48,12 +52,13 @@ def create_model(
     dropout: float | None = None,
     aux: bool = True,
     backbone_weights: str | None = None,
-) -> Segmentor:
+) -> AnySegmentor:
     """Build a segmentation network.
 
     Args:
         name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
-            ("pspnet/efficientnet_lite0").
+            ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
+            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
         backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
         num_classes: C.
         output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
@@ -65,16 +70,23 @@ def create_model(
         aux: whether to add an auxiliary head on the second to last stage, which only runs in training. The
             "fcn-concat" head has none in any case, as it reads every stage itself.
         backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
-            .safetensors file with timm's or OpenMMLab's names.
+            .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
 
     Returns:
         The network in training mode, on the CPU.
 
     Raises:
-        ValueError: a name is unknown, names contradict each other, or the weights do not fit.
+        ValueError: a name is unknown, names contradict each other, the weights do not fit, or an option is not for
+            this network.
         FileNotFoundError: there is no file of weights at that path.
         ConnectionError: ImageNet weights could not be downloaded.
+        ModuleNotFoundError: the other library is not installed.
     """
+    if is_foreign(name):
+        own = {"backbone": backbone, "output_stride": output_stride, "channels": channels, "dropout": dropout}
+        if given := [option for option, value in own.items() if value is not None]:
+            raise ValueError(f"{', '.join(given)} cannot change {name}, which another library builds: leave it out.")
+        return create_foreign(name, num_classes, aux=aux, backbone_weights=backbone_weights)
     preset = PRESETS.get(name)
     if preset is not None:
         if backbone is not None and backbone != preset["backbone"]:

@@ -1,25 +1,32 @@
 """A trained network as one safetensors file that rebuilds itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from fakd.models.config import ModelConfig
+from fakd.models.foreign import ForeignConfig, ForeignSegmentor
 from fakd.models.hub import HUB_FILE
+from fakd.models.mismatches import listed, mismatches
 from fakd.models.segmentor import Segmentor
 from fakd.writing import written_at_once
 
 CONFIG_KEY = "fakd.model"
-"""The metadata entry that holds the `ModelConfig` as JSON."""
+"""The metadata entry that holds the `ModelConfig` or `ForeignConfig` as JSON."""
+
+AnySegmentor = Segmentor | ForeignSegmentor
+"""What can be saved with its architecture: a network of this project, or one that another library builds."""
 
 RUN_FILE = "student.safetensors"
 """The name under which a finished run keeps its trained network."""
 
 
-def save_model(model: Segmentor, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_model(model: AnySegmentor, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write weights, architecture and the caller's notes; the file at `path` is never seen half-written.
 
     Args:
@@ -41,7 +48,7 @@ def save_model(model: Segmentor, path: str | Path, metadata: Mapping[str, str] |
         save_file(tensors, temporary, metadata={CONFIG_KEY: model.config.to_json(), **notes})
 
 
-def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
+def load_model(path: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
     """Rebuild a network that `save_model` wrote.
 
     Args:
@@ -70,34 +77,35 @@ def load_model(path: str | Path) -> tuple[Segmentor, dict[str, str]]:
     if CONFIG_KEY not in metadata:
         raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
     try:
-        config = ModelConfig.from_json(metadata.pop(CONFIG_KEY))
+        config = _config(metadata.pop(CONFIG_KEY))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
     # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
-        with torch.device("meta"):  # a small file may claim a network that no memory holds
-            expected = Segmentor(config).state_dict()
+        with torch.device("meta"), _RatesOnCPU():  # a small file may claim a network that no memory holds
+            expected = _build(config).state_dict()
         if problems := mismatches(expected, tensors):
             raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
-        model = Segmentor(config)
+        model = _build(config)
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
 
 
-def mismatches(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return one line per entry that is missing, unexpected or of another shape."""
-    lines = [f"missing: {name} {tuple(tensor.shape)}" for name, tensor in expected.items() if name not in found]
-    lines += [f"unexpected: {name} {tuple(tensor.shape)}" for name, tensor in found.items() if name not in expected]
-    lines += [
-        f"{name}: expected {tuple(tensor.shape)}, found {tuple(found[name].shape)}"
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    return lines
+def _config(text: str) -> ModelConfig | ForeignConfig:
+    kind = ForeignConfig if '"library"' in text else ModelConfig
+    return kind.from_json(text)
 
 
-def listed(lines: Sequence[str], most: int = 20) -> str:
-    """Return the lines indented below a message, the first `most` of them and how many more there are."""
-    more = [f"... and {len(lines) - most} more"] if len(lines) > most else []
-    return "\n  ".join(["", *lines[:most], *more])
+def _build(config: ModelConfig | ForeignConfig) -> AnySegmentor:
+    return Segmentor(config) if isinstance(config, ModelConfig) else ForeignSegmentor(config)
+
+
+class _RatesOnCPU(TorchFunctionMode):
+    """Lets constructors read the drop rates of their layers, which some make by linspace, where all else is meta."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs.setdefault("device", "cpu")
+        return func(*args, **kwargs)

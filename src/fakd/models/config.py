@@ -44,6 +44,11 @@ class ModelConfig:
         if self.aux_channels is not None and self.aux_channels < 1:
             raise ValueError(f"aux_channels must be at least 1 (or None for no head), got {self.aux_channels}")
 
+    @property
+    def network(self) -> str:
+        """What `create_model` calls it."""
+        return f"{self.head}/{self.backbone}"
+
     def to_json(self) -> str:
         """Return the config as one line of JSON."""
         return json.dumps(asdict(self))

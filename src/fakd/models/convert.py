@@ -9,6 +9,7 @@ from fakd.data import get_dataset
 from fakd.models.checkpoint import save_model
 from fakd.models.mmseg import save_mmseg
 from fakd.models.opening import open_model
+from fakd.models.segmentor import Segmentor
 
 _SUFFIX = {"fakd": ".safetensors", "mmseg": ".pth"}
 
@@ -58,9 +59,11 @@ def convert(config: ConvertConfig) -> Path:
             )
         notes = notes | spec.notes()
     if config.to == "mmseg":
+        if not isinstance(model, Segmentor):
+            raise ValueError(f"MMSegmentation has no network {model.config.network}: leave out --to mmseg.")
         save_mmseg(model, target, notes)
     else:
         save_model(model, target, notes)
-    network = f"{model.config.head}/{model.config.backbone}"
-    say(f"written to {target}: {network}, {model.num_classes} classes, {target.stat().st_size / 1e6:.1f} MB")
+    size = f"{target.stat().st_size / 1e6:.1f} MB"
+    say(f"written to {target}: {model.config.network}, {model.num_classes} classes, {size}")
     return target

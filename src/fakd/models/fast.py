@@ -2,18 +2,17 @@
 
 from collections import Counter
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from fakd.models.segmentor import Segmentor
+from fakd.models.checkpoint import AnySegmentor
 from fakd.types import SegmentationOutput
 
 
-def inference_copy(model: Segmentor) -> Segmentor:
+def inference_copy(model: AnySegmentor) -> AnySegmentor:
     """Copy a network for inference: the answers of eval mode, sooner.
 
     Every batch normalisation that directly follows a convolution is folded into it, weights are channels-last,
@@ -38,19 +37,18 @@ def inference_copy(model: Segmentor) -> Segmentor:
     return network.to(model.mean.device, model.mean.dtype).to(memory_format=torch.channels_last)
 
 
-def _frozen(model: Segmentor) -> Segmentor:
+def _frozen(model: AnySegmentor) -> AnySegmentor:
     """Return a copy in eval mode without gradients and auxiliary head, in float64 on the CPU.
 
     There, rounding (and TF32, and a caller's autocast) can neither hide a wrong answer nor look like one. Every
     smaller type survives the way there and back bit for bit.
     """
     network = deepcopy(model).eval().requires_grad_(False).to("cpu", torch.float64)
-    network.aux_head = None
-    network.config = replace(network.config, aux_channels=None)
+    network.drop_aux()
     return network
 
 
-def _fold(network: Segmentor) -> bool:
+def _fold(network: AnySegmentor) -> bool:
     """Fold batch normalisations into convolutions and return whether the network still gives the same answer."""
     # A generator of its own leaves the caller's random numbers alone.
     generator = torch.Generator("cpu").manual_seed(0)
@@ -76,7 +74,7 @@ def _fold(network: Segmentor) -> bool:
 _Norm = nn.BatchNorm2d | nn.SyncBatchNorm
 
 
-def _pairs(network: Segmentor, probe: Tensor) -> tuple[list[tuple[nn.Conv2d, _Norm]], SegmentationOutput]:
+def _pairs(network: AnySegmentor, probe: Tensor) -> tuple[list[tuple[nn.Conv2d, _Norm]], SegmentationOutput]:
     """Run `probe` and return which convolution each foldable batch normalisation reads, and the network's output."""
     runs: Counter[nn.Module] = Counter()
     # Convolution, output and the output's readers by the identity of the output, which is kept alive here because

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fakd.models.checkpoint import listed, mismatches
 from fakd.models.config import ModelConfig
 from fakd.models.encoder import Encoder
+from fakd.models.mismatches import listed, mismatches
 from fakd.models.mmseg_names import OWN_ENTRIES, mmseg_names
 from fakd.models.presets import PRESETS, preset_config
 from fakd.models.segmentor import Segmentor

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from fakd.models.checkpoint import RUN_FILE, listed, load_model, mismatches
+from fakd.models.checkpoint import RUN_FILE, AnySegmentor, load_model
+from fakd.models.foreign import ForeignName, is_foreign, open_foreign
 from fakd.models.hub import HUB_FILE
+from fakd.models.mismatches import listed, mismatches
 from fakd.models.mmseg import load_mmseg
 from fakd.models.onnx import SUFFIX, OnnxNetwork, open_onnx
-from fakd.models.segmentor import Segmentor
 from fakd.models.zoo import PREFIX, fetch_teacher, find_teacher
 
 MMSEG_SUFFIXES = (".pth", ".pt")
@@ -15,6 +16,8 @@ MMSEG_SUFFIXES = (".pth", ".pt")
 
 def names_trained_model(name: str | Path) -> bool:
     """Whether `name` is something for `open_model` rather than for `create_model`."""
+    if is_foreign(name):
+        return ForeignName.parse(str(name)).trained
     path = Path(name)
     return (
         str(name).startswith(PREFIX)
@@ -23,12 +26,14 @@ def names_trained_model(name: str | Path) -> bool:
     )
 
 
-def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
+def open_model(name: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
     """Load a trained network.
 
     Args:
-        name: a run folder, a shared folder or a .safetensors file of this project; a .pth file of MMSegmentation; or
-            "mmseg:NAME", one of its published teachers, which is downloaded once.
+        name: a run folder, a shared folder or a .safetensors file of this project; a .pth file of MMSegmentation;
+            "mmseg:NAME", one of its published teachers, which is downloaded once; or another library's network:
+            "torchvision:NAME" as torchvision publishes it, "hf:FOLDER" or "smp:FOLDER" as save_pretrained wrote it, or
+            your own weights, as "smp:unet/resnet34=weights.safetensors"; "@PATH" behind these names the classifier.
 
     Returns:
         The network on the CPU in eval mode, and what is known about its classes.
@@ -37,7 +42,10 @@ def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds another network.
         DownloadError: a published teacher could not be downloaded.
+        ModuleNotFoundError: the other library is not installed.
     """
+    if is_foreign(name):
+        return open_foreign(str(name))
     if str(name).startswith(PREFIX):
         model, notes = load_mmseg(fetch_teacher(str(name)))
         return model, notes | {"dataset": find_teacher(str(name)).dataset}
@@ -47,7 +55,7 @@ def open_model(name: str | Path) -> tuple[Segmentor, dict[str, str]]:
     return load_mmseg(path) if path.suffix in MMSEG_SUFFIXES else load_model(path)
 
 
-def open_predictor(name: str | Path) -> tuple[Segmentor | OnnxNetwork, dict[str, str]]:
+def open_predictor(name: str | Path) -> tuple[AnySegmentor | OnnxNetwork, dict[str, str]]:
     """Load a network that only has to predict: what `open_model` takes, or an .onnx file that `fakd export` wrote.
 
     Raises:
@@ -59,7 +67,7 @@ def open_predictor(name: str | Path) -> tuple[Segmentor | OnnxNetwork, dict[str,
     return open_onnx(name) if Path(name).suffix == SUFFIX else open_model(name)
 
 
-def copy_weights(name: str | Path, model: Segmentor) -> None:
+def copy_weights(name: str | Path, model: AnySegmentor) -> None:
     """Start a network from another's weights: its architecture must be the same but for strides and dropout.
 
     Args:

@@ -69,6 +69,11 @@ class Segmentor(nn.Module, HubModel):
         """C, the channels of the logits."""
         return self.config.num_classes
 
+    def drop_aux(self) -> None:
+        """Take the auxiliary head away, as inference has no use for it."""
+        self.aux_head = None
+        self.config = replace(self.config, aux_channels=None)
+
     def forward(self, images: Tensor) -> SegmentationOutput:
         """Score every class at every position of the head.
 
@@ -83,13 +88,18 @@ class Segmentor(nn.Module, HubModel):
         Raises:
             ValueError: `images` is not a float tensor of three channels.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
-                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-            )
+        check_images(images)
         stages = self.encoder((images - self.mean) / self.std)
         features = self.head(stages)
         logits = self.classifier(self.dropout(features))
         aux = self.aux_head(stages[-2]) if self.training and self.aux_head is not None else None
         return SegmentationOutput(logits, features, aux, stages)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless the images are float (B, 3, H, W)."""
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+            f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+        )

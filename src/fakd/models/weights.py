@@ -11,9 +11,9 @@ from torch import Tensor
 from fakd.checksum import checksum_in_name
 from fakd.console import say
 from fakd.download import cache_folder, download
-from fakd.models.checkpoint import listed, mismatches
 from fakd.models.encoder import Encoder, Layout, layout_of
 from fakd.models.lite import lite_state_dict, lite_weights_path
+from fakd.models.mismatches import listed, mismatches
 from fakd.models.mmseg_names import SHARED_BACKBONES, backbone_names
 from fakd.models.torch_file import read_weights
 

@@ -1,5 +1,6 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
+import re
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,11 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
+from fakd.models.foreign import ForeignName, is_foreign
 from fakd.models.zoo import PREFIX, find_teacher
 from fakd.training.cache_config import TeacherCacheConfig
 from fakd.training.launch import launched
+from fakd.training.teacher_classes import TeacherClassesConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Size = tuple[int, int]
@@ -147,13 +150,17 @@ class RunConfig(InferenceConfig):
             setattr(self, name, str(source))
             if str(source).startswith(PREFIX):
                 self._check_published(str(source))
-            elif self.output.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+                continue
+            files = ForeignName.parse(str(source)).files if is_foreign(source) else (source,)
+            if any(self.output.resolve() in (Path(f).resolve(), *Path(f).resolve().parents) for f in files):
                 raise ValueError(f"output {self.output} holds the {name} {source}; choose another --output.")
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
 
     def _check_published(self, source: str) -> None:
         """Refuse what cannot fit before it is downloaded."""
+        if getattr(self, "class_map", None) is not None:
+            return
         trained_on = get_dataset(find_teacher(source).dataset)
         if trained_on.num_classes != self.spec.num_classes:
             raise ValueError(
@@ -179,7 +186,7 @@ class RunConfig(InferenceConfig):
     @property
     def run_name(self) -> str:
         """Name of the run folder below runs/DATASET."""
-        return f"{self.trained_network.replace('/', '-')}-seed{self.seed}"
+        return f"{plain_name(self.trained_network)}-seed{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for YAML; sizes as lists, paths as strings."""
@@ -196,7 +203,8 @@ class TrainConfig(RunConfig):
 
     network: str = "pspnet-r18"
     """Network to train: a preset (pspnet-, deeplabv3plus- or isanet-r101, hrnet-w48, pspnet- or isanet-r18, hrnet-w18s,
-    deeplabv3plus-mv2), or HEAD/BACKBONE with any timm backbone, as pspnet/efficientnet_lite2."""
+    deeplabv3plus-mv2); HEAD/BACKBONE with any timm backbone, as pspnet/efficientnet_lite2; or another library's, as
+    torchvision:fcn_resnet50, smp:unet/mobilenet_v2 or hf:FOLDER, with @PATH of its classifier where it is unsure."""
 
     @property
     def trained_network(self) -> str:
@@ -205,14 +213,16 @@ class TrainConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
-class DistillConfig(TeacherCacheConfig, RunConfig):
+class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
     teacher: str
-    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
-    of its published ones, which is downloaded once."""
+    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME for one of
+    its published ones, which is downloaded once; torchvision:NAME for torchvision's, hf:FOLDER, smp:FOLDER, or weights
+    of your own as smp:unet/resnet34=FILE."""
     student: str = "pspnet-r18"
-    """Student network: a preset or HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100; named as in `fakd train`."""
+    """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
+    smp:unet/mobilenet_v2; named as in `fakd train`."""
     method: str = "fakd"
     """Distillation method, one of those listed below; none is the student alone."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -234,6 +244,7 @@ class DistillConfig(TeacherCacheConfig, RunConfig):
         super().__post_init__()
         assert self.output is not None  # resolved there
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
+        self.check_class_map()
 
     @property
     def trained_network(self) -> str:
@@ -243,7 +254,17 @@ class DistillConfig(TeacherCacheConfig, RunConfig):
     @property
     def run_name(self) -> str:
         """Name of the run folder below runs/DATASET."""
-        return f"{self.student.replace('/', '-')}-{self.method}-seed{self.seed}"
+        return f"{plain_name(self.student)}-{self.method}-seed{self.seed}"
+
+
+def plain_name(network: str) -> str:
+    """A network's name as part of a folder's.
+
+    Example:
+        >>> plain_name("pspnet/efficientnet_lite0"), plain_name("smp:unet/mobilenet_v2")
+        ('pspnet-efficientnet_lite0', 'smp-unet-mobilenet_v2')
+    """
+    return re.sub(r"[^\w.+-]+", "-", network).strip("-")
 
 
 _LEAST: dict[str, float] = {

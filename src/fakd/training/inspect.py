@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from fakd.console import console, say
 from fakd.methods import create_method, method_options
-from fakd.models import Segmentor, create_model, open_model
+from fakd.models import AnySegmentor, create_model, open_model
 from fakd.models.cost import Cost, measure_cost
 from fakd.models.opening import names_trained_model
 
@@ -70,7 +70,7 @@ def inspect_networks(config: InspectConfig) -> dict[str, dict[str, Any]]:
     return {role: asdict(cost) for role, cost in costs.items()}
 
 
-def _build(names: dict[str, str], config: InspectConfig) -> dict[str, Segmentor]:
+def _build(names: dict[str, str], config: InspectConfig) -> dict[str, AnySegmentor]:
     read = {role: open_model(name)[0] for role, name in names.items() if names_trained_model(name)}
     given = [name for name in ("num_classes", "output_stride", "head_channels") if getattr(config, name) is not None]
     if given and len(read) == len(names):
@@ -84,7 +84,7 @@ def _build(names: dict[str, str], config: InspectConfig) -> dict[str, Segmentor]
     }
 
 
-def _describe(network: Segmentor, cost: Cost, config: InspectConfig) -> dict[str, str]:
+def _describe(network: AnySegmentor, cost: Cost, config: InspectConfig) -> dict[str, str]:
     height, width = config.crop_size
     classifier = network.classifier
     return {
@@ -105,7 +105,7 @@ def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def _say_terms(student: Segmentor, teacher: Segmentor, config: InspectConfig, resized: str) -> None:
+def _say_terms(student: AnySegmentor, teacher: AnySegmentor, config: InspectConfig, resized: str) -> None:
     # The values are of random numbers whatever the size, so a small crop of them says as much and takes no minutes.
     height, width = (min(side, LARGEST_CROP) for side in config.crop_size)
     method = create_method(config.method, student.train(), teacher.eval(), max_steps=2)

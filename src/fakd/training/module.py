@@ -116,7 +116,7 @@ class DistillationModule(LightningModule):
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Count an image at its label's own size."""
         labels = batch.label.long()
-        logits = predict_logits(self.student, batch.image, labels.shape[-2:], self.inference)  # type: ignore[arg-type]
+        logits = predict_logits(self.student, batch.image, labels.shape[-2:], self.inference)
         self.confusion.update(logits.argmax(1), labels)
 
     def on_validation_epoch_end(self) -> None:

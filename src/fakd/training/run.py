@@ -1,6 +1,7 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from lightning.pytorch import Trainer, seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source
+from fakd.data.class_map import Groups
 from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
-from fakd.models import Segmentor, copy_weights, create_model, open_model, save_model
+from fakd.models import AnySegmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.fast import inference_copy
+from fakd.models.mapped import MappedTeacher
 from fakd.models.opening import names_trained_model
 from fakd.training.callbacks import LastCheckpoint
 from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
@@ -23,7 +26,8 @@ from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
-from fakd.training.teacher_cache import TeacherCache, weights_digest
+from fakd.training.teacher_cache import Teacher, TeacherCache, weights_digest
+from fakd.training.teacher_classes import TeacherClassesConfig
 from fakd.training.timing import StepTimer
 from fakd.training.together import together
 from fakd.training.trainer import create_trainer, find_callback, peak_memory, say_step
@@ -79,14 +83,14 @@ def _teach(
     folder: RunFolder,
     trainer: Trainer,
     data: SegmentationData,
-    teacher: Segmentor,
-    student: Segmentor,
+    teacher: Teacher,
+    student: AnySegmentor,
     method: Method,
 ) -> dict[str, Any]:
     """Evaluate the teacher, and train the student by it."""
     data.trainer = trainer  # which knows this process's share of the images
     device = trainer.strategy.root_device
-    cache = _open_cache(config, data)
+    cache = _open_cache(config, data, teacher)
     count = partial(_count, teacher, data, config, device, "evaluating the teacher")
     matrix = cache.confusion(count) if cache else count()
     scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
@@ -102,28 +106,37 @@ def _teach(
     return _fit(config, folder, trainer, data, student, running, method, notes={"teacher": scores.to_dict()})
 
 
-def load_teacher(name: str, config: RunConfig) -> Segmentor:
+def load_teacher(name: str, config: RunConfig) -> Teacher:
     """Load a trained network for a data set, in the form that is fastest to ask.
 
     Args:
         name: as for `fakd.models.open_model`.
-        config: names the data set that the teacher must fit.
+        config: names the data set that the teacher must fit, and perhaps a map of its classes.
 
     Raises:
         FileNotFoundError: there is nothing of that name, or the run is not finished.
-        ValueError: the network scores another number of classes.
+        ValueError: the network scores another number of classes, and no map says what they are.
     """
     if Path(name).is_dir() and not names_trained_model(name):
         raise FileNotFoundError(
             f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
         )
-    teacher, _ = open_model(name)
-    if teacher.num_classes != config.spec.num_classes:
+    teacher, notes = open_model(name)
+    groups = _class_groups(config, teacher, notes)
+    if groups is None and teacher.num_classes != config.spec.num_classes:
         raise ValueError(
             f"the teacher {name} scores {teacher.num_classes} classes, but {config.dataset} has "
-            f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}."
+            f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}, or say by --class_map "
+            "which of its classes belong together."
         )
-    return inference_copy(teacher)
+    fast = inference_copy(teacher)
+    return fast if groups is None else MappedTeacher(fast, groups)
+
+
+def _class_groups(config: RunConfig, teacher: AnySegmentor, notes: Mapping[str, str]) -> Groups | None:
+    if not isinstance(config, TeacherClassesConfig):
+        return None
+    return config.class_groups(config.spec.classes, teacher.num_classes, notes)
 
 
 def _finished(config: RunConfig) -> dict[str, Any] | None:
@@ -172,7 +185,7 @@ def _cached_images(source: Source, copies: int) -> CachedSource:
         return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
 
 
-def _create_student(config: RunConfig) -> Segmentor:
+def _create_student(config: RunConfig) -> AnySegmentor:
     seed_everything(config.seed, verbose=False)
     student = create_model(
         config.trained_network,
@@ -194,8 +207,8 @@ def _fit(
     folder: RunFolder,
     trainer: Trainer,
     data: SegmentationData,
-    student: Segmentor,
-    teacher: Segmentor | None,
+    student: AnySegmentor,
+    teacher: Teacher | None,
     method: Method,
     notes: dict[str, Any],
 ) -> dict[str, Any]:
@@ -239,16 +252,16 @@ def _fit(
     return results
 
 
-def _open_cache(config: DistillConfig, data: SegmentationData) -> TeacherCache | None:
+def _open_cache(config: DistillConfig, data: SegmentationData, teacher: Teacher) -> TeacherCache | None:
     if config.teacher_cache is None:
         return None
     # Of the network as it was saved: what is made of it to run fast may differ from machine to machine.
-    return TeacherCache(config.teacher_cache, config, data, weights_digest(open_model(config.teacher)[0]))
+    saved = open_model(config.teacher)[0]
+    weights = weights_digest(MappedTeacher(saved, teacher.groups) if isinstance(teacher, MappedTeacher) else saved)
+    return TeacherCache(config.teacher_cache, config, data, weights)
 
 
-def _count(
-    model: Segmentor, data: SegmentationData, config: RunConfig, device: torch.device, what: str
-) -> torch.Tensor:
+def _count(model: Teacher, data: SegmentationData, config: RunConfig, device: torch.device, what: str) -> torch.Tensor:
     """The confusion matrix of the validation split."""
     loader = data.val_dataloader()
     with progress("images") as bar:

@@ -20,8 +20,11 @@ from fakd.data.logit_store import LogitStore
 from fakd.data.spec import Source
 from fakd.data.transforms import fitted_size
 from fakd.evaluation import to_float_images
-from fakd.models import Segmentor
+from fakd.models import AnySegmentor
+from fakd.models.mapped import MappedTeacher
 from fakd.training.config import DistillConfig
+
+Teacher = AnySegmentor | MappedTeacher
 
 _VERSION = 1
 _HEADER = 512
@@ -67,7 +70,7 @@ class TeacherCache:
                 save_checked(path, held, label)
         return held["confusion"]
 
-    def complete(self, teacher: Segmentor, device: torch.device) -> LogitStore:
+    def complete(self, teacher: Teacher, device: torch.device) -> LogitStore:
         """Verify every map, and compute those that are missing, damaged or of images that changed since.
 
         Raises:
@@ -100,7 +103,7 @@ class TeacherCache:
                 bar.advance(task)
         return wrong
 
-    def _fill(self, store: LogitStore, wrong: list[int], teacher: Segmentor, device: torch.device) -> None:
+    def _fill(self, store: LogitStore, wrong: list[int], teacher: Teacher, device: torch.device) -> None:
         for left in self.folder.glob(".*.tmp"):  # by a process that was killed
             left.unlink()
         if spoilt := sum(store.path(number).exists() for number in wrong):
@@ -137,7 +140,7 @@ class TeacherCache:
         return needed
 
 
-def weights_digest(model: Segmentor) -> str:
+def weights_digest(model: Teacher) -> str:
     """Hash a network's architecture and weights; equal networks give equal words wherever they were loaded from."""
     tensors = model.state_dict()
     return digest([repr(model.config), *(part for name in sorted(tensors) for part in (name, tensors[name]))])
@@ -150,7 +153,7 @@ def _labels(key: str, source: Source) -> list[str]:
 
 
 @torch.no_grad()
-def _both_logits(teacher: Segmentor, image: Tensor, device: torch.device) -> Tensor:
+def _both_logits(teacher: Teacher, image: Tensor, device: torch.device) -> Tensor:
     """(2, C, h, w) logits of a (1, 3, H, W) image and of its mirror image, on the CPU."""
     images = to_float_images(image.to(device))
     logits: Tensor = teacher(torch.cat([images, images.flip(-1)])).logits
@@ -158,7 +161,7 @@ def _both_logits(teacher: Segmentor, image: Tensor, device: torch.device) -> Ten
 
 
 @torch.no_grad()
-def _stride(teacher: Segmentor, device: torch.device) -> int:
+def _stride(teacher: Teacher, device: torch.device) -> int:
     """Image pixels per cell of the logits."""
     side = 64  # what every stride divides
     return side // int(teacher(torch.zeros(1, 3, side, side, device=device)).logits.shape[-1])

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from fakd.console import say
+from fakd.models.foreign import is_foreign
 from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StopOnNonFinite
 from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles
 from fakd.training.config import RunConfig
@@ -32,7 +33,10 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         num_nodes=config.num_nodes,
         # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
         # rank's around at every step. The exception, batch statistics on CPUs, the module deals with.
-        strategy=DDPStrategy(broadcast_buffers=False) if config.processes > 1 else "auto",
+        # Other libraries' networks have parameters that no score depends on.
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
+        if config.processes > 1
+        else "auto",
         plugins=[cluster_environment(), CheckpointFiles(folder)],
         precision=config.precision,
         # on several CPUs, where PyTorch has no synchronised form, each process normalises by its own batch

@@ -14,7 +14,7 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
 from fakd.evaluation.inference_config import InferenceConfig
-from fakd.models import Segmentor, open_model
+from fakd.models import AnySegmentor, open_model
 from fakd.models.cost import measure_cost
 from fakd.models.fast import inference_copy
 from fakd.models.zoo import PREFIX
@@ -40,7 +40,7 @@ class Network:
     """A trained network, and how it is asked."""
 
     layer: Layer
-    model: Segmentor
+    model: AnySegmentor
     fit: EvalTransform
     inference: Inference
 

@@ -16,7 +16,7 @@ from fakd.analysis.sharing.protocol import command, protocol_lines, size_text
 from fakd.analysis.tables import markdown_lines
 from fakd.data import DATASETS
 from fakd.evaluation.model_notes import base_size_in
-from fakd.models import Segmentor
+from fakd.models import AnySegmentor
 from fakd.training.folder import RunFolder
 
 TODO = "TODO"
@@ -31,7 +31,7 @@ _POOR = 10.0  # percent of IoU, below which a class is as good as not found
 def model_card(
     run: Run,
     runs: Sequence[Run],
-    model: Segmentor,
+    model: AnySegmentor,
     notes: Mapping[str, str],
     *,
     name: str,
@@ -100,7 +100,7 @@ def _data(run: Run, name: str) -> ModelCardData:
     )
 
 
-def _summary(run: Run, model: Segmentor) -> str:
+def _summary(run: Run, model: AnySegmentor) -> str:
     method = run.config.get("method", "none")
     how = "trained on labels alone" if method == "none" else f"distilled from a larger network by `{method}`"
     return (

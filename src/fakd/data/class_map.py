@@ -1,0 +1,107 @@
+"""Which class of a student each class of a teacher belongs to, where they are not the same.
+
+A YAML file, each line a class of the teacher, by its name or its index, and a class of the student, by its name or its
+index, or null for one that the student does not have:
+
+    person: human
+    rider: human
+    7: road
+    sky: null
+
+A class of the teacher that no line names goes to the student's class of the same name; where there is none, the file is
+refused. So is one that leaves a class of the student without any of the teacher's.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fakd.data.plain_yaml import read_short_text, read_yaml
+from fakd.data.spec import DataError
+
+Groups = tuple[tuple[int, ...], ...]
+"""For each class of the student, the indices of the teacher's that belong to it."""
+
+_SHOWN = 20
+
+
+def read_class_map(
+    path: Path, student_classes: Sequence[str], teacher_classes: Sequence[str] | None, teacher_count: int
+) -> Groups:
+    """Read a class map.
+
+    Args:
+        path: the file.
+        student_classes: the names of the student's classes.
+        teacher_classes: the names of the teacher's; None where they are not known, which leaves their indices.
+        teacher_count: how many classes the teacher scores.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is no such map, or does not fit these classes; the message lists all that is wrong.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no class map at {path}")
+    content = read_yaml(path)
+    if not isinstance(content, Mapping):
+        raise DataError(f"{path}: expected lines as 'person: human', a class of the teacher and one of the student.")
+    if teacher_classes is not None and len(teacher_classes) != teacher_count:
+        raise DataError(f"there are {len(teacher_classes)} names of classes, but the teacher scores {teacher_count}.")
+    theirs = {name: index for index, name in enumerate(teacher_classes or ())}
+    ours = {name: index for index, name in enumerate(student_classes)}
+    faults: list[str] = []
+    targets: dict[int, int | None] = {}
+    for source, target in content.items():
+        index = _index(source, theirs, teacher_count)
+        goal = None if target is None else _index(target, ours, len(student_classes))
+        if index is None:
+            known = "" if theirs else " (its names are not known: write their indices, or give --teacher_classes)"
+            faults.append(f"the teacher has no class {source!r}{known}")
+        elif goal is None and target is not None:
+            faults.append(f"the student has no class {target!r}")
+        elif index in targets:
+            faults.append(f"the teacher's class {source!r} is named twice")
+        else:
+            targets[index] = goal
+    for name, index in theirs.items():
+        if name in ours:
+            targets.setdefault(index, ours[name])
+    if missing := [index for index in range(teacher_count) if index not in targets]:
+        names = [str(teacher_classes[index]) if teacher_classes else str(index) for index in missing]
+        faults.append(f"nothing is said of the teacher's classes {_listed(names)}: write null for those to drop")
+    groups = tuple(
+        tuple(index for index in range(teacher_count) if targets.get(index) == goal)
+        for goal in range(len(student_classes))
+    )
+    if empty := [name for name, group in zip(student_classes, groups, strict=True) if not group]:
+        faults.append(f"no class of the teacher belongs to the student's {_listed(empty)}")
+    if faults:
+        raise DataError(f"{path} does not fit teacher and student: {'; '.join(faults)}.")
+    return groups
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read names of classes, one a line, in the order of their indices.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it holds no names, or one twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of class names at {path}")
+    names = tuple(line.strip() for line in read_short_text(path).splitlines() if line.strip())
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{path}: expected the name of a class on each line, each once.")
+    return names
+
+
+def _index(given: Any, names: Mapping[str, int], count: int) -> int | None:
+    """The index of a class that is given by its name or its index; None where there is none."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given if 0 <= given < count else None
+    return names.get(given) if isinstance(given, str) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

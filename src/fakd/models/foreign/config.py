@@ -1,0 +1,97 @@
+"""What a network of another library is, so that it can be built again without its weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple
+
+from torch import nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ForeignConfig:
+    """The architecture of a `ForeignSegmentor`; equal configs give networks with equal state entries.
+
+    Raises:
+        ValueError: a number is out of its range, or the settings are not plain values.
+    """
+
+    library: str
+    """A key of `fakd.models.foreign.LIBRARIES`: "torchvision", "smp" or "hf"."""
+    name: str
+    """The network in that library, as "deeplabv3_resnet50", "unet/mobilenet_v2" or "segformer"."""
+    num_classes: int
+    """C, at least 1."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What else the library is told to build it, as plain values."""
+    aux: bool = False
+    """Whether it has its auxiliary head, where the library has one for it."""
+    classifier: tuple[str, ...] | None = None
+    """Paths of the classifier within the network, where a user named them; None is the library's usual place."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Of RGB images in [0, 1], subtracted from them."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Of RGB images in [0, 1], which they are divided by."""
+    bgr: bool = False
+    """Whether the network wants blue first."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean and std must be three numbers, those of std above 0, got {self.mean}, {self.std}")
+        # One order, so that equal networks have equal words to be hashed.
+        object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings), sort_keys=True)))
+        for name in ("mean", "std", "classifier"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+
+    @property
+    def network(self) -> str:
+        """What people call it."""
+        return f"{self.library}:{self.name}"
+
+    def to_json(self) -> str:
+        """Return the config as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ForeignConfig":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: not a JSON object, or a field is missing or unknown.
+        """
+        values: Any = json.loads(text)
+        known = [item.name for item in fields(cls)]
+        if not isinstance(values, Mapping) or set(values) != set(known):
+            raise ValueError(f"the config of a foreign network must be a JSON object with {known}, got {text[:200]!r}")
+        return cls(**values)
+
+
+class Anatomy(NamedTuple):
+    """A network that a library built, and where its parts are."""
+
+    module: nn.Module
+    """Called with normalised images (B, 3, H, W)."""
+    classifier: tuple[str, ...] | None = None
+    """Paths of the classifier; None where it has to be looked for."""
+    aux: str | None = None
+    """Name of the child that returns auxiliary scores; None without one."""
+    features: str | None = None
+    """Path of the module that is given the features, see `ClassifierTap`."""
+    multiple: int = 1
+    """What the height and width of its images must divide by."""
+
+
+class Found(NamedTuple):
+    """A network's architecture, and what came with it."""
+
+    config: ForeignConfig
+    state: Mapping[str, Any] | None = None
+    """Weights under the library's own names; None for random ones."""
+    notes: Mapping[str, str] = {}
+    """What is known about its classes."""

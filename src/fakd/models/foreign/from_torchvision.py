@@ -1,0 +1,116 @@
+"""torchvision's segmentation networks, and the weights that it publishes."""
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from torchvision.models import get_model, get_model_builder, get_model_weights
+
+from fakd.checksum import checksum_in_name
+from fakd.console import say
+from fakd.download import cache_folder, download
+from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
+from fakd.models.torch_file import read_weights
+
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "fcn_resnet50": ("classifier.4",),
+    "fcn_resnet101": ("classifier.4",),
+    "deeplabv3_resnet50": ("classifier.4",),
+    "deeplabv3_resnet101": ("classifier.4",),
+    "deeplabv3_mobilenet_v3_large": ("classifier.4",),
+    "lraspp_mobilenet_v3_large": ("classifier.low_classifier", "classifier.high_classifier"),
+}
+"""Name -> where its classifier is; LR-ASPP adds the scores of two."""
+
+_AUX = "aux_classifier"
+_IN_CLASSIFICATION = "features."
+"""What names begin with in the classification networks of some backbones."""
+
+
+def build(config: ForeignConfig) -> Anatomy:
+    """Build a network with random weights."""
+    _check(config.name)
+    aux = {"aux_loss": True} if config.aux else {}
+    module = get_model(config.name, weights=None, weights_backbone=None, num_classes=config.num_classes, **aux)
+    return Anatomy(module, NETWORKS[config.name], _AUX if config.aux else None)
+
+
+def create(name: str, num_classes: int, aux: bool) -> Found:
+    """A network to be trained."""
+    _check(name)
+    return Found(ForeignConfig("torchvision", name, num_classes, aux=aux and _can_have_aux(name)))
+
+
+def open_trained(name: str, weights: Path | None) -> Found:
+    """The network that torchvision publishes, or the user's own weights of it.
+
+    Raises:
+        ValueError: there is no such network, or the file does not hold weights of it.
+        DownloadError: it could not be downloaded.
+    """
+    _check(name)
+    if weights is not None:
+        state = read_weights(weights)
+        return Found(ForeignConfig("torchvision", name, _classes(name, state, weights), aux=_has_aux(state)), state)
+    published = get_model_weights(name)["COCO_WITH_VOC_LABELS_V1"]
+    say(
+        f"weights   torchvision's {name}.{published.name} (COCO images, the 21 classes of Pascal VOC), "
+        f"{published.meta['_file_size']:.0f} MB where they are not in {cache_folder()} yet"
+    )
+    state = read_weights(_downloaded(published.url))
+    classes = published.meta["categories"]
+    config = ForeignConfig("torchvision", name, len(classes), aux=_has_aux(state))
+    return Found(config, state, {"classes": json.dumps(classes)})
+
+
+def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
+    """The weights of the encoder, under the names of the whole network.
+
+    Args:
+        config: the network.
+        source: "imagenet" for torchvision's, or a file with the names of torchvision's classification network.
+
+    Raises:
+        DownloadError: they could not be downloaded.
+        ValueError: the file cannot be read.
+    """
+    published = inspect.signature(get_model_builder(config.name)).parameters["weights_backbone"].default
+    state = read_weights(_downloaded(published.url) if source == "imagenet" else Path(source))
+    return {
+        f"backbone.{name.removeprefix(_IN_CLASSIFICATION)}": tensor
+        for name, tensor in state.items()
+        if not name.startswith(("fc.", "classifier."))
+    }
+
+
+def encoder_names(config: ForeignConfig, names: Iterable[str]) -> list[str]:
+    """Those entries' names that belong to the encoder."""
+    return [name for name in names if name.startswith("backbone.")]
+
+
+def _downloaded(url: str) -> Path:
+    name = PurePosixPath(urlsplit(url).path).name
+    return download(url, cache_folder() / name, checksum=checksum_in_name(name))
+
+
+def _classes(name: str, state: Mapping[str, Any], path: Path) -> int:
+    weight = state.get(f"{NETWORKS[name][0]}.weight")
+    if weight is None:
+        raise ValueError(f"{path} holds no weights of torchvision's {name}: it has no {NETWORKS[name][0]}.weight")
+    return len(weight)
+
+
+def _has_aux(state: Mapping[str, Any]) -> bool:
+    return any(key.startswith(f"{_AUX}.") for key in state)
+
+
+def _can_have_aux(name: str) -> bool:
+    return "lraspp" not in name
+
+
+def _check(name: str) -> None:
+    if name not in NETWORKS:
+        raise ValueError(f"torchvision has no segmentation network {name!r}; it has {', '.join(NETWORKS)}")
