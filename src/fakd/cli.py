@@ -29,6 +29,7 @@ from fakd.evaluation.commands import evaluate
 from fakd.evaluation.predicting import predict
 from fakd.methods import METHODS, method_options
 from fakd.models.convert import convert
+from fakd.serve import serve
 from fakd.training import distill, train
 from fakd.training.callbacks import NonFiniteLossError
 from fakd.training.inspect import inspect_networks
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "distill": distill,
     "evaluate": evaluate,
     "predict": predict,
+    "serve": serve,
     "inspect": inspect_networks,
     "convert": convert,
     "compare": compare,
@@ -57,7 +59,7 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 """What commands of two words, as `fakd data check`, have in common."""
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = ("evaluate", "predict", "inspect", "convert", "share", "data prepare", "data check", "data show")
+_BY_PLACE = ("evaluate", "predict", "serve", "inspect", "convert", "share", "data prepare", "data check", "data show")
 # ... or by as many places as there are: fakd report RUN RUN.
 _MANY_PLACES = {"analyze": "runs", "report": "runs"}
 # ... or, between the first and the last, by as many as there are: fakd predict MODEL IMAGE IMAGE OUTPUT.

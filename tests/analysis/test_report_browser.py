@@ -1,71 +1,36 @@
-"""The page in a real browser: Debian's chromium without a window, driven by selenium."""
+"""The page in a real browser."""
 # ruff: noqa: F811  (fixtures that are imported)
 
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from browser import fetched, forget, needed, show, started, wait, webdriver
 from report_runs import ODD, comparison, odd_names, page  # noqa: F401
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install chromium"),
-    pytest.mark.skipif(DRIVER is None, reason="there is no chromedriver: apt-get install chromium-driver"),
-]
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
-)
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with started(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture
 def site(browser, page) -> Iterator[Any]:
     """The page, newly opened; at the end nothing may have been complained of, and nothing fetched from elsewhere."""
     show(browser, 1280, 900)
-    browser.get("about:blank")  # the browser's own first page fetches parts of itself
-    for log in ("browser", "performance"):
-        browser.get_log(log)
+    forget(browser)
     browser.get(page.as_uri())
     wait(lambda: browser.execute_script("return document.querySelectorAll('#gains .main-svg').length > 0"))
     yield browser
     assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    requests = fetched(browser)
     assert page.as_uri() in requests
     outside = {url[:80] for url in requests if not url.startswith((page.as_uri(), "data:", "blob:"))}
     assert outside == set()
-
-
-def show(browser, width: int, height: int, scheme: str = "light") -> None:
-    """Set the size of the window and what the system prefers."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def wait(condition: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
 
 
 def press(browser, *keys: str) -> None:

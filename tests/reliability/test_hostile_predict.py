@@ -10,7 +10,7 @@ from PIL import Image
 
 from fakd.cli import main
 from fakd.data.spec import DataError
-from fakd.evaluation import commands, predicting
+from fakd.evaluation import commands, room
 from fakd.evaluation.predicting import PredictConfig, predict
 from fakd.models import create_model, save_model
 
@@ -55,10 +55,10 @@ def test_exit_status_tells_of_failures(network: Path, tmp_path: Path, capsys) ->
 
 
 def test_images_whose_scores_fill_the_memory(network: Path, image: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(predicting, "_MOST_SCORES", 40 * 30 * 3 * 4 - 1)
+    monkeypatch.setattr(room, "MOST_SCORES", 40 * 30 * 3 * 4 - 1)
     with pytest.raises(DataError, match=r"a\.png: 40 x 30 pixels take 14\.4 kB of scores for 3 classes, expected"):
         predict(PredictConfig(str(network), image, tmp_path / "out", device="cpu"))
-    monkeypatch.setattr(predicting, "_MOST_SCORES", 40 * 30 * 3 * 4)
+    monkeypatch.setattr(room, "MOST_SCORES", 40 * 30 * 3 * 4)
     assert predict(PredictConfig(str(network), image, tmp_path / "out", device="cpu", overwrite=True))
 
 

@@ -14,6 +14,7 @@ from fakd.evaluation.inference import Inference, predict_logits
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.evaluation.model_notes import base_size_in, classes_in, palette_in, window_in
 from fakd.models import AnySegmentor
+from fakd.models.mapped import MappedTeacher
 from fakd.models.onnx import OnnxNetwork
 from fakd.models.opening import open_predictor
 
@@ -26,7 +27,7 @@ class Network:
 
     name: str
     """What the user calls it."""
-    model: AnySegmentor | OnnxNetwork
+    model: AnySegmentor | OnnxNetwork | MappedTeacher
     classes: tuple[str, ...]
     palette: Palette
     base_size: tuple[int, int] | None

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from rich.filesize import decimal
 from torch import Tensor
 
 from fakd.console import progress, say
@@ -17,6 +16,7 @@ from fakd.data.video import count_frames, require_av
 from fakd.evaluation.frames import Frame, Frames, by_size, in_background, pixels
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.evaluation.network import Device, Network, open_network
+from fakd.evaluation.room import lack_of_room
 from fakd.evaluation.shares import class_shares
 from fakd.evaluation.sources import Source, find_sources
 from fakd.writing import written_at_once
@@ -27,8 +27,7 @@ SHARES_FILE = "shares.csv"
 Shares = dict[tuple[str, Path], Sequence[float]]
 """Title and place of every image in the order they were read -> each class's share of its pixels."""
 
-_MOST_SCORES = 8 << 30  # bytes of scores of one image: 150 classes and 14 million pixels
-_BATCH_SCORES = 1 << 30  # ... and of the images of a batch together, if they are more than one
+_BATCH_SCORES = 1 << 30  # bytes of scores of the images of a batch together, if they are more than one
 
 
 @dataclass
@@ -88,7 +87,8 @@ def predict(config: PredictConfig) -> list[Path]:
 
         def readable() -> Iterator[Frame]:
             for frame in in_background(Frames(sources, network.base_size, config.every), config.workers):
-                if fault := frame.fault or _lack_of_room(frame, network):
+                fault = frame.fault or lack_of_room(frame.title, pixels(frame)[0].shape, network.num_classes)
+                if fault:
                     failed.append(fault)
                     bar.advance(task)
                 else:
@@ -131,17 +131,6 @@ def _require_free(output: Path, overwrite: bool) -> None:
 def _expected(sources: Sequence[Source], every: int) -> int:
     """Images and frames, as far as the videos say how long they are."""
     return sum(-(-count_frames(source.path) // every) if source.is_video else 1 for source in sources)
-
-
-def _lack_of_room(frame: Frame, network: Network) -> str:
-    """Refuse an image before the scores of all its pixels for all classes fill the memory."""
-    height, width = pixels(frame)[0].shape[-2:]
-    if (scores := height * width * network.num_classes * 4) <= _MOST_SCORES:
-        return ""
-    return (
-        f"{frame.title}: {width} x {height} pixels take {decimal(scores)} of scores for {network.num_classes} classes, "
-        f"expected {decimal(_MOST_SCORES)} at most. Scale it down, or cut it into parts."
-    )
 
 
 def _predicted(network: Network, group: Sequence[Frame]) -> Tensor:

@@ -28,7 +28,7 @@ class Source:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_sources(given: Iterable[Path], output: Path) -> list[Source]:
+def find_sources(given: Iterable[Path], output: Path | None = None) -> list[Source]:
     """Find the files that are meant, each once, in the order given; those of a folder or a pattern by name.
 
     Their places below the output keep the folders below the deepest one that holds everything that is given.
@@ -45,7 +45,8 @@ def find_sources(given: Iterable[Path], output: Path) -> list[Source]:
     roots = []
     for item in given:
         files, root = _files(item)
-        files = [file for file in files if output.resolve() not in file.resolve().parents]
+        if output is not None:
+            files = [file for file in files if output.resolve() not in file.resolve().parents]
         if not files:
             raise FileNotFoundError(
                 f"no image at {item}: expected a file, a folder with {', '.join(IMAGE_SUFFIXES)}, a pattern such as "
