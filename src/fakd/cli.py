@@ -27,6 +27,7 @@ from fakd.data.showing import show
 from fakd.demo import demo
 from fakd.evaluation.commands import evaluate
 from fakd.evaluation.predicting import predict
+from fakd.export import benchmark, export
 from fakd.methods import METHODS, method_options
 from fakd.models.convert import convert
 from fakd.serve import serve
@@ -44,6 +45,8 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "serve": serve,
     "inspect": inspect_networks,
     "convert": convert,
+    "export": export,
+    "benchmark": benchmark,
     "compare": compare,
     "ablate": ablate,
     "analyze": analyze,
@@ -59,9 +62,12 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 """What commands of two words, as `fakd data check`, have in common."""
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = ("evaluate", "predict", "serve", "inspect", "convert", "share", "data prepare", "data check", "data show")
+_BY_PLACE = (
+    *("evaluate", "predict", "serve", "inspect", "convert", "export", "share"),
+    *("data prepare", "data check", "data show"),
+)
 # ... or by as many places as there are: fakd report RUN RUN.
-_MANY_PLACES = {"analyze": "runs", "report": "runs"}
+_MANY_PLACES = {"analyze": "runs", "report": "runs", "benchmark": "models"}
 # ... or, between the first and the last, by as many as there are: fakd predict MODEL IMAGE IMAGE OUTPUT.
 _MIDDLE_PLACES = ("predict",)
 # ... and the one more that may be: fakd data check NAME [ROOT].
@@ -74,7 +80,7 @@ _USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, NonFiniteLossError, Mi
 _load_yaml = get_loader("yaml")
 
 _NUMBERS = re.compile(r"[0-9.]+(?:[,x][0-9.]+)*")
-_LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales"}
+_LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales", "size"}
 
 
 class _HelpFormatter(DefaultHelpFormatter):

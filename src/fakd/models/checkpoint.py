@@ -82,14 +82,30 @@ def load_model(path: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
     # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
-        with torch.device("meta"), _RatesOnCPU():  # a small file may claim a network that no memory holds
-            expected = _build(config).state_dict()
+        expected = _without_weights(config).state_dict()  # a small file may claim a network that no memory holds
         if problems := mismatches(expected, tensors):
             raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
         model = _build(config)
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
+
+
+def network_of(text: str) -> AnySegmentor:
+    """Build the network that a config's JSON describes on PyTorch's meta device: layers and shapes without content.
+
+    Raises:
+        ValueError: it describes none that this version can build.
+    """
+    try:
+        return _without_weights(_config(text))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_weights(config: ModelConfig | ForeignConfig) -> AnySegmentor:
+    with torch.device("meta"), _RatesOnCPU():
+        return _build(config)
 
 
 def _config(text: str) -> ModelConfig | ForeignConfig:

@@ -87,6 +87,17 @@ def measure_cost(model: AnySegmentor, image_size: tuple[int, int], batch_size: i
     )
 
 
+def inference_cost(model: AnySegmentor, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Count the learned numbers without the auxiliary head, and the multiply-accumulates of one image in eval mode.
+
+    Args:
+        model: the network, on any device, the meta device included; it is left as it is.
+        image_size: height and width in pixels.
+    """
+    _, macs, _ = _run_inference(model, image_size)
+    return _count(model) - (0 if model.aux_head is None else _count(model.aux_head)), macs
+
+
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that operations make while it is entered, until they are freed.
 

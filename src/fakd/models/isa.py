@@ -80,8 +80,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the attended map (N, channels, h, w)."""
-        query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
-        # softmax(query key^T / sqrt(256)) value
-        attended = F.scaled_dot_product_attention(query, key, value)
+        # (N, 1, positions, channels): one head
+        queries, keys, values = (
+            part(x).flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.query, self.key, self.value)
+        )
+        # softmax(queries keys^T / sqrt(256)) values
+        attended = F.scaled_dot_product_attention(queries, keys, values).squeeze(1)
         output: Tensor = self.output(attended.transpose(1, 2).reshape(x.shape))
         return output

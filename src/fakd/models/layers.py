@@ -1,5 +1,6 @@
 """The building blocks that the heads share."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,6 +64,7 @@ class GlobalPool(nn.Sequential):
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
     """Enlarge or shrink a map bilinearly (corners not aligned) to the height and width of another."""
-    if x.shape[2:] == like.shape[2:]:
+    # an exported graph must do for maps of other sizes too
+    if x.shape[2:] == like.shape[2:] and not torch.onnx.is_in_onnx_export():
         return x
     return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)

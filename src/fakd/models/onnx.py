@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,7 +71,7 @@ class OnnxNetwork(nn.Module):
             logits (B, C, h, w) as the file gives them, and no features: (B, 0, h, w). A file that gives labels has
             the score 1 for the class that wins and 0 for the others.
         """
-        answer = self._run(images)
+        answer = self.answer(images)
         logits = F.one_hot(answer.long(), self.num_classes).movedim(-1, 1).float() if self.gives_labels else answer
         return SegmentationOutput(logits, logits[:, :0])
 
@@ -80,10 +81,15 @@ class OnnxNetwork(nn.Module):
         Args:
             images: (B, 3, H, W) float RGB in [0, 1].
         """
-        answer = self._run(images)
+        answer = self.answer(images)
         return answer if self.gives_labels else answer.argmax(1).to(torch.uint8)
 
-    def _run(self, images: Tensor) -> Tensor:
+    def answer(self, images: Tensor) -> Tensor:
+        """Return what the file gives, as it gives it: scores (B, C, h, w) float, or labels (B, h, w) uint8.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1].
+        """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
                 "images must be float (B, 3, H, W) with RGB values in [0, 1], "
@@ -115,15 +121,27 @@ def require_onnxruntime() -> ModuleType:
     Raises:
         ModuleNotFoundError: it is not installed; the message says how to.
     """
+    module = _imported("onnxruntime")
+    module.set_default_logger_severity(4)  # what fails is raised as well
+    return module
+
+
+def require_onnx() -> ModuleType:
+    """Import onnx, which `pip install fakd` leaves out.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    return _imported("onnx")
+
+
+def _imported(name: str) -> ModuleType:
     try:
-        import onnxruntime
+        return import_module(name)
     except ImportError as error:
         raise ModuleNotFoundError(
             f"ONNX needs a package that is missing ({error}): pip install 'fakd[export]'"
         ) from None
-    onnxruntime.set_default_logger_severity(3)  # errors alone
-    module: ModuleType = onnxruntime
-    return module
 
 
 def _open_session(path: Path) -> Any:
@@ -132,6 +150,8 @@ def _open_session(path: Path) -> Any:
         raise FileNotFoundError(f"no ONNX file at {path}; expected one that `fakd export` wrote")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # threads that wait would otherwise keep their cores busy, and slow down whatever comes next
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each kind of damage is another of onnxruntime's own exceptions

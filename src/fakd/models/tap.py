@@ -149,7 +149,7 @@ class ClassifierTap(nn.Module):
         seen = [made[0] for made in calls.values()]
         if len(seen) == 1:
             return seen[0]
-        sizes = {path: tuple(made[0][1].shape[-2:]) for path, made in calls.items()}
+        sizes = {path: tuple(int(side) for side in made[0][1].shape[-2:]) for path, made in calls.items()}
         if len(set(sizes.values())) > 1:
             raise RuntimeError(f"scores that are added must be of one size, but the classifiers' are {sizes}")
         logits = seen[0][1]

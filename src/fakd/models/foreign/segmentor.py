@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -89,7 +88,8 @@ class ForeignSegmentor(ClassifierTap, HubModel):
         images = (images - self.mean) / self.std
         images = images.flip(1) if self.config.bgr else images
         bottom, right = (-side % self.multiple for side in size)
-        if not bottom and not right:
+        # an exported graph must do for images of other sizes too
+        if not bottom and not right and not torch.onnx.is_in_onnx_export():
             return super().forward(images)
         padded = F.pad(images, (0, right, 0, bottom))
         output = super().forward(padded)
@@ -102,5 +102,5 @@ class ForeignSegmentor(ClassifierTap, HubModel):
 def _cropped(maps: Tensor, size: torch.Size, padded: torch.Size) -> Tensor:
     """The part of (B, C, h, w) maps that shows `size` of the `padded` pixels."""
     sides = zip(maps.shape[-2:], size, padded, strict=True)
-    height, width = (ceil(cells * side / whole) for cells, side, whole in sides)
+    height, width = ((cells * side + whole - 1) // whole for cells, side, whole in sides)  # rounded up
     return maps[..., :height, :width]

@@ -1,0 +1,123 @@
+"""A float file in 8 bits, and what that costs in mIoU."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from fakd.console import console, progress
+from fakd.data import DatasetSpec, get_dataset, read_image
+from fakd.data.datamodule import SegmentationData
+from fakd.evaluation.evaluate import evaluate_model
+from fakd.evaluation.inference import Inference, to_float_images
+from fakd.evaluation.model_notes import base_size_in
+from fakd.evaluation.scores import scores_from_confusion
+from fakd.evaluation.sources import find_sources
+from fakd.export.quantizing import quantize
+from fakd.models.onnx import OnnxNetwork
+
+
+class Options(Protocol):
+    """What of the command's options says which images are read."""
+
+    checkpoint: str
+    output: Path
+    calibration: Path | None
+    calibration_images: int
+    dataset: str | None
+    data_root: Path | None
+    base_size: tuple[int, int] | None
+    workers: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images that ranges are taken from, and those that both files are scored on."""
+
+    data: SegmentationData
+    """Training images, if no folder is given; and the validation split."""
+    files: tuple[Path, ...]
+    """Images of the user's folder, or none."""
+    count: int
+    """How many images ranges are taken from, at most."""
+
+    @classmethod
+    def of(cls, options: Options, num_classes: int, notes: Mapping[str, str]) -> "Calibration":
+        """Find the images that the command's options name.
+
+        Raises:
+            ValueError: no data set is named, or it has other classes than the network.
+            FileNotFoundError: the folder has no image.
+            DataError: the data set is not as it should be.
+        """
+        name = options.dataset or notes.get("dataset")
+        if name is None:
+            raise ValueError(
+                f"{options.checkpoint} does not say what it was trained on, and --int8 measures the mIoU that it "
+                "costs: name the data set with --dataset."
+            )
+        spec: DatasetSpec = get_dataset(name, options.data_root)
+        if spec.needs_root and options.data_root is None:
+            raise ValueError(f"--int8 reads data set {name!r} from disk: say where it is with --data-root FOLDER.")
+        if spec.num_classes != num_classes:
+            raise ValueError(f"{options.checkpoint} scores {num_classes} classes, but {name} has {spec.num_classes}.")
+        base_size = options.base_size or base_size_in(notes, options.checkpoint)
+        data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
+        data.source("val").check()
+        found = [] if options.calibration is None else find_sources([options.calibration], options.output)
+        return cls(data, tuple(source.path for source in found), options.calibration_images)
+
+    def images(self) -> Iterator[Tensor]:
+        """Return float images (1, 3, H, W), as the network is shown them, evenly spread over all there are."""
+        if self.files:
+            for index in _spread(len(self.files), self.count):
+                yield to_float_images(self.data.eval_transform.fit(read_image(self.files[index])).unsqueeze(0))
+        else:
+            for batch in self.data.whole_images(_spread(len(self.data.source("train")), self.count)):
+                yield to_float_images(batch.image)
+
+
+def write_int8(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
+    """Write the file in 8 bits, score both, and print what changed.
+
+    Returns:
+        miou (before, after), in percent, and bytes (before, after).
+    """
+    quantize(source, target, calibration.images())
+    paths = {"float32": source, "int8": target}
+    miou = {kind: _miou(path, calibration, kind) for kind, path in paths.items()}
+    size = {kind: path.stat().st_size for kind, path in paths.items()}
+    spec = calibration.data.spec
+    table = Table("", "mIoU %", "MB", title=f"{spec.name}, {len(calibration.data.source('val'))} validation images")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for kind in paths:
+        table.add_row(kind, f"{miou[kind]:.2f}", f"{size[kind] / 1e6:.1f}")
+    table.add_section()
+    table.add_row("change", f"{miou['int8'] - miou['float32']:+.2f}", f"x {size['int8'] / size['float32']:.2f}")
+    console.print(table)
+    return {"miou": miou, "bytes": size}
+
+
+def _miou(path: Path, calibration: Calibration, kind: str) -> float:
+    data, network = calibration.data, OnnxNetwork(path)
+    with progress("images") as bar, torch.no_grad():
+        task = bar.add_task(f"scoring {kind}", total=len(data.source("val")), note="")
+        matrix = evaluate_model(
+            network,
+            data.val_dataloader(),
+            data.spec.num_classes,
+            inference=Inference(None if network.gives_labels else data.spec.window),
+            on_image=lambda count: bar.advance(task, count),
+        )
+    return scores_from_confusion(matrix, data.spec.classes).mIoU
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return `count` indices, or all there are, evenly spread."""
+    count = min(length, count)
+    return [index * length // count for index in range(count)]
