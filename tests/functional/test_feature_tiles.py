@@ -21,7 +21,8 @@ def test_tiles_make_up_the_rows(layout, dtype, numbers, monkeypatch):
     monkeypatch.setattr(module, "_ON_CPU", numbers)
     monkeypatch.setattr(module, "_STRIP", 5)
     features = LAYOUTS[layout](torch.randn(2, 70, 3, 4).to(dtype))
-    before, found, reader = features.clone(), torch.full((24, 70), torch.nan, dtype=torch.float64), TileReader(features)
+    before, found = features.clone(), torch.full((24, 70), torch.nan, dtype=torch.float64)
+    reader = TileReader(features, next(feature_tiles(features))[0])
     for tiles in feature_tiles(features):
         assert len({(pixels.start, pixels.stop) for pixels, _ in tiles}) == 1
         for pixels, channels in tiles:

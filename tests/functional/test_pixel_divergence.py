@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from fakd.functional import augmented_pixel, augmented_pixel_kd, pixel_divergence, pixel_tiles
 from fakd.functional import pixel_kd as eager_pixel_kd
 from fakd.functional.pixel_divergence import pixel_divergence as divergence
-from fakd.functional.pixel_tiles import Table, Workspace
+from fakd.functional.pixel_tiles import Layout, Table, Workspace
 
 from . import naive
 from .losses import Loss
@@ -125,7 +125,7 @@ def test_away_from_the_cpu_the_cut_stays_finite():
     table.wide = False
     z, q = torch.tensor([[[0.0], [-1e4]]]), torch.tensor([[[-1e4], [0.0]]])
     descent = torch.empty_like(z)
-    value, by_table = Workspace(z, 1.0).divergence(z, q, table, descent=descent, by_table=True)
+    value, by_table = Workspace(Layout(z, z), 1.0).divergence(z, q, table, descent=descent, by_table=True)
     assert 1e4 <= value.item() <= 1.1e4
     assert descent.isfinite().all()
     assert by_table.isfinite().all()

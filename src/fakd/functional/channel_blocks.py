@@ -5,15 +5,17 @@ temperature, which costs nothing, and a map's divergence by ln(2) at the end.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from fakd.functional.threads import share_out, worker_count
+
 CPU_BLOCK = 2**18
-"""Elements of a block on a CPU: buffers of 1 MiB, which are allocated once and stay in cache; fresh memory is slow."""
+"""Elements of a block on a CPU: buffers of 1 MiB, allocated once; fresh memory is slow, so are many small blocks."""
 DEVICE_BLOCK = 2**24
 """Elsewhere a block only bounds the memory: the fewer launches, the faster."""
 
@@ -81,31 +83,46 @@ class Block:
         return torch.add(offset, logits.flatten(1), alpha=self.bits, out=out)
 
 
-def blocks(maps: Maps, spare: int) -> Iterator[Block]:
-    """All maps in blocks of about equal size.
+def visit_blocks(visit: Callable[[Block], None], maps: Maps, spare: int) -> None:
+    """Call `visit` with all maps, in blocks of about equal size, in several threads on a CPU.
+
+    Blocks of the same classes follow each other in one thread: what is summed over images has a fixed order.
 
     Args:
+        visit: what it writes must lie in the block's classes.
         maps: the maps.
         spare: how many buffers a block has beyond its first three, which its methods fill.
     """
-    batch, classes, height, width = maps.student.shape
-    positions, device = height * width, maps.student.device
-    elements = CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
-    most = max(elements // positions, torch.get_num_threads())  # threads share out maps, not positions
-    size = -(-classes // -(-classes // most))
-    buffers = [torch.empty(size, positions, dtype=maps.dtype, device=device) for _ in range(3 + spare)]
-    for image in range(batch):
-        for first in range(0, classes, size):
-            rows = slice(first, min(first + size, classes))
-            yield Block(
-                index=(image, rows),
-                student=maps.student[image, rows],
-                teacher=maps.teacher[image, rows],
-                labels=None if maps.labels is None else maps.labels[image],
-                table=None if maps.table is None else maps.table[rows] / math.log(2),
-                bits=1 / (maps.temperature * math.log(2)),
-                buffers=[buffer[: rows.stop - first] for buffer in buffers],
-            )
+    classes, positions = maps.student.shape[1], maps.student[0, 0].numel()
+    on_cpu = maps.student.device.type == "cpu"
+    most = max((CPU_BLOCK if on_cpu else DEVICE_BLOCK) // positions, 1)
+    workers = min(worker_count(maps.student), classes)
+    pieces = -(-classes // most) + workers - 1
+    size = -(-classes // (pieces - pieces % workers))  # as many pieces for each thread
+    bounds = [slice(first, min(first + size, classes)) for first in range(0, classes, size)]
+
+    def visit_classes(pieces: Iterator[slice], buffers: list[Tensor]) -> None:
+        for rows in pieces:
+            for image in range(len(maps.student)):
+                visit(_block(maps, image, rows, buffers))
+
+    workspaces = [
+        [maps.student.new_empty(size, positions, dtype=maps.dtype) for _ in range(3 + spare)]
+        for _ in range(min(workers, len(bounds)))
+    ]
+    share_out(visit_classes, bounds, workspaces)
+
+
+def _block(maps: Maps, image: int, rows: slice, buffers: list[Tensor]) -> Block:
+    return Block(
+        index=(image, rows),
+        student=maps.student[image, rows],
+        teacher=maps.teacher[image, rows],
+        labels=None if maps.labels is None else maps.labels[image],
+        table=None if maps.table is None else maps.table[rows] / math.log(2),
+        bits=1 / (maps.temperature * math.log(2)),
+        buffers=[buffer[: rows.stop - rows.start] for buffer in buffers],
+    )
 
 
 def new_rows(maps: Maps) -> Tensor:
@@ -156,7 +173,8 @@ def divergences(maps: Maps) -> tuple[Tensor, Totals]:
         (B, C, 1) in nats, and the normalisers for `divergence_gradients`.
     """
     rows, totals = new_rows(maps), Totals(new_rows(maps), new_rows(maps), new_rows(maps))
-    for block in blocks(maps, spare=1):
+
+    def visit(block: Block) -> None:
         (scores, v), log_p, spare = block.student_scores(), block.teacher_scores(), block.buffers[3]
         largest = totals.largest[block.index] = scores.amax(1, keepdim=True)
         total = totals.student[block.index] = torch.exp2(scores.sub_(largest), out=spare).sum(1, keepdim=True)
@@ -165,6 +183,8 @@ def divergences(maps: Maps) -> tuple[Tensor, Totals]:
         terms = log_p.sub_(scores).add_(v, alpha=2)
         expected = torch.linalg.vecdot(p, terms).unsqueeze(1) / total_teacher
         rows[block.index] = expected + total.log2() - total_teacher.log2()
+
+    visit_blocks(visit, maps, spare=1)
     return rows.mul_(math.log(2)), totals
 
 
@@ -184,10 +204,13 @@ def divergence_gradients(
         Those of student and table, None where not wanted.
     """
     gradients = Gradients(maps, scale, of_student=of_student, of_table=of_table)
-    for block in blocks(maps, spare=1):
+
+    def visit(block: Block) -> None:
         scores, _ = block.student_scores()
         pi = scores.sub_(totals.largest[block.index]).exp2_().div_(totals.student[block.index])
         p = block.teacher_shares(totals.teacher[block.index])
         gradients.put_scores(block, torch.sub(pi, p, out=block.buffers[3]))
         gradients.add_variances(block, pi.add_(p))
+
+    visit_blocks(visit, maps, spare=1)
     return gradients.both()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fakd.functional.channel_blocks import Gradients, Maps, blocks, new_rows
+from fakd.functional.channel_blocks import Block, Gradients, Maps, new_rows, visit_blocks
 
 
 class Peaks(NamedTuple):
@@ -38,7 +38,8 @@ def tight_divergences(maps: Maps) -> tuple[Tensor, Peaks]:
     rows = new_rows(maps)
     peaks = Peaks(torch.empty_like(rows, dtype=torch.int64), new_rows(maps), new_rows(maps))
     shrinkage = _shrinkage(maps)
-    for block in blocks(maps, spare=2):
+
+    def visit(block: Block) -> None:
         (scores, v), (w, spare) = block.student_scores(), block.buffers[3:]
         peak, at = _peak(scores, width=maps.student.shape[3])
         others, shares = _log_sum(scores.sub_(peak).scatter_(1, at, -torch.inf), out=spare)
@@ -54,6 +55,8 @@ def tight_divergences(maps: Maps) -> tuple[Tensor, Peaks]:
         expected = torch.linalg.vecdot(p, terms.add_(log_p)).unsqueeze(1) / total
         rows[block.index] = expected - total.log2() + log_total
         peaks.position[block.index], peaks.others[block.index], peaks.teacher[block.index] = at, others, total
+
+    visit_blocks(visit, maps, spare=2)
     return rows.mul_(math.log(2)), peaks
 
 
@@ -77,7 +80,8 @@ def tight_divergence_gradients(
     """
     gradients = Gradients(maps, scale, of_student=of_student, of_table=of_table)
     shrinkage = _shrinkage(maps)
-    for block in blocks(maps, spare=2):
+
+    def visit(block: Block) -> None:
         (scores, v), (spare, w) = block.student_scores(), block.buffers[3:]
         at, others = peaks.position[block.index], peaks.others[block.index]
         scores.sub_(scores.gather(1, at))
@@ -94,6 +98,8 @@ def tight_divergence_gradients(
         gradients.put_scores(block, of_scores)
         x_rest = torch.addcmul(x, pi, x, value=-1, out=spare).scatter_(1, at, x_peak)  # x (1 - pi)
         gradients.add_variances(block, of_scores.add_(x_rest, alpha=2))
+
+    visit_blocks(visit, maps, spare=2)
     return gradients.both()
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from fakd.functional.inputs import full_precision
+
+Tile = tuple[slice, slice]
 
 # Channels and numbers of a tile. On the CPU, 4 MB of float32 in rows of two cache lines; elsewhere whole rows, and
 # what bounds the memory.
@@ -19,7 +22,7 @@ def feature_rows(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def feature_tiles(features: Tensor) -> Iterator[list[tuple[slice, slice]]]:
+def feature_tiles(features: Tensor) -> Iterator[list[Tile]]:
     """Yield, for one block of pixels after the other, the tiles (pixels, channels) that it is divided into.
 
     Args:
@@ -45,22 +48,27 @@ class TileReader:
 
     Args:
         features: (B, A, h, w) in any layout and floating type.
+        largest: the largest tile to come.
+
+    Attributes:
+        spare: another buffer of that size, for the caller.
     """
 
-    def __init__(self, features: Tensor) -> None:
+    def __init__(self, features: Tensor, largest: Tile) -> None:
         self._rows = features.permute(0, 2, 3, 1)
         self._by_rows = self._rows.is_contiguous()
         self._maps = features.flatten(2) if not self._by_rows else features
-        self._dtype = full_precision(features[:0]).dtype
-        self._buffer = features.new_empty(0, dtype=self._dtype)
-        self._strip = features.new_empty(0, dtype=self._dtype)
+        pixels, channels = (part.stop - part.start for part in largest)
+        dtype = full_precision(features[:0]).dtype
+        self.buffer = features.new_empty(pixels * channels, dtype=dtype)
+        self.spare = torch.empty_like(self.buffer)
+        if features.device.type == "cpu" and not self._by_rows:
+            self._strip = features.new_empty(channels, min(_STRIP, self._maps.shape[2]) + 16, dtype=dtype)
 
     def read(self, pixels: slice, channels: slice) -> Tensor:
         """The tile (pixels, channels), to be used, and overwritten if need be, until the next is read."""
         shape = (pixels.stop - pixels.start, channels.stop - channels.start)
-        if self._buffer.numel() < shape[0] * shape[1]:
-            self._buffer = self._maps.new_empty(shape[0] * shape[1], dtype=self._dtype)
-        tile = self._buffer[: shape[0] * shape[1]].view(shape)
+        tile = self.buffer[: shape[0] * shape[1]].view(shape)
         if self._by_rows:
             return tile.copy_(self._rows.flatten(0, 2)[pixels, channels])
         size, done = self._maps.shape[2], 0
@@ -79,6 +87,4 @@ class TileReader:
         """
         if columns.device.type != "cpu":
             return columns
-        if not self._strip.numel():
-            self._strip = columns.new_empty(_CHANNELS, min(_STRIP, self._maps.shape[2]) + 16, dtype=self._dtype)
         return self._strip[: len(columns), : columns.shape[1]].copy_(columns)

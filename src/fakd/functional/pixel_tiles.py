@@ -6,14 +6,18 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from fakd.functional.threads import worker_count
+
+Window = tuple[slice, slice, slice]
+
 # Nats that a row of a table may span in a product of exponentials: its smallest sums stay normal numbers.
 _SPAN = {torch.float32: 80.0, torch.float64: 600.0}
 # Nats that a pixel's scores may span before entries cut at `_SPAN` could be seen in its sums: the cut adds at most
 # C exp(spread - span) of a sum, which is below its rounding.
 _SPREAD = {torch.float32: 55.0, torch.float64: 550.0}
 _BUFFERS = 5
-# Elements of a tile: on the CPU its buffers stay in cache, elsewhere a kernel must outweigh its launch.
-_ELEMENTS_CPU, _ELEMENTS = 5 << 16, 1 << 22
+# Elements of a tile: on the CPU its buffers stay in a core's cache, elsewhere a kernel must outweigh its launch.
+_ELEMENTS_CPU, _ELEMENTS = 1 << 18, 1 << 22
 
 
 class Table:
@@ -32,33 +36,49 @@ class Table:
         self.factors = shifted.clamp_min_(-span).exp_()
 
 
-class Workspace:
-    """Buffers that every tile uses again: the first touch of a fresh one takes longer than the arithmetic.
+class Layout:
+    """How (B, C, M) maps are cut into tiles and shared out.
 
     Args:
-        like: (B, C, M) scores, of any type and layout.
-        temperature: tau.
+        student: scores of any type and strides.
+        teacher: likewise.
 
     Attributes:
+        dtype: the type of the computation.
+        workers: threads.
         capacity: the most pixels of a tile.
     """
 
-    def __init__(self, like: Tensor, temperature: float) -> None:
-        batch, classes, positions = like.shape
-        limit = _ELEMENTS_CPU if like.device.type == "cpu" else _ELEMENTS
+    def __init__(self, student: Tensor, teacher: Tensor) -> None:
+        self.shape, self.like = student.shape, student
+        self.dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
+        batch, classes, positions = student.shape
+        limit = _ELEMENTS_CPU if student.device.type == "cpu" else _ELEMENTS
+        self.workers = worker_count(student)
         # a quarter of the whole at most, so that the buffers together are of its size
-        self.capacity = max(1, min(limit, like.numel() // 4) // classes)
+        self.capacity = max(1, min(limit, student.numel() // (4 * self.workers)) // classes)
         self.pixels = ceil(positions / ceil(positions / self.capacity))  # tiles of one size
         self.images = max(1, min(self.capacity // positions, batch))
-        self.inverse_temperature = 1 / temperature
-        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        self._buffers = [torch.empty(self.capacity * classes, dtype=dtype, device=like.device) for _ in range(_BUFFERS)]
 
-    def windows(self, batch: int, classes: int, positions: int) -> Iterator[tuple[slice, slice, slice]]:
-        """Where the tiles lie in (B, C, M) maps."""
+    def windows(self) -> Iterator[Window]:
+        """Where the tiles lie."""
+        batch, classes, positions = self.shape
         for image in range(0, batch, self.images):
             for start in range(0, positions, self.pixels):
                 yield slice(image, image + self.images), slice(0, classes), slice(start, start + self.pixels)
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Room for sums."""
+        return self.like.new_zeros(shape, dtype=self.dtype)
+
+
+class Workspace:
+    """A thread's buffers, used again for every tile: the first touch of fresh ones takes longer than the arithmetic."""
+
+    def __init__(self, layout: Layout, temperature: float) -> None:
+        size = layout.capacity * layout.shape[1]
+        self.inverse_temperature = 1 / temperature
+        self._buffers = [layout.like.new_empty(size, dtype=layout.dtype) for _ in range(_BUFFERS)]
 
     def divergence(
         self,

@@ -1,0 +1,183 @@
+"""Work shared out between threads: every piece once, errors, gradient modes, and the same numbers as with one."""
+
+import os
+from dataclasses import replace
+from itertools import chain
+from threading import get_ident
+from time import sleep
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fakd import ClassCovariance
+from fakd.functional import augmented_channel, augmented_pixel, threads
+from fakd.functional.threads import share_out, worker_count
+
+from .losses import AUGMENTED, LOSSES, every
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch):
+    """Other processes on this machine change nothing here."""
+    crowd = threads.Crowd()
+    monkeypatch.setattr(threads, "_CROWD", crowd)
+    monkeypatch.setattr(crowd, "is_here", lambda: False)
+
+
+@pytest.fixture
+def three_threads(monkeypatch):
+    """Three threads for tensors of any size."""
+    monkeypatch.setattr(threads, "WORTH_IT", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_piece_falls_to_one_thread():
+    lists, idents = [[], [], []], set()
+
+    def work(pieces, into):
+        idents.add(get_ident())
+        into.extend(pieces)
+
+    share_out(work, range(1000), lists)
+    assert sorted(chain(*lists)) == list(range(1000))
+    assert get_ident() not in idents
+
+
+def test_one_workspace_needs_no_thread():
+    idents = []
+    share_out(lambda pieces, _: idents.append(get_ident()), [], [None])
+    assert idents == [get_ident()]
+
+
+def test_threads_have_one_thread_and_leave_ours_alone(three_threads):
+    counts = []
+    share_out(lambda pieces, _: counts.append(torch.get_num_threads()), [], [None] * 3)
+    assert counts == [1, 1, 1]
+    assert torch.get_num_threads() == 3
+
+
+def test_an_error_comes_through_after_all_have_stopped():
+    def work(pieces, into):
+        for piece in pieces:
+            if piece == 3:
+                raise ValueError("three")
+            into.append(piece)
+
+    lists = [[], []]
+    with pytest.raises(ValueError, match="three"):
+        share_out(work, range(10), lists)
+    assert sorted(chain(*lists)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_no_gradient_is_recorded_whatever_the_callers_mode(mode):
+    with mode():
+        total = torch.zeros(2)
+        share_out(lambda pieces, own: own.add_(torch.ones((), requires_grad=True)), [], list(total))
+    assert not total.requires_grad
+    assert total.tolist() == [1, 1]
+
+
+def test_small_tensors_and_other_devices_have_none():
+    assert worker_count(torch.zeros(10)) == 1
+    assert worker_count(torch.empty(2**20, device="meta")) == 1
+    assert worker_count(torch.zeros(2**20)) == torch.get_num_threads()
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    share_out(lambda pieces, _: None, [], [None] * 2)
+    child = os.fork()
+    if child == 0:
+        share_out(lambda pieces, _: None, [], [None] * 2)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@every(LOSSES)
+def test_losses_in_threads(loss, three_threads):
+    inputs = loss.inputs(classes=5, size=(9, 7)).requiring_grad(*loss.differentiable)
+    tensors = [getattr(inputs, name) for name in loss.differentiable]
+    value = loss(inputs)
+    assert_close(value.item(), loss.naive(inputs), rtol=1e-9, atol=0)
+    found = torch.autograd.grad(value, tensors)
+    again = torch.autograd.grad(loss(inputs), tensors)
+    assert_close(again, found, rtol=0, atol=0)  # in a fixed order, whichever thread does what
+    torch.set_num_threads(1)
+    assert_close(torch.autograd.grad(loss(inputs), tensors), found)
+
+
+@every(LOSSES)
+def test_losses_in_threads_under_inference_mode(loss, three_threads):
+    inputs = loss.inputs(classes=5, size=(9, 7))
+    with torch.inference_mode():
+        inputs = replace(inputs, student=inputs.student.clone())
+        assert_close(loss(inputs).item(), loss.naive(inputs), rtol=1e-9, atol=0)
+
+
+def test_covariance_in_threads(three_threads):
+    features, labels = torch.randn(2, 70, 5, 6, dtype=torch.float64), torch.randint(4, (2, 5, 6))
+    state = ClassCovariance(4, 70).double()
+    state.update(features, labels)
+    rows = features.permute(0, 2, 3, 1)
+    for c in range(4):
+        assert_close(state.covariance[c], rows[labels == c].var(0, correction=0))
+
+
+def test_where_threads_only_wait_one_works_alone(monkeypatch):
+    monkeypatch.setattr(threads, "_CROWD", threads.Crowd())
+
+    def idents(seconds):
+        found = []
+
+        def work(pieces, _):
+            sleep(seconds)  # to wait is not to run
+            found.append(get_ident())
+
+        share_out(work, [], [None] * 2)
+        return found
+
+    assert len(idents(0.002)) == 2
+    assert len(idents(0.002)) == 1
+    threads._CROWD.until = 0.0
+    assert threads._CROWD.pause == 2.0  # the next time longer
+    assert len(idents(0.002)) == 2
+    assert threads._CROWD.pause == 4.0
+
+
+def test_a_crowd_that_left_is_forgotten():
+    crowd = threads.Crowd()
+    crowd.learn(ran=0.1, took=1.0)
+    assert crowd.is_here()
+    crowd.learn(ran=0.9, took=1.0)
+    assert crowd.pause == 1.0
+    crowd = threads.Crowd()
+    crowd.learn(ran=0.0, took=1e-4)  # too short to tell
+    assert not crowd.is_here()
+
+
+@every(AUGMENTED)
+def test_tables_are_made_in_one_thread(loss, three_threads, monkeypatch):
+    """And so are their gradients, twice if need be, but for second derivatives."""
+    counts = []
+    variances = "logit_variances" if loss.over == "channel" else "contrast_variances"
+    module = augmented_channel if loss.over == "channel" else augmented_pixel
+    if loss.over == "pixel" and loss.bound == "tight":
+        pytest.skip("it makes its tables tile by tile")
+    original = getattr(module, variances)
+
+    def counted(weight, covariance):
+        counts.append(torch.get_num_threads())
+        weight.register_hook(lambda _: counts.append(torch.get_num_threads()))
+        return original(weight, covariance)
+
+    monkeypatch.setattr(module, variances, counted)
+    inputs = loss.inputs().requiring_grad("weight")
+    value = loss(inputs)
+    first = torch.autograd.grad(value, inputs.weight, retain_graph=True)
+    again = torch.autograd.grad(value, inputs.weight)
+    assert_close(again, first, rtol=0, atol=0)
+    assert counts == [1, 1, 1]
