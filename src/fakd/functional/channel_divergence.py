@@ -8,15 +8,19 @@ from torch.autograd.function import once_differentiable
 
 from fakd.functional.channel_blocks import Maps, Totals, divergence_gradients, divergences
 from fakd.functional.channel_tight_blocks import Peaks, tight_divergence_gradients, tight_divergences
+from fakd.functional.fused import fused_or
 from fakd.functional.inputs import no_autocast
+from fakd.functional.triton_channel import Statistics, can_fuse, fused_divergence_gradients, fused_divergences
+
+_KERNEL = "channel-wise divergences"
 
 
 def channel_divergence(maps: Maps, *, tight: bool = False) -> Tensor:
     """tau^2 / (B C) times the sum over maps of `divergences`, or of `tight_divergences`.
 
     Gradients flow to the student's scores and to the table. Between forward and backward nothing is kept but the
-    inputs and a few numbers of every map; a second derivative is refused. The same blocks run on every device,
-    with no look at a value, so that a host never waits; only their speed on a CPU has been measured.
+    inputs and a few numbers of every map; a second derivative is refused. On CUDA devices Triton kernels do it, if
+    Triton is there; the same blocks run on every device, with no look at a value, so that a host never waits.
 
     Args:
         maps: what to compare.
@@ -44,8 +48,17 @@ class _ChannelDivergence(torch.autograd.Function):
         tight: bool,
     ) -> Tensor:
         maps = Maps(student, teacher, temperature, labels, table)
-        rows, statistics = tight_divergences(maps) if tight else divergences(maps)
+
+        def by_blocks() -> tuple[Tensor, Peaks | Totals]:
+            return tight_divergences(maps) if tight else divergences(maps)
+
+        statistics: Peaks | Totals | Statistics
+        if can_fuse(maps):
+            rows, statistics = fused_or(_KERNEL, lambda: fused_divergences(maps, tight=tight), by_blocks)
+        else:
+            rows, statistics = by_blocks()
         ctx.save_for_backward(student, teacher, labels, table, *statistics)
+        ctx.kind = type(statistics)
         ctx.tight = tight
         ctx.temperature = temperature
         ctx.factor = temperature**2 / rows.numel()
@@ -59,11 +72,27 @@ class _ChannelDivergence(torch.autograd.Function):
         maps = Maps(student, teacher, ctx.temperature, labels, table)
         scale = grad * ctx.factor
         wanted = {"of_student": ctx.needs_input_grad[0], "of_table": ctx.needs_input_grad[4]}
-        if ctx.tight:
+        if ctx.kind is Peaks:
             of_student, of_table = tight_divergence_gradients(maps, Peaks(*statistics), scale, **wanted)
-        else:
+        elif ctx.kind is Totals:
             of_student, of_table = divergence_gradients(maps, Totals(*statistics), scale, **wanted)
+        else:
+            of_student, of_table = fused_or(
+                _KERNEL,
+                lambda: fused_divergence_gradients(maps, Statistics(*statistics), scale, **wanted),
+                lambda: _gradients_by_blocks(maps, scale, tight=ctx.tight, **wanted),
+            )
         return of_student, None, None, None, of_table, None
+
+
+def _gradients_by_blocks(
+    maps: Maps, scale: Tensor, *, tight: bool, of_student: bool, of_table: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Where a kernel gave the value and another one fails: the blocks, which find out their own normalisers again."""
+    wanted = {"of_student": of_student, "of_table": of_table}
+    if tight:
+        return tight_divergence_gradients(maps, tight_divergences(maps)[1], scale, **wanted)
+    return divergence_gradients(maps, divergences(maps)[1], scale, **wanted)
 
 
 # Not compiled: a loop over blocks would be unrolled into a huge graph.
