@@ -20,7 +20,7 @@ from fakd.data.showing import ShowConfig
 from fakd.evaluation.commands import EvaluateConfig
 from fakd.evaluation.predicting import PredictConfig
 from fakd.training import DistillConfig, TrainConfig
-from fakd.training.callbacks import NonFiniteLossError
+from fakd.training.nonfinite import NonFiniteLossError
 from fakd.training.inspect import InspectConfig
 
 CONFIGS = {name: next(iter(get_type_hints(function).values())) for name, function in cli.COMMANDS.items()}

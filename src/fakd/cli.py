@@ -32,9 +32,10 @@ from fakd.methods import METHODS, method_options
 from fakd.models.convert import convert
 from fakd.serve import serve
 from fakd.training import distill, train
-from fakd.training.callbacks import NonFiniteLossError
 from fakd.training.inspect import inspect_networks
+from fakd.training.nonfinite import NonFiniteLossError
 from fakd.training.paper import paper
+from fakd.training.replay import replay
 
 COMMANDS: dict[str, Callable[[Any], Any]] = {
     "demo": demo,
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[[Any], Any]] = {
     "report": report,
     "share": share,
     "paper": paper,
+    "replay": replay,
     "data prepare": prepare,
     "data check": check_dataset,
     "data show": show,
@@ -63,7 +65,7 @@ _GROUPS = {"data": "Get a data set ready, check it, look at it."}
 
 # Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
 _BY_PLACE = (
-    *("evaluate", "predict", "serve", "inspect", "convert", "export", "share"),
+    *("evaluate", "predict", "serve", "inspect", "convert", "export", "share", "replay"),
     *("data prepare", "data check", "data show"),
 )
 # ... or by as many places as there are: fakd report RUN RUN.

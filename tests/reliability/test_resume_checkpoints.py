@@ -105,6 +105,37 @@ def test_two_generations_and_no_more(folder: RunFolder) -> None:
     assert newest_checkpoint(folder) == folder.last
 
 
+@pytest.mark.parametrize(("keep", "kept"), [(1, [6]), (2, [6, 5]), (4, [6, 5, 4, 3])])
+def test_as_many_as_configured(keep: int, kept: list[int], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    files = CheckpointFiles(folder, keep)
+    for step in range(1, 7):
+        files.save_checkpoint({**STATE, "global_step": step}, folder.last)
+    assert [step_of(path) for path in folder.found_checkpoints()] == kept
+    assert len(names(folder)) == keep
+    fewer = CheckpointFiles(folder, max(1, keep - 2))
+    fewer.save_checkpoint({**STATE, "global_step": 7}, folder.last)
+    assert [step_of(path) for path in folder.found_checkpoints()] == [7, 6, 5][: max(1, keep - 2)]
+
+
+def test_the_newest_that_is_sound(tmp_path: Path, capsys) -> None:
+    folder = RunFolder(tmp_path)
+    files = CheckpointFiles(folder, keep=12)
+    for step in range(1, 13):
+        files.save_checkpoint({**STATE, "global_step": step}, folder.last)
+    for path in folder.found_checkpoints()[:10]:
+        cut_short(path)
+    found = newest_checkpoint(folder)
+    assert found == tmp_path / "checkpoints/previous-10.ckpt"
+    assert step_of(found) == 2
+    assert capsys.readouterr().out.count("damaged   ") == 10
+
+
+def test_a_finished_run_keeps_one(distill_config, tmp_path: Path) -> None:
+    distill(distill_config(method="cwd", checkpoint_every=1, keep_checkpoints=3))
+    assert names(RunFolder(tmp_path / "run")) == {"last.ckpt", "best.ckpt"}
+
+
 @pytest.mark.parametrize("spoil", FAULTS)
 def test_the_one_before_a_damaged_checkpoint(spoil: Callable[[Path], None], folder: RunFolder, capsys) -> None:
     spoil(folder.last)

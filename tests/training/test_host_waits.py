@@ -8,6 +8,7 @@ is autocast, which knows no meta device.
 
 from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fakd.data import Sample
 from fakd.methods import METHODS, create_method
 from fakd.models import create_model
-from fakd.training.callbacks import LogTerms, ProgressReport, StopOnNonFinite
+from fakd.training.callbacks import LogTerms, ProgressReport
 from fakd.training.config import TrainConfig
 from fakd.training.module import DistillationModule
+from fakd.training.nonfinite import StopOnNonFinite
 from fakd.types import SegmentationOutput
 
 CLASSES = 12
@@ -73,21 +75,23 @@ def module_of(name: str, options: dict[str, Any], **settings: Any) -> Distillati
 
 def meta_batch() -> Sample:
     image = torch.empty(2, 3, 32, 48, dtype=torch.uint8, device="meta")
-    return Sample(image, torch.empty(2, 32, 48, dtype=torch.uint8, device="meta"), "name")
+    label, geometry = torch.empty(2, 32, 48, dtype=torch.uint8, device="meta"), torch.empty(2, 5, device="meta")
+    return Sample(image, label, ["a", "b"], geometry, torch.empty(2, 0, device="meta"))  # type: ignore[arg-type]
 
 
 def run_step(module: DistillationModule) -> None:
     """What Lightning does with a batch, and the callbacks after it, where no row of the logs is due."""
     (optimizer,), (schedule,) = optimizers(module)
-    terms = [StopOnNonFinite(50), LogTerms(50)]
+    guard = StopOnNonFinite(50, Path())
     bar = ProgressReport(100, 50)
     bar.on_train_start(SimpleNamespace(global_step=0), module)  # type: ignore[arg-type]
     for step in range(1, 3):
+        guard.on_train_batch_start(SimpleNamespace(global_step=step - 1), module, meta_batch())  # type: ignore[arg-type]
         module.training_step(meta_batch(), step).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        for callback in (*terms, bar):
+        for callback in (guard, LogTerms(50), bar):
             callback.on_train_batch_end(SimpleNamespace(global_step=step), module)  # type: ignore[arg-type]
     bar.on_train_end(None, module)  # type: ignore[arg-type]
 

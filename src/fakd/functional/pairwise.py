@@ -22,8 +22,8 @@ def pairwise_affinity(
 
         1 / (B N^2) * sum_{b,i,j} ( cos(s_i, s_j) - cos(t_i, t_j) )^2
 
-    over N nodes, each a patch of pixels pooled into one vector. A node of zeros resembles nothing: its cosines
-    are 0, and no gradient flows into it. Affinities have no channels, so A may differ between the two networks.
+    over N nodes, each a patch of pixels pooled into one vector. A node of zeros (shorter than 1e-8) resembles nothing:
+    its cosines are 0, and no gradient flows into it. Affinities have no channels, so A may differ between the two networks.
 
     Args:
         student_features: (B, A, h, w).
@@ -97,8 +97,9 @@ def _directions(features: Tensor, patch: int | tuple[int, int], pooling: Pooling
         nodes = F.max_pool2d(features, patch, ceil_mode=True)
     vectors = nodes.flatten(2)
     length: Tensor = vectors.norm(dim=1, keepdim=True)
-    # x / inf is 0 with gradient 0, where x / max(length, epsilon) would have a gradient of 1 / epsilon
-    return vectors / length.where(length > 0, math.inf)
+    # x / inf is 0 with gradient 0, where x / max(length, epsilon) would have a gradient of 1 / epsilon; the gradient of
+    # a node that is all but 0 would be infinite
+    return vectors / length.where(length > 1e-8, math.inf)
 
 
 def _check(student: Tensor, teacher: Tensor, patch: int | tuple[int, int], pooling: str) -> None:

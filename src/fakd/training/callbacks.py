@@ -1,4 +1,4 @@
-"""What happens around the steps: the bar, the logs, checkpoints, and the guard against numbers that are none."""
+"""What happens around the steps: the bar, the logs, and checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -12,50 +12,6 @@ from torch import Tensor
 from fakd.console import console, progress, say
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.together import Vote
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss term became infinite or NaN; the message names the term and the step."""
-
-
-class StopOnNonFinite(Callback):
-    """Stop the run at the first step whose loss is infinite or NaN, naming the term.
-
-    On an accelerator the look is taken every `every` steps and before each checkpoint, because looking makes the
-    host wait; the step named is exact all the same, and no checkpoint is written after that step.
-    """
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self._pending: list[tuple[int, list[str], Tensor]] = []
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Remember the step's terms; look at them when it is time."""
-        terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
-        self._pending.append((trainer.global_step - 1, list(terms), torch.stack(list(terms.values()))))
-        if module.device.type == "cpu" or trainer.global_step % self.every == 0:
-            self._look()
-
-    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look before weights are written."""
-        self._look()
-
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at the last steps."""
-        self._look()
-
-    def _look(self) -> None:
-        pending, self._pending = self._pending, []
-        for step, names, values in pending:
-            if not bool(values.isfinite().all()):
-                wrong = {
-                    name: value for name, value in zip(names, values.tolist(), strict=True) if not abs(value) < 1e38
-                }
-                found = ", ".join(f"{name} = {value}" for name, value in wrong.items())
-                raise NonFiniteLossError(
-                    f"the loss is not finite at step {step}: {found}. Lower --learning_rate, or with 16-mixed "
-                    "precision try bf16-mixed; the last checkpoint is from before."
-                )
 
 
 class LastCheckpoint(Checkpoint):

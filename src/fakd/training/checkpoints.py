@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,26 @@ from fakd.models.torch_file import read_torch_file
 from fakd.training.folder import RunFolder
 from fakd.writing import written_at_once
 
+_FORMAT = 2
+"""Goes up where a run of an earlier release, gone on with, would not end as by that release."""
+_KEY = "fakd"
+"""The entry of a checkpoint that says which format it has, and which release wrote it."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Puts a run's checkpoints on the disk; the one before the last is kept until the run is finished.
+    """Puts a run's checkpoints on the disk; some of those before the last are kept until the run is finished.
 
     Lightning's own way holds a second copy in memory, does not wait for the disk, and may write across file systems.
+
+    Args:
+        folder: of the run.
+        keep: how many checkpoints to resume from to keep, the last one included.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, keep: int = 2) -> None:
         self._folder = folder
+        self._keep = keep
         self._last_is_sound = True
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -37,20 +47,30 @@ class CheckpointFiles(TorchCheckpointIO):
         with written_at_once(path) as temporary:
             with temporary.open("wb") as file:  # errors of PyTorch's own files do not say that the disk is full
                 try:
-                    torch.save(checkpoint, file)
+                    torch.save({**checkpoint, _KEY: {"format": _FORMAT, "version": version("fakd")}}, file)
                 except RuntimeError as error:  # nor does what it raises next, about the end of the file
                     raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
                 file.flush()
                 os.fsync(file.fileno())
             if path == last and last.exists() and self._last_is_sound:
-                os.replace(last, self._folder.previous)
+                self._age()
         if path == last:
             self._last_is_sound = True
 
-    def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint; after the previous one, the next to be written replaces the damaged last one."""
-        self._last_is_sound = Path(path) != self._folder.previous
-        return super().load_checkpoint(path, *args, **options)
+    def _age(self) -> None:
+        """Make room for a new last checkpoint: each takes the place of the one before it."""
+        for age in reversed(range(1, self._keep)):
+            if (newer := self._folder.checkpoint(age - 1)).exists():
+                os.replace(newer, self._folder.checkpoint(age))
+        for path in self._folder.found_checkpoints()[self._keep - 1 :]:  # if now fewer are to be kept
+            if path != self._folder.last:
+                path.unlink()
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", **options: Any) -> dict[str, Any]:
+        """Read a checkpoint, running nothing; after an older one, the next to be written replaces the damaged last."""
+        self._last_is_sound = Path(path) == self._folder.last
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return checkpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -77,23 +97,22 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def newest_checkpoint(folder: RunFolder) -> Path | None:
-    """Find the checkpoint to go on from: the last, or the one before it where that is damaged.
+    """Find the checkpoint to go on from: the last, or the newest one before it that is not damaged.
 
     Returns:
         Its path; None where none was written yet.
 
     Raises:
-        ValueError: those that were written are all damaged.
+        ValueError: those that were written are all damaged, or are of a release whose runs this one cannot go on with.
     """
     faults = []
-    for path in (folder.last, folder.previous):
-        if not path.is_file():
-            continue
+    for path in folder.found_checkpoints():
         try:
-            _check(path)
+            content = _checked(path)
         except ValueError as error:
             faults.append(str(error))
         else:
+            _check_release(content, path)
             for fault in faults:
                 say(f"damaged   {fault}", style="yellow")
             return path
@@ -120,7 +139,7 @@ def full_disk_explained(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check(path: Path) -> None:
+def _checked(path: Path) -> Mapping[str, Any]:
     """Read all of a checkpoint, running nothing.
 
     Raises:
@@ -134,3 +153,19 @@ def _check(path: Path) -> None:
         wrong = archive.testzip()
     if wrong is not None:
         raise ValueError(f"{path} is damaged: the checksum of {wrong} is wrong.")
+    return content
+
+
+def _check_release(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on with a run that would not end as it would have.
+
+    Raises:
+        ValueError: it was begun by a release that draws, or keeps, something else.
+    """
+    note = content.get(_KEY, {"format": 1, "version": "0.1.0"})  # which wrote none
+    if note["format"] != _FORMAT:
+        raise ValueError(
+            f"{path} was written by fakd {note['version']}, which draws other crops, or keeps its state in another "
+            f"way, than this fakd {version('fakd')}. Finish the run with that release (pip install "
+            f"fakd=={note['version']}), or start anew with --overwrite."
+        )

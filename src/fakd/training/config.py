@@ -1,7 +1,7 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +99,9 @@ class RunConfig(InferenceConfig):
     """Steps between evaluations on the validation split; by default a tenth of max_steps."""
     checkpoint_every: int | None = None
     """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
+    keep_checkpoints: int = 2
+    """How many checkpoints to resume from are kept until the run is finished, the newest first; older ones are for where
+    newer ones turn out to be damaged."""
     log_every: int | None = None
     """Steps between rows of the logs; by default a hundredth of max_steps, at most 50."""
 
@@ -190,11 +193,16 @@ class RunConfig(InferenceConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for YAML; sizes as lists, paths as strings."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
-        def plain(value: Any) -> Any:
-            return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The options that have one value by default, in the same form."""
+        return {item.name: _plain(item.default) for item in fields(cls) if item.default is not MISSING}
 
-        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(kw_only=True)
@@ -279,6 +287,7 @@ _LEAST: dict[str, float] = {
     "num_nodes": 1,
     "eval_every": 1,
     "checkpoint_every": 1,
+    "keep_checkpoints": 1,
     "log_every": 1,
     "head_channels": 1,
     "seed": 0,

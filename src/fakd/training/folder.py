@@ -28,7 +28,9 @@ _FREE_ON_RESUME = {
     "check_data",
     "allow_bad_teacher",
     "log_every",
+    "keep_checkpoints",
 }
+NONFINITE = "nonfinite"
 _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
 
 
@@ -37,9 +39,10 @@ class RunFolder:
 
     config.yaml        every option, resolved
     versions.json      of this package, the libraries, Python and the machine
-    checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it;
-                       best.ckpt by mIoU on val
+    checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it, and
+                       if more are to be kept, previous-2.ckpt and so on; best.ckpt by mIoU on val
     logs/              metrics as CSV, one folder per start of the run; TensorBoard events
+    nonfinite/         where the loss became infinite or NaN: what `fakd replay` needs to compute it again
     student.safetensors  the trained network alone
     results.json       its scores, size and cost
     """
@@ -50,11 +53,22 @@ class RunFolder:
         self.config = root / "config.yaml"
         self.versions = root / "versions.json"
         self.checkpoints = root / "checkpoints"
-        self.last = self.checkpoints / "last.ckpt"
-        self.previous = self.checkpoints / "previous.ckpt"
+        self.last = self.checkpoint(0)
+        self.previous = self.checkpoint(1)
         self.logs = root / "logs"
+        self.nonfinite = root / NONFINITE
         self.student = root / RUN_FILE
         self.results = root / "results.json"
+
+    def checkpoint(self, age: int) -> Path:
+        """Where the checkpoint lies after which so many were written."""
+        return self.checkpoints / ("last.ckpt" if age == 0 else "previous.ckpt" if age == 1 else f"previous-{age}.ckpt")
+
+    def found_checkpoints(self) -> list[Path]:
+        """Those to resume from, the newest first."""
+        found = [path for path in (self.last, self.previous) if path.is_file()]
+        older = self.checkpoints.glob("previous-*.ckpt")
+        return found + sorted(older, key=lambda path: int(path.stem.removeprefix("previous-")))
 
 
 def prepare_folder(config: RunConfig) -> RunFolder:
@@ -132,14 +146,14 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
     """
     if not folder.config.is_file():
         raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
-    before = read_yaml(folder.config)
     now = config.to_dict()
+    # An option that the earlier start did not know had its default.
+    before = config.defaults() | read_yaml(folder.config)
 
     def same(key: str) -> bool:
         if key in ("data_root", "teacher", "init", "teacher_cache") and before.get(key) and now[key]:
             return Path(before[key]).resolve() == Path(now[key]).resolve()
-        # An option that the earlier start did not know had its default.
-        return bool(before.get(key, getattr(type(config), key, None)) == now[key])
+        return bool(before.get(key) == now[key])
 
     changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
     if changed:

@@ -33,7 +33,7 @@ class DistillationModule(LightningModule):
         super().__init__()
         self.student = student
         self.method = method
-        self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None and method.needs_teacher else ()
+        self.teachers = (teacher.eval().requires_grad_(False),) if teacher is not None and method.needs_teacher else ()
         # Compiled, it is another module; in a tuple it is no submodule, and checkpoints have the plain names.
         self._learner: tuple[Any] = (student,)
         self.channels_last = False
@@ -45,14 +45,14 @@ class DistillationModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Bring the teacher to the device, and both networks into the form that is asked for."""
-        for teacher in self._teacher:
+        for teacher in self.teachers:
             teacher.to(self.device)
         self.channels_last = _channels_last(self.config, self.device)
         if self.channels_last:
             self.student.to(memory_format=torch.channels_last)
         if self.config.compile:
             self._learner = (compiled(self.student),)
-            self._teacher = tuple(compiled(teacher) for teacher in self._teacher)
+            self.teachers = tuple(compiled(teacher) for teacher in self.teachers)
 
     def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
         """Make the step's random draws depend on (seed, step, rank) alone, so that a resumed run repeats them."""
@@ -60,6 +60,12 @@ class DistillationModule(LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """The sum of the loss terms; callbacks find each by its name in `loss_terms`."""
+        terms = self.terms(batch, self.global_step)
+        self.loss_terms = {name: term.detach() for name, term in terms.items()}
+        return torch.stack(list(terms.values())).sum()
+
+    def terms(self, batch: Sample, step: int) -> dict[str, Tensor]:
+        """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits."""
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self._learn(images)
         average = self.config.ce_average
@@ -67,11 +73,9 @@ class DistillationModule(LightningModule):
         if output.aux is not None:
             terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
         taught = self._teach(images, batch.teacher_logits)
+        self.teacher_is_finite = _is_finite(labels if taught is None else taught.logits)
         self._say_sizes(output, taught)
-        terms |= self.method(output, taught, labels, self.global_step, images=images)
-        loss = torch.stack(list(terms.values())).sum()
-        self.loss_terms = {name: term.detach() for name, term in terms.items()}
-        return loss
+        return terms | self.method(output, taught, labels, step, images=images)
 
     def _learn(self, images: Tensor) -> SegmentationOutput:
         if self.channels_last:
@@ -84,7 +88,7 @@ class DistillationModule(LightningModule):
         if cached.ndim == images.ndim:
             return SegmentationOutput(cached, features=cached[:, :0])
         with torch.no_grad():
-            return self._teacher[0](images) if self._teacher else None
+            return self.teachers[0](images) if self.teachers else None
 
     def _say_sizes(self, output: SegmentationOutput, taught: SegmentationOutput | None) -> None:
         """Say once that the teacher's maps are resized, where they are."""
@@ -136,6 +140,10 @@ class DistillationModule(LightningModule):
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, config.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _is_finite(tensor: Tensor) -> Tensor:
+    return tensor.detach().isfinite().all()
 
 
 def _channels_last(config: RunConfig, device: torch.device) -> bool:

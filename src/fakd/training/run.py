@@ -42,7 +42,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     if finished := _finished(config):
         return finished
     data = _open_data(config)
-    student = _create_student(config)
+    student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
     folder = prepare_folder(config)
     trainer = create_trainer(config, folder)
@@ -67,7 +67,7 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
         return finished
     data = _open_data(config)
     teacher = load_teacher(config.teacher, config)
-    student = _create_student(config)
+    student = create_student(config)
     method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
@@ -91,7 +91,7 @@ def _teach(
     data.trainer = trainer  # which knows this process's share of the images
     device = trainer.strategy.root_device
     cache = _open_cache(config, data, teacher)
-    count = partial(_count, teacher, data, config, device, "evaluating the teacher")
+    count = partial(_count, teacher, data, config, device, "evaluating the teacher", f"the teacher {config.teacher}")
     matrix = cache.confusion(count) if cache else count()
     scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
     say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
@@ -185,7 +185,8 @@ def _cached_images(source: Source, copies: int) -> CachedSource:
         return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
 
 
-def _create_student(config: RunConfig) -> AnySegmentor:
+def create_student(config: RunConfig) -> AnySegmentor:
+    """Make the network that learns, from the run's seed and the weights it is to start from."""
     seed_everything(config.seed, verbose=False)
     student = create_model(
         config.trained_network,
@@ -224,11 +225,11 @@ def _fit(
         say(f"resuming  from {resume_from}")
     if config.compile:
         check_compiler(trainer.strategy.root_device)
-    say_step(config)
+    say_step(config, trainer.strategy.root_device)
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
     with full_disk_explained(folder), find_callback(trainer, LastCheckpoint).stop.heard():
-        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=resume_from is not None)
-    matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating")
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from)
+    matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating", "the network")
     scores = scores_from_confusion(matrix, data.spec.classes)
     timer = find_callback(trainer, StepTimer)
     seconds = timer.seconds
@@ -246,7 +247,9 @@ def _fit(
         with full_disk_explained(folder):
             save_model(student, folder.student, config.spec.notes(config.base_size))
             write_json(folder.results, results)
-        folder.previous.unlink(missing_ok=True)  # nobody resumes a finished run
+        for older in folder.found_checkpoints():
+            if older != folder.last:
+                older.unlink()  # nobody resumes a finished run
     say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
     say(f"written to {folder.root}")
     return results
@@ -261,7 +264,9 @@ def _open_cache(config: DistillConfig, data: SegmentationData, teacher: Teacher)
     return TeacherCache(config.teacher_cache, config, data, weights)
 
 
-def _count(model: Teacher, data: SegmentationData, config: RunConfig, device: torch.device, what: str) -> torch.Tensor:
+def _count(
+    model: Teacher, data: SegmentationData, config: RunConfig, device: torch.device, what: str, name: str
+) -> torch.Tensor:
     """The confusion matrix of the validation split."""
     loader = data.val_dataloader()
     with progress("images") as bar:
@@ -272,6 +277,7 @@ def _count(model: Teacher, data: SegmentationData, config: RunConfig, device: to
             data.spec.num_classes,
             device=device,
             inference=config.inference(config.spec.window),
+            name=name,
             on_image=lambda count: bar.advance(task, count),
         )
 

@@ -10,12 +10,13 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from fakd.console import say
 from fakd.models.foreign import is_foreign
-from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport, StopOnNonFinite
+from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport
 from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles
 from fakd.training.config import RunConfig
 from fakd.training.folder import RunFolder
 from fakd.training.launch import cluster_environment
 from fakd.training.metrics_file import MetricsFile
+from fakd.training.nonfinite import StopOnNonFinite
 from fakd.training.timing import LoaderClock, StepTimer
 
 
@@ -37,7 +38,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
         if config.processes > 1
         else "auto",
-        plugins=[cluster_environment(), CheckpointFiles(folder)],
+        plugins=[cluster_environment(), CheckpointFiles(folder, config.keep_checkpoints)],
         precision=config.precision,
         # on several CPUs, where PyTorch has no synchronised form, each process normalises by its own batch
         sync_batchnorm=config.processes > 1 and config.accelerator != "cpu" and torch.cuda.is_available(),
@@ -57,7 +58,7 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
         ],
         callbacks=[
             LogTerms(log_every),
-            StopOnNonFinite(log_every),
+            StopOnNonFinite(log_every, folder.nonfinite),
             ProgressReport(config.max_steps, log_every),
             StepTimer(loader_clock),
             BestCheckpoint(folder),
@@ -66,8 +67,8 @@ def create_trainer(config: RunConfig, folder: RunFolder) -> Trainer:
     )
 
 
-def say_step(config: RunConfig) -> None:
-    """Print what a step consists of, and whether that is as in the paper."""
+def say_step(config: RunConfig, device: torch.device) -> None:
+    """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
     recipe = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
     shares = f" ({config.batch_size // config.processes} in each of {config.processes} processes)"
     say(
@@ -79,6 +80,8 @@ def say_step(config: RunConfig) -> None:
             f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",
             style="yellow",
         )
+    if config.precision == "16-mixed" and device.type == "cpu":
+        say("step      16-mixed is for GPUs: on a CPU, bf16-mixed takes its place", style="yellow")
 
 
 _C = TypeVar("_C", bound=Callback)
