@@ -20,8 +20,8 @@ from fakd.data.showing import ShowConfig
 from fakd.evaluation.commands import EvaluateConfig
 from fakd.evaluation.predicting import PredictConfig
 from fakd.training import DistillConfig, TrainConfig
-from fakd.training.nonfinite import NonFiniteLossError
 from fakd.training.inspect import InspectConfig
+from fakd.training.nonfinite import NonFiniteLossError
 
 CONFIGS = {name: next(iter(get_type_hints(function).values())) for name, function in cli.COMMANDS.items()}
 every_command = pytest.mark.parametrize("command", CONFIGS)

@@ -118,7 +118,9 @@ def build_parser() -> ArgumentParser:
             groups[group] = middle.add_subcommands(required=True, metavar="COMMAND", title="commands")
         config_class = _config_class(function)
         command = ArgumentParser(
-            description=_summary(config_class), epilog=_describe_methods() if name == "distill" else None
+            allow_abbrev=False,
+            description=_summary(config_class),
+            epilog=_describe_methods() if name == "distill" else None,
         )
         command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
         command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)

@@ -151,7 +151,12 @@ _FEATURES: Mapping[str, Callable[[Tensor, Scene], Tensor]] = {
     ),
     "cross_image_kd": lambda f, scene: functional.cross_image_kd(f, scene.taught, temperature=scene.temperature),
     "memory_kd": lambda f, scene: functional.memory_kd(
-        f, scene.taught, scene.inputs.labels, scene.memory.flatten(0, 1), scene.valid.flatten(), temperature=scene.temperature
+        f,
+        scene.taught,
+        scene.inputs.labels,
+        scene.memory.flatten(0, 1),
+        scene.valid.flatten(),
+        temperature=scene.temperature,
     ),
 }
 LOSSES: Mapping[str, Callable[[Scene], Graph]] = {

@@ -6,9 +6,9 @@ python tests/reliability/oldest.py VENV tests/functional -x
 import argparse
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
+import tomllib
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +19,10 @@ TOOLS = ("dev", "docs")
 def lower_bounds(pyproject: Path) -> list[str]:
     """What pyproject.toml asks for, each at the oldest release that it allows, as lines for pip."""
     project = tomllib.loads(pyproject.read_text())["project"]
-    extras = [extra for name, extra in project["optional-dependencies"].items() if name not in TOOLS]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *(line for name in extras if name not in TOOLS for line in extras[name])]
     lines = []
-    for requirement in map(Requirement, [*project["dependencies"], *sum(extras, [])]):
+    for requirement in map(Requirement, needed):
         lines += [f"{requirement.name}=={bound.version}" for bound in requirement.specifier if bound.operator == ">="]
     return lines
 
@@ -39,7 +40,8 @@ def main() -> int:
     if not constraints.exists() or constraints.read_text() != lines:
         wanted = arguments.venv / "wanted.txt"
         wanted.write_text(lines)
-        subprocess.run([python, "-m", "pip", "install", "--constraint", wanted, "--editable", f"{ROOT}[dev]"], check=True)
+        install = [python, "-m", "pip", "install", "--constraint", wanted, "--editable", f"{ROOT}[dev]"]
+        subprocess.run(install, check=True)
         wanted.rename(constraints)
     return subprocess.run([python, "-m", "pytest", *of_pytest], cwd=ROOT).returncode
 

@@ -150,11 +150,13 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
         "teacher": "the teacher the-teacher gives logits that are infinite or NaN, at step 1, on image-1",
         "weights": "the loss is not finite at step 1: weights after it = nan",
     }
+    hooks = {
+        "on_train_batch_end": lambda: train_a_step(3),
+        "on_save_checkpoint": lambda: guard.on_save_checkpoint(trainer(3), module, {}),
+        "on_train_end": lambda: guard.on_train_end(trainer(3), module),
+    }
     with pytest.raises(NonFiniteLossError, match=said[wrong]):
-        if look == "on_train_batch_end":
-            train_a_step(3)
-        else:
-            getattr(guard, look)(trainer(3), module, *([{}] if look == "on_save_checkpoint" else []))
+        hooks[look]()
     kept = torch.load(tmp_path / "step-1-rank-1.pt", weights_only=True)
     assert kept["images"] == ["image-1"]
     assert kept["batch"]["image"] == 1
@@ -191,9 +193,7 @@ def test_a_damaged_teacher_is_found_before_training(distill_config, teacher_run,
     weights = load_file(file)
     weights["classifier.bias"][1] = math.inf
     save_file(weights, tmp_path / "bad.safetensors", notes)
-    config = distill_config(
-        teacher=tmp_path / "bad.safetensors", teacher_cache=tmp_path / "cache" if cached else None
-    )
+    config = distill_config(teacher=tmp_path / "bad.safetensors", teacher_cache=tmp_path / "cache" if cached else None)
     with pytest.raises(ValueError, match=rf"the teacher {tmp_path}/bad\.safetensors gives scores that are infinite or"):
         distill(config)
 

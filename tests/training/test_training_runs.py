@@ -57,7 +57,7 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
     original = DistillationModule._teach
 
     def teach(self: DistillationModule, images: Tensor, cached: Tensor) -> object:
-        (teacher,) = self._teacher
+        (teacher,) = self.teachers
         teachers.append(teacher)
         seen.append(teacher.training or any(part.training for part in teacher.modules()))
         output = original(self, images, cached)

@@ -23,7 +23,8 @@ def pairwise_affinity(
         1 / (B N^2) * sum_{b,i,j} ( cos(s_i, s_j) - cos(t_i, t_j) )^2
 
     over N nodes, each a patch of pixels pooled into one vector. A node of zeros (shorter than 1e-8) resembles nothing:
-    its cosines are 0, and no gradient flows into it. Affinities have no channels, so A may differ between the two networks.
+    its cosines are 0, and no gradient flows into it. Affinities have no channels, so A may differ between the two
+    networks.
 
     Args:
         student_features: (B, A, h, w).

@@ -100,8 +100,8 @@ class RunConfig(InferenceConfig):
     checkpoint_every: int | None = None
     """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
     keep_checkpoints: int = 2
-    """How many checkpoints to resume from are kept until the run is finished, the newest first; older ones are for where
-    newer ones turn out to be damaged."""
+    """How many checkpoints to resume from are kept until the run is finished; older ones are for where newer ones turn
+    out to be damaged."""
     log_every: int | None = None
     """Steps between rows of the logs; by default a hundredth of max_steps, at most 50."""
 

@@ -89,12 +89,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _config(kept: dict[str, Any]) -> RunConfig:
     """The run's options, for one process and without what is downloaded or compiled."""
-    options = {
+    options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in kept["config"].items()
     }
     options |= {"resume": False, "overwrite": False, "devices": 1, "num_nodes": 1, "compile": False}
     options |= {"backbone_weights": None, "init": None}  # all weights are in the file
-    return (DistillConfig if "teacher" in options else TrainConfig)(**options)
+    return DistillConfig(**options) if "teacher" in options else TrainConfig(**options)
 
 
 def _build(kept: dict[str, Any], run: RunConfig) -> DistillationModule:
