@@ -139,3 +139,13 @@ def test_no_network_for_a_local_folder(model, folder, tmp_path) -> None:
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert said.startswith("refused: ")
     assert same(Segmentor.from_pretrained(tmp_path / "again"), model)
+
+
+def test_a_network_of_another_library_is_shared_likewise(tmp_path) -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    model = create_model("smp:unet/mobilenet_v2", num_classes=3).eval()
+    model.save_pretrained(tmp_path)
+    found = Segmentor.from_pretrained(tmp_path)
+    assert type(found) is type(model)
+    assert same(found, model)
+    assert found.config == model.config
