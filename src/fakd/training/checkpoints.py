@@ -66,7 +66,7 @@ class CheckpointFiles(TorchCheckpointIO):
             if path != self._folder.last:
                 path.unlink()
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", **options: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", *args: Any, **kw: Any) -> dict[str, Any]:
         """Read a checkpoint, running nothing; after an older one, the next to be written replaces the damaged last."""
         self._last_is_sound = Path(path) == self._folder.last
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)

@@ -159,7 +159,7 @@ class _Start:
         kept: dict[str, Tensor] = {}
         for dtype, names in self._by_type().items():
             shapes = [self._tensors[name].shape for name in names]
-            parts = self._flat[dtype].cpu().split([shape.numel() for shape in shapes])
+            parts = torch.split(self._flat[dtype].cpu(), [shape.numel() for shape in shapes])
             kept |= {name: part.view(shape).clone() for name, part, shape in zip(names, parts, shapes, strict=True)}
         batch = {name: kept.pop(name) for name in list(kept) if name.startswith("batch.")}
         late = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}

@@ -13,7 +13,7 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 from fakd.console import say
 from fakd.data import Sample
 from fakd.data.seeding import mixed_seed
-from fakd.evaluation.commands import Device, pick_device
+from fakd.evaluation.network import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.torch_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
