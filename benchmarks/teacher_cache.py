@@ -34,7 +34,7 @@ from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.training import DistillConfig
 from fakd.training.module import DistillationModule
-from fakd.training.run import load_teacher
+from fakd.training.teacher import load_teacher
 from fakd.types import IGNORE_INDEX
 
 

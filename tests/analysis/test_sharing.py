@@ -22,7 +22,7 @@ from fakd.analysis.sharing import ShareConfig, command, share
 from fakd.cli import _as_people_write, build_parser, main
 from fakd.data import DATASETS
 from fakd.training import DistillConfig, distill
-from fakd.training.run import load_teacher
+from fakd.training.teacher import load_teacher
 
 
 @pytest.fixture(scope="module")

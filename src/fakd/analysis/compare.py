@@ -7,6 +7,7 @@ from typing import Any
 from fakd.analysis.grid import run_grid
 from fakd.analysis.grid_config import Arm, GridConfig
 from fakd.methods import method_options
+from fakd.training.sources import plain_name
 
 Names = list[str] | str
 """A list, or one word with commas in it, as the command line gives it."""
@@ -46,7 +47,7 @@ class CompareConfig(GridConfig):
             raise ValueError(f"method_options are given for {', '.join(unused)}, which is none of the methods.")
 
         def name(student: str, method: str) -> str:
-            return f"{student.replace('/', '-')}/{method}" if len(students) > 1 else method
+            return f"{plain_name(student)}/{method}" if len(students) > 1 else method
 
         return [
             Arm(

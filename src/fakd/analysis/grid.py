@@ -16,7 +16,7 @@ from fakd.console import console, say
 from fakd.data.datamodule import SegmentationData
 from fakd.training.cells import Cell, Failure, run_cells
 from fakd.training.folder import write_json, write_text
-from fakd.training.run import load_teacher
+from fakd.training.teacher import load_teacher
 
 
 class FailedRunsError(ValueError):

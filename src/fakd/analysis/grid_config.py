@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakd.analysis.option_values import method_values, run_values, words
-from fakd.models.zoo import PREFIX
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.cache_config import TeacherCacheConfig
 from fakd.training.cells import Cell
 from fakd.training.folder import RunFolder
+from fakd.training.sources import check_source
+from fakd.training.teacher_classes import TeacherClassesConfig
 
 # What is said of the students' network, which a teacher that is trained here does not take over.
 _STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
@@ -35,12 +36,12 @@ class Arm:
 
 
 @dataclass(kw_only=True)
-class GridConfig(TeacherCacheConfig, RunConfig):
+class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
     teacher: str | None = None
     """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
-    of its published ones."""
+    of its published ones; or another library's, named as in `fakd distill`."""
     teacher_network: str | None = None
     """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
     teacher_options: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class GridConfig(TeacherCacheConfig, RunConfig):
         super().__post_init__()
         self.resume = bool(self.given["resume"])
         self.teacher = None if teacher is None else str(teacher)
+        self.check_class_map()
         self.seed_list = self._seeds()
         """The seeds, in order."""
         self._check_budget()
@@ -145,6 +147,7 @@ class GridConfig(TeacherCacheConfig, RunConfig):
         options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
         options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
         options |= {"teacher_cache": self.teacher_cache, "teacher_cache_format": self.teacher_cache_format}
+        options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return Cell(f"{arm.name}-seed{seed}", DistillConfig(**options))
 
@@ -192,10 +195,9 @@ class GridConfig(TeacherCacheConfig, RunConfig):
             return
         if self.teacher_options:
             raise ValueError("teacher_options are for training a teacher: give --teacher_network, not --teacher.")
-        inside = self.root.resolve() in (Path(self.teacher).resolve(), *Path(self.teacher).resolve().parents)
-        if self.teacher.startswith(PREFIX):
-            self._check_published(self.teacher)
-        elif RunFolder(self.root).config.is_file() or (inside and self.overwrite):
+        if self.overwrite:
+            check_source(self.teacher, "teacher", self.root, self.spec, mapped=self.class_map is not None)
+        if RunFolder(self.root).config.is_file():
             raise ValueError(f"output {self.root} is a run, or holds the teacher; choose another --output.")
 
 

@@ -88,9 +88,10 @@ def _search(model: nn.Module, convolutions: dict[str, nn.Conv2d], num_classes: i
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
+        main = next((path for path in reversed(candidates) if "aux" not in path), candidates[-1])
         raise ValueError(
             f"several 1x1 convolutions have {num_classes} outputs: {candidates}; name the one whose scores are the "
-            f"network's answer (not an auxiliary one), e.g. classifier={candidates[-1]!r}, or all of those whose "
+            f"network's answer (not an auxiliary one), e.g. classifier={main!r}, or all of those whose "
             "scores it adds"
         )
     last = next(reversed(convolutions), None)

@@ -1,6 +1,5 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
-import re
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +9,9 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
-from fakd.models.foreign import ForeignName, is_foreign
-from fakd.models.zoo import PREFIX, find_teacher
 from fakd.training.cache_config import TeacherCacheConfig
 from fakd.training.launch import launched
+from fakd.training.sources import check_source, plain_name
 from fakd.training.teacher_classes import TeacherClassesConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -146,30 +144,14 @@ class RunConfig(InferenceConfig):
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
-        # Or overwrite would delete them.
         for name in ("init", "teacher"):
             if (source := getattr(self, name, None)) is None:
                 continue
             setattr(self, name, str(source))
-            if str(source).startswith(PREFIX):
-                self._check_published(str(source))
-                continue
-            files = ForeignName.parse(str(source)).files if is_foreign(source) else (source,)
-            if any(self.output.resolve() in (Path(f).resolve(), *Path(f).resolve().parents) for f in files):
-                raise ValueError(f"output {self.output} holds the {name} {source}; choose another --output.")
+            mapped = name == "teacher" and getattr(self, "class_map", None) is not None
+            check_source(str(source), name, self.output, self.spec, mapped=mapped)
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
-
-    def _check_published(self, source: str) -> None:
-        """Refuse what cannot fit before it is downloaded."""
-        if getattr(self, "class_map", None) is not None:
-            return
-        trained_on = get_dataset(find_teacher(source).dataset)
-        if trained_on.num_classes != self.spec.num_classes:
-            raise ValueError(
-                f"{source} was trained on {trained_on.name} and scores {trained_on.num_classes} classes, but "
-                f"{self.dataset} has {self.spec.num_classes}."
-            )
 
     @cached_property
     def spec(self) -> DatasetSpec:
@@ -263,16 +245,6 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     def run_name(self) -> str:
         """Name of the run folder below runs/DATASET."""
         return f"{plain_name(self.student)}-{self.method}-seed{self.seed}"
-
-
-def plain_name(network: str) -> str:
-    """A network's name as part of a folder's.
-
-    Example:
-        >>> plain_name("pspnet/efficientnet_lite0"), plain_name("smp:unet/mobilenet_v2")
-        ('pspnet-efficientnet_lite0', 'smp-unet-mobilenet_v2')
-    """
-    return re.sub(r"[^\w.+-]+", "-", network).strip("-")
 
 
 _LEAST: dict[str, float] = {

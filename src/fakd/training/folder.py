@@ -31,6 +31,7 @@ _FREE_ON_RESUME = {
     "keep_checkpoints",
 }
 NONFINITE = "nonfinite"
+_PATHS = ("data_root", "teacher", "init", "teacher_cache", "class_map", "teacher_classes")
 _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
 
 
@@ -151,7 +152,7 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
     before = config.defaults() | read_yaml(folder.config)
 
     def same(key: str) -> bool:
-        if key in ("data_root", "teacher", "init", "teacher_cache") and before.get(key) and now[key]:
+        if key in _PATHS and before.get(key) and now[key]:
             return Path(before[key]).resolve() == Path(now[key]).resolve()
         return bool(before.get(key) == now[key])
 

@@ -1,9 +1,7 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
 import json
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,23 +9,20 @@ from lightning.pytorch import Trainer, seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source
-from fakd.data.class_map import Groups
 from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
 from fakd.models import AnySegmentor, copy_weights, create_model, open_model, save_model
-from fakd.models.fast import inference_copy
 from fakd.models.mapped import MappedTeacher
-from fakd.models.opening import names_trained_model
 from fakd.training.callbacks import LastCheckpoint
 from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
 from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.module import DistillationModule
-from fakd.training.teacher_cache import Teacher, TeacherCache, weights_digest
-from fakd.training.teacher_classes import TeacherClassesConfig
+from fakd.training.teacher import Teacher, load_teacher
+from fakd.training.teacher_cache import TeacherCache, weights_digest
 from fakd.training.timing import StepTimer
 from fakd.training.together import together
 from fakd.training.trainer import create_trainer, find_callback, peak_memory, say_step
@@ -104,39 +99,6 @@ def _teach(
         data.taught = cache.complete(teacher, device)
     running = teacher if data.taught is None else None
     return _fit(config, folder, trainer, data, student, running, method, notes={"teacher": scores.to_dict()})
-
-
-def load_teacher(name: str, config: RunConfig) -> Teacher:
-    """Load a trained network for a data set, in the form that is fastest to ask.
-
-    Args:
-        name: as for `fakd.models.open_model`.
-        config: names the data set that the teacher must fit, and perhaps a map of its classes.
-
-    Raises:
-        FileNotFoundError: there is nothing of that name, or the run is not finished.
-        ValueError: the network scores another number of classes, and no map says what they are.
-    """
-    if Path(name).is_dir() and not names_trained_model(name):
-        raise FileNotFoundError(
-            f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
-        )
-    teacher, notes = open_model(name)
-    groups = _class_groups(config, teacher, notes)
-    if groups is None and teacher.num_classes != config.spec.num_classes:
-        raise ValueError(
-            f"the teacher {name} scores {teacher.num_classes} classes, but {config.dataset} has "
-            f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}, or say by --class_map "
-            "which of its classes belong together."
-        )
-    fast = inference_copy(teacher)
-    return fast if groups is None else MappedTeacher(fast, groups)
-
-
-def _class_groups(config: RunConfig, teacher: AnySegmentor, notes: Mapping[str, str]) -> Groups | None:
-    if not isinstance(config, TeacherClassesConfig):
-        return None
-    return config.class_groups(config.spec.classes, teacher.num_classes, notes)
 
 
 def _finished(config: RunConfig) -> dict[str, Any] | None:

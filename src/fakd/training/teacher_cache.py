@@ -20,11 +20,8 @@ from fakd.data.logit_store import LogitStore
 from fakd.data.spec import Source
 from fakd.data.transforms import fitted_size
 from fakd.evaluation import to_float_images
-from fakd.models import AnySegmentor
-from fakd.models.mapped import MappedTeacher
 from fakd.training.config import DistillConfig
-
-Teacher = AnySegmentor | MappedTeacher
+from fakd.training.teacher import Teacher
 
 _VERSION = 1
 _HEADER = 512

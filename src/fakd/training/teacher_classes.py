@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakd.console import say
 from fakd.data.class_map import Groups, read_class_map, read_class_names
 
 
@@ -48,7 +47,4 @@ class TeacherClassesConfig:
         if names is None and "classes" in notes:
             told = json.loads(notes["classes"])
             names = tuple(map(str, told)) if isinstance(told, list) and len(told) == count else None
-        groups = read_class_map(self.class_map, student_classes, names, count)
-        dropped = count - sum(map(len, groups))
-        say(f"classes   the teacher's {count} become {len(groups)}, {dropped} of them dropped, by {self.class_map}")
-        return groups
+        return read_class_map(self.class_map, student_classes, names, count)

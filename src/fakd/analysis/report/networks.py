@@ -11,16 +11,19 @@ import torch
 from fakd.analysis.groups import Group, missing_teacher, teacher_places, with_defaults
 from fakd.analysis.runs import Run
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.class_map import Groups
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
 from fakd.evaluation.inference_config import InferenceConfig
 from fakd.models import AnySegmentor, open_model
 from fakd.models.cost import measure_cost
 from fakd.models.fast import inference_copy
+from fakd.models.mapped import MappedTeacher
 from fakd.models.zoo import PREFIX
 from fakd.training.folder import RunFolder
+from fakd.training.teacher_classes import TeacherClassesConfig
 
-UNREADABLE = (ValueError, OSError)
+UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
 """What files that are gone, damaged or of another kind raise."""
 
 
@@ -40,7 +43,7 @@ class Network:
     """A trained network, and how it is asked."""
 
     layer: Layer
-    model: AnySegmentor
+    model: AnySegmentor | MappedTeacher
     fit: EvalTransform
     inference: Inference
 
@@ -76,14 +79,16 @@ def open_networks(
     for layer, run, place in sources:
         try:
             model, known = open_model(place)
-            if model.num_classes != spec.num_classes:
+            merged = _class_groups(run, spec, model, known) if layer.kind == "teacher" else None
+            if merged is None and model.num_classes != spec.num_classes:
                 raise ValueError(f"it scores {model.num_classes} classes, not {spec.num_classes}.")
         except UNREADABLE as error:
             instead = "; the truth is shown in its place" if layer.kind == "teacher" else ""
             notes.append(f"the network of {layer.label} ({place}) could not be read{instead}: {error}")
             continue
         size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
-        network = inference_copy(model).to(device)
+        copy = inference_copy(model)
+        network = (copy if merged is None else MappedTeacher(copy, merged)).to(device)
         networks.append(Network(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
     return networks, notes
 
@@ -96,6 +101,14 @@ def giga_macs(run: Run) -> float | None:
         return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
     except UNREADABLE:
         return None
+
+
+def _class_groups(run: Run, spec: DatasetSpec, model: AnySegmentor, notes: Mapping[str, str]) -> Groups | None:
+    """Which of the teacher's classes belong to each of the run's, where it was told."""
+    given = {name: run.config[name] for name in ("class_map", "teacher_classes") if run.config.get(name)}
+    options = TeacherClassesConfig(**given)
+    options.check_class_map()
+    return options.class_groups(spec.classes, model.num_classes, notes)
 
 
 def _teacher_source(run: Run) -> str | Path:

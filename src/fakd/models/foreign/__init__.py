@@ -68,6 +68,20 @@ def open_foreign(name: str) -> tuple[ForeignSegmentor, dict[str, str]]:
     return network.eval(), dict(found.notes)
 
 
+def published_classes(name: str) -> int | None:
+    """How many classes a network scores that would have to be downloaded; None for all others.
+
+    Raises:
+        ValueError: torchvision has no such network.
+    """
+    if not is_foreign(name):
+        return None
+    asked = ForeignName.parse(name)
+    if asked.library != "torchvision" or asked.weights is not None:
+        return None
+    return len(from_torchvision.published(asked.network).meta["categories"])
+
+
 def _load_encoder(network: ForeignSegmentor, source: ModuleType, weights: str) -> None:
     state = network.model.state_dict()
     own = {key: state[key] for key in source.encoder_names(network.config, state)}
@@ -88,4 +102,5 @@ __all__ = [
     "create_foreign",
     "is_foreign",
     "open_foreign",
+    "published_classes",
 ]

@@ -1,7 +1,8 @@
 """The semantic segmentation networks of Hugging Face's transformers, from a folder that holds one."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,16 +162,30 @@ def _read(config: ForeignConfig, folder: Path) -> tuple[dict[str, Any], list[str
     if not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"no model.safetensors in {folder}; other forms of weights are not read")
     try:
-        module, report = _network_class(config.name).from_pretrained(
-            folder,
-            config=_library_config(config),
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with _no_bars():
+            module, report = _network_class(config.name).from_pretrained(
+                folder,
+                config=_library_config(config),
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except Exception as error:  # of its own kinds, for a damaged file
         raise ValueError(f"transformers cannot read the weights in {folder} ({error})") from error
     absent = [str(name) for name in report["missing_keys"]]
     absent += [str(entry[0]) for entry in report["mismatched_keys"]]
     return dict(module.float().state_dict()), sorted(absent)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for what takes no time."""
+    logging = library("transformers.utils.logging", _EXTRA)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

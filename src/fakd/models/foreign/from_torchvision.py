@@ -55,15 +55,25 @@ def open_trained(name: str, weights: Path | None) -> Found:
     if weights is not None:
         state = read_weights(weights)
         return Found(ForeignConfig("torchvision", name, _classes(name, state, weights), aux=_has_aux(state)), state)
-    published = get_model_weights(name)["COCO_WITH_VOC_LABELS_V1"]
+    weights_there = published(name)
     say(
-        f"weights   torchvision's {name}.{published.name} (COCO images, the 21 classes of Pascal VOC), "
-        f"{published.meta['_file_size']:.0f} MB where they are not in {cache_folder()} yet"
+        f"weights   torchvision's {name}, {weights_there.name} (images of COCO, classes of Pascal VOC), "
+        f"{weights_there.meta['_file_size']:.0f} MB where they are not in {cache_folder()} yet"
     )
-    state = read_weights(_downloaded(published.url))
-    classes = published.meta["categories"]
+    state = read_weights(_downloaded(weights_there.url))
+    classes = weights_there.meta["categories"]
     config = ForeignConfig("torchvision", name, len(classes), aux=_has_aux(state))
     return Found(config, state, {"classes": json.dumps(classes)})
+
+
+def published(name: str) -> Any:
+    """torchvision's entry of the weights that it publishes.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    _check(name)
+    return get_model_weights(name)["COCO_WITH_VOC_LABELS_V1"]
 
 
 def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
@@ -77,8 +87,8 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
         DownloadError: they could not be downloaded.
         ValueError: the file cannot be read.
     """
-    published = inspect.signature(get_model_builder(config.name)).parameters["weights_backbone"].default
-    state = read_weights(_downloaded(published.url) if source == "imagenet" else Path(source))
+    theirs = inspect.signature(get_model_builder(config.name)).parameters["weights_backbone"].default
+    state = read_weights(_downloaded(theirs.url) if source == "imagenet" else Path(source))
     return {
         f"backbone.{name.removeprefix(_IN_CLASSIFICATION)}": tensor
         for name, tensor in state.items()

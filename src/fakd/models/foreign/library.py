@@ -24,11 +24,7 @@ def library(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise MissingLibraryError(f"this needs {module}, which is not installed: pip install 'fakd[{extra}]'") from None
-
-
-class MissingLibraryError(ValueError, ModuleNotFoundError):
-    """An optional library is not installed; the message says how to get it."""
+        raise ModuleNotFoundError(f"this needs {module}, which is not installed: pip install 'fakd[{extra}]'") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
