@@ -164,3 +164,142 @@ def test_no_tensor_outlives_its_output() -> None:
     gc.collect()
     assert alive() is None
     assert not any(m._forward_hooks for m in network.modules())
+
+
+class Patches(nn.Module):
+    """Ends with a 3x3 convolution, as some networks do."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, classes, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))
+
+
+def test_a_larger_convolution_is_taken_if_it_is_the_last_of_all() -> None:
+    tap = ClassifierTap(Patches(), 5)
+    output = tap(IMAGES)
+    assert tap.classifier_path == "head"
+    torch.testing.assert_close(output.logits, tap.model.head(output.features))
+    with pytest.raises(ValueError, match=r"no 1x1.*\['body \(3x3\)'\]; if one of them gives the scores, name it"):
+        ClassifierTap(Patches(), 4)
+    strided = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 3, stride=2))
+    with pytest.raises(ValueError, match="no 1x1 convolution with 5 outputs"):
+        ClassifierTap(strided, 5)
+    with pytest.raises(ValueError, match="ordinary convolution of stride 1"):
+        ClassifierTap(strided, 5, "1")
+
+
+class Summed(nn.Module):
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.low, self.high = nn.Conv2d(3, 5, 1), nn.Conv2d(6, 5, 1)
+        self.body = nn.Conv2d(3, 6, 3, padding=1, stride=stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        low, high = self.low(images), self.high(self.body(images))
+        return low + nn.functional.interpolate(high, size=low.shape[-2:])
+
+
+def test_scores_that_are_added_are_one_convolution_of_features_side_by_side() -> None:
+    network = Summed()
+    tap = ClassifierTap(network, 5, ["low", "high"])
+    output = tap(IMAGES)
+    torch.testing.assert_close(output.logits, network(IMAGES))
+    bias = network.low.bias + network.high.bias
+    expected = nn.functional.conv2d(output.features, tap.classifier.weight, bias)
+    torch.testing.assert_close(output.logits, expected)
+    assert (tap.classifier.in_channels, tap.classifier.out_channels, tap.num_classes) == (9, 5, 5)
+    tap.classifier.weight.sum().backward()  # gradients reach the convolutions
+    assert network.low.weight.grad is not None
+    assert network.high.weight.grad is not None
+    twin = copy.deepcopy(tap)
+    assert twin.classifier.convolutions[0] is twin.model.low
+
+
+def test_what_cannot_be_added() -> None:
+    with pytest.raises(ValueError, match=r"several.*\['low', 'high'\].*or all of those whose scores it adds"):
+        ClassifierTap(Summed(), 5)
+    with pytest.raises(ValueError, match="must be different ones"):
+        ClassifierTap(Summed(), 5, ["low", "low"])
+    with pytest.raises(ValueError, match="equal outputs"):
+        ClassifierTap(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)), classifier=["0", "1"])
+    with pytest.raises(ValueError, match=r"must be 1x1 convolutions, but \['0.head'\]"):
+        ClassifierTap(nn.Sequential(Patches(), nn.Conv2d(5, 5, 1)), 5, ["0.head", "1"])
+    with pytest.raises(RuntimeError, match="must be of one size"):
+        ClassifierTap(Summed(stride=2), 5, ["low", "high"])(IMAGES)
+
+
+class Elsewhere(Network):
+    """Copies what its dropout returns, and has an auxiliary head of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Dropout2d(0.9))
+        self.aux_classifier = nn.Conv2d(6, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.body_output = self.body(images)
+        self.aux_output = self.aux_classifier(self.body_output)
+        return self.classifier(self.dropout(self.body_output).clone())
+
+
+def test_places_of_features_and_auxiliary_scores() -> None:
+    network = Elsewhere()
+    tap = ClassifierTap(network, 4, aux="aux_classifier", features="dropout")
+    output = tap(IMAGES)
+    assert torch.equal(output.features, network.body_output)
+    assert torch.equal(output.aux, network.aux_output)
+    assert tap.eval()(IMAGES).aux is None
+    assert not any(m._forward_hooks for m in network.modules())
+    with pytest.raises(ValueError, match=r"no module 'nowhere' in this Elsewhere; it has body"):
+        ClassifierTap(network, 4, aux="nowhere")
+
+
+def test_compiled_it_sees_the_same_and_is_not_compiled_anew_at_each_step() -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    tap = ClassifierTap(Network(), 4)
+    compiled = torch.compile(tap, dynamic=False, backend=backend)
+    for step in range(12):
+        output = compiled(IMAGES)
+        if step == 3:
+            after_some = len(graphs)
+    assert len(graphs) == after_some > 0
+    torch.testing.assert_close(output.logits, tap(IMAGES).logits)
+    torch.testing.assert_close(output.features, tap(IMAGES).features)
+
+
+def test_compiled_before_it_was_wrapped_it_sees_the_tensors_or_says_so() -> None:
+    torch.compiler.reset()
+    network = Network()
+    compiled = torch.compile(network, backend="eager")
+    expected = compiled(IMAGES)["aux"] - 1
+    tap = ClassifierTap(compiled, 4)
+    try:
+        output = tap(IMAGES)
+    except RuntimeError as error:
+        assert "compiled before it was wrapped" in str(error)  # noqa: PT017 - either is right
+    else:
+        torch.testing.assert_close(output.logits, expected)
+
+
+def test_under_distributed_data_parallel(tmp_path) -> None:
+    dist = torch.distributed
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        tap = ClassifierTap(Network(nn.Dropout2d(0.5)), 4)
+        spread = nn.parallel.DistributedDataParallel(tap)
+        for _ in range(2):
+            output = spread(IMAGES)
+            assert torch.equal(output.features, tap.model.body_output)
+            (output.logits.sum() + output.features.sum()).backward()
+        assert tap.model.body.weight.grad is not None
+    finally:
+        dist.destroy_process_group()

@@ -87,6 +87,7 @@ def _build(names: dict[str, str], config: InspectConfig) -> dict[str, AnySegment
 def _describe(network: AnySegmentor, cost: Cost, config: InspectConfig) -> dict[str, str]:
     height, width = config.crop_size
     classifier = network.classifier
+    size = "x".join(map(str, classifier.kernel_size))
     return {
         "parameters": f"{cost.parameters:,}",
         "without auxiliary head": f"{cost.inference_parameters:,}",
@@ -95,7 +96,7 @@ def _describe(network: AnySegmentor, cost: Cost, config: InspectConfig) -> dict[
         "logits (C, h, w)": str(cost.logits_shape),
         "features (A, h, w)": str(cost.features_shape),
         "auxiliary logits": str(cost.aux_shape or "none"),
-        "classifier": f"1x1, {classifier.in_channels} -> {classifier.out_channels}",
+        "classifier": f"{size}, {classifier.in_channels} -> {classifier.out_channels}",
         "memory, inference of 1 image": _bytes(cost.inference_memory),
         f"memory, training step of {config.batch_size} images": _bytes(cost.training_memory),
     }
