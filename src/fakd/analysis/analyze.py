@@ -18,7 +18,7 @@ from fakd.analysis.paired import Spread, spread_text
 from fakd.analysis.passes import Passes
 from fakd.analysis.sections import analyze_groups
 from fakd.console import console, say
-from fakd.evaluation.commands import Device, pick_device
+from fakd.evaluation.network import Device, pick_device
 from fakd.training.folder import write_json
 from fakd.writing import written_at_once
 

@@ -19,7 +19,8 @@ from fakd.models.torch_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import NONFINITE
 from fakd.training.module import DistillationModule
-from fakd.training.run import create_student, load_teacher
+from fakd.training.run import create_student
+from fakd.training.teacher import load_teacher
 
 _AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 

@@ -8,7 +8,7 @@ from fakd.analysis.report.finding import find_runs
 from fakd.analysis.report.page import render
 from fakd.analysis.report.pictures import Gallery, make_gallery
 from fakd.console import say
-from fakd.evaluation.commands import Device, pick_device
+from fakd.evaluation.network import Device, pick_device
 from fakd.writing import written_at_once
 
 
