@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from latex2mathml.converter import convert
 from markdown import Markdown
@@ -36,7 +37,17 @@ class PlainUnderscores(Extension):
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Change how Markdown is read."""
     config.markdown_extensions.append(PlainUnderscores())  # type: ignore[arg-type]
+    _complete(config.nav or [], Path(config.docs_dir))
     return config
+
+
+def _complete(nav: list[dict[str, Any]], docs: Path) -> None:
+    """Put pages that the navigation does not name at the end of Guides, or of Benchmarks."""
+    named = json.dumps(nav)
+    for section, folder in (("Guides", docs), ("Benchmarks", docs / "benchmarks")):
+        for entry in nav:
+            pages = [page.relative_to(docs).as_posix() for page in sorted(folder.glob("*.md"))]
+            entry.get(section, []).extend(page for page in pages if f'"{page}"' not in named)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -104,11 +115,16 @@ def _fence(kind: str, text: str) -> str:
     return f"````{kind}\n{text.rstrip()}\n````"
 
 
+def _printable(text: str) -> str:
+    """Without the invisible characters that keep a terminal from breaking lines."""
+    return "".join(character for character in text if character.isprintable() or character == "\n")
+
+
 def _commands() -> str:
     """What every command says of itself by --help."""
     from fakd.cli import COMMANDS, build_parser
 
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "80"
     parts = [
         "# Commands\n\nWhat `fakd COMMAND --help` prints. `--max-steps` and `--max_steps` are the same; sizes are "
         "written as `360,480` or `360x480`; an option that is true or false may stand alone."
@@ -117,5 +133,5 @@ def _commands() -> str:
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             build_parser().parse_args([*name.split(), "--help"])
-        parts.append(f"## fakd {name}\n\n{_fence('text', said.getvalue())}")
+        parts.append(f"## fakd {name}\n\n{_fence('text', _printable(said.getvalue()))}")
     return "\n\n".join(parts) + "\n"
