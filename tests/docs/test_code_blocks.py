@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -221,8 +222,8 @@ def test_the_blocks_of_a_page(
     for name in ("runs/teacher", "runs/student"):
         if not any(f"--output {name}" in block.code for block in blocks(page)):  # else the page makes it
             shutil.copytree(folder / "demo/teacher", folder / name)
-    if any("short.mp4" in block.code for block in blocks(page)):
-        _film(folder / "short.mp4")
+    for name in {name for block in blocks(page) for name in re.findall(r"(?<![/\w])\w+\.mp4", block.code)}:
+        _film(folder / name)
     shell = Shell(tmp_path / "shell", _run)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder / "examples"))
