@@ -16,6 +16,7 @@ import yaml
 from blocks import ROOT, Block, blocks, check, pages
 from PIL import Image
 from shell import Shell, run_script
+from videos import noise, write_video
 
 import fakd
 from fakd import cli
@@ -40,6 +41,7 @@ ONLY_CHECKED = {
     ("docs/reliability.md", ""): _TESTS,
     ("docs/scaling.md", "srun"): "needs a cluster",
     ("docs/scaling.md", "python -m pytest"): _TESTS,
+    ("docs/serve.md", "pip install"): "serves until it is stopped; tests/serve looks at the page",
     ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/analysis/test_sharing.py does it "
     "to a server of its own",
     ("docs/teacher-cache.md", "fakd distill --dataset camvid"): _CAMVID,
@@ -144,7 +146,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, teacher_run: Path) -> Path:
-    """What lies where the reader is: the repository, the demo's teacher, and images of the reader's own."""
+    """What lies where the reader is: the repository, the demo's teacher, and images and a video of the reader's own."""
     home = tmp_path / "reader"
     home.mkdir()
     for name in ("configs", "examples", "docs", "benchmarks"):
@@ -160,6 +162,7 @@ def folder(tmp_path: Path, teacher_run: Path) -> Path:
         ):
             (home / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture.numpy()).save(home / path)
+    write_video(home / "clip.mp4", noise(26))
     return home
 
 

@@ -17,6 +17,7 @@ from fakd.data import DATASETS, DataError, read_image
 from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference, predict_logits, predicting
+from fakd.evaluation.commands import EvaluateConfig, evaluate
 from fakd.evaluation.network import Network
 from fakd.evaluation.predicting import PredictConfig, predict
 from fakd.models import create_model, load_model, save_model
@@ -282,6 +283,28 @@ def test_the_same_masks_from_an_onnx_file(config, write, tmp_path, teacher_run) 
         different = np.concatenate([one != other for one, other in pairs])
         assert different.mean() <= 0.001, name
         assert (ours / "shares.csv").read_text().splitlines()[0] == (theirs / "shares.csv").read_text().splitlines()[0]
+
+
+def test_onnx_files_that_give_labels(config, write, tmp_path, teacher_run, few_scenes, monkeypatch) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    exported = pytest.importorskip("fakd.export")
+    path = write("a.png", (72, 48))  # the size that images are fitted into, so that both decide at every pixel
+    files = [tmp_path / "scores.onnx", tmp_path / "labels.onnx"]
+    for file, argmax in zip(files, (False, True), strict=True):
+        exported.export(exported.ExportConfig(str(teacher_run), file, argmax=argmax))
+    masks = [predict(config(model=file, images=path, output=tmp_path / file.stem)) for file in files]
+    one, other = (np.asarray(Image.open(mask)) for (mask,) in masks)
+    assert (one != other).mean() <= 0.001
+    scores = [evaluate(EvaluateConfig(str(file), workers=0)) for file in files]
+    assert scores[0]["mIoU"] == pytest.approx(evaluate(EvaluateConfig(teacher_run, workers=0))["mIoU"], abs=0.1)
+    assert scores[1]["mIoU"] == pytest.approx(scores[0]["mIoU"], abs=0.1)
+    for options in ({"flip": True}, {"scales": (0.5, 1.0)}, {"window": (32, 32)}):
+        with pytest.raises(ValueError, match=r"labels\.onnx gives labels and no scores, which windows, --flip and"):
+            predict(config(model=files[1], output=tmp_path / "refused", **options))
+    # the window of the data set's benchmark is not asked for, so it is no mistake
+    spec = replace(DATASETS["toy-scenes"], window=SlidingWindow((32, 32), (20, 20)))
+    monkeypatch.setitem(DATASETS, "toy-scenes", spec)
+    assert predict(config(model=files[1], output=tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(
