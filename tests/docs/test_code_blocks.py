@@ -41,7 +41,6 @@ ONLY_CHECKED = {
     ("docs/reliability.md", ""): _TESTS,
     ("docs/scaling.md", "srun"): "needs a cluster",
     ("docs/scaling.md", "python -m pytest"): _TESTS,
-    ("docs/serve.md", "pip install"): "serves until it is stopped; tests/serve looks at the page",
     ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/analysis/test_sharing.py does it "
     "to a server of its own",
     ("docs/teacher-cache.md", "fakd distill --dataset camvid"): _CAMVID,
