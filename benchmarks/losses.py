@@ -1,6 +1,6 @@
 """What the losses and the covariance update cost, beside plain distillation as a textbook writes it.
 
-    python benchmarks/losses.py [--check] [--quick] [--device cpu|cuda] [--dtype float32|bfloat16] [--threads 2]
+    python benchmarks/losses.py [--check] [--quick] [--device cpu|cuda] [--dtype float32 bfloat16] [--threads 2]
                                 [--shapes 4,19,64,64,512 ...] [--rounds 15] [--naive-gb 4]
 
 Prints Markdown: one table per shape (B, C, h, w, A), and the ratios that are required. Forward and backward are timed
@@ -14,6 +14,9 @@ the logits have more than 2^24 numbers, is timed in three rounds. `--quick` leav
   covariance the features once. "GB/s": that over the time; the line above the table has the bandwidth of a plain copy.
 - "naive": the augmentation by a tensor of positions x classes x channels, at the largest size, halving h and w, whose
   three such tensors fit into `--naive-gb`; compared with ours at that size.
+
+On a GPU what is required includes the share of a plain copy's bandwidth that both augmented losses reach, forward and
+backward, at (16, 150, 64, 64).
 
 `--check` ends with status 1 where a required ratio does not hold.
 """
@@ -230,7 +233,9 @@ def read_shape(text: str) -> Shape:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the tables' logits")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], nargs="+", default=["float32"], help="of the tables' logits"
+    )
     parser.add_argument("--shapes", type=read_shape, nargs="+", default=SHAPES, metavar="B,C,h,w,A")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
@@ -247,8 +252,9 @@ def main() -> None:
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
     print(f"torch {torch.__version__}, {where}", flush=True)
     if not args.quick:
-        for shape in args.shapes:
-            print_table(Case(shape, args.device, getattr(torch, args.dtype)), args.rounds)
+        for dtype in args.dtype:
+            for shape in args.shapes:
+                print_table(Case(shape, args.device, getattr(torch, dtype)), args.rounds)
     good = print_required(args, min(args.rounds, 5) if args.quick else args.rounds)
     sys.exit(1 if args.check and not good else 0)
 

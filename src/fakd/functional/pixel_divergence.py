@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fakd.functional.class_runs import ClassRuns
+from fakd.functional.fused import fused_or
 from fakd.functional.inputs import no_autocast
 from fakd.functional.pixel_tiles import Layout, Table, Window, Workspace
 from fakd.functional.threads import in_groups, share_out
+from fakd.functional.triton_pixel import NAME, FusedPixelDivergence, can_fuse
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
 from fakd.types import IGNORE_INDEX
 
@@ -39,8 +41,20 @@ def pixel_divergence(
 
     Three matrix products where T is given: sums, gradient by z, gradient by T. The gradients are made with the
     value, while a tile is in cache, so nothing is computed twice and only they are kept: in the logits' own type.
+    On CUDA devices Triton kernels do it, if Triton is there, and keep the inputs alone.
     """
-    arguments = (student_logits, teacher_logits.detach(), exponents, temperature, torch.is_grad_enabled())
+    teacher_logits = teacher_logits.detach()
+    if can_fuse(student_logits, teacher_logits, exponents):
+        return fused_or(
+            NAME,
+            lambda: FusedPixelDivergence.apply(student_logits, teacher_logits, exponents, temperature, _in_tiles),
+            lambda: _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature),
+        )
+    return _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature)
+
+
+def _in_tiles(student: Tensor, teacher: Tensor, exponents: Tensor | None, *, temperature: float) -> Tensor:
+    arguments = (student, teacher, exponents, temperature, torch.is_grad_enabled())
     return _PixelDivergence.apply(*arguments)  # type: ignore[no-any-return]
 
 
