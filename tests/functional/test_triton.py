@@ -87,7 +87,7 @@ def test_code_for_a_gpu(variant, logits, architecture, tmp_path, monkeypatch):
     print(re.search(r"Used (\d+) registers", usage)[0], f"{made.metadata.shared} bytes shared")
     # the products of all classes fill the registers; a few bytes for each thread go to memory
     spilled = int(re.search(r"(\d+) bytes spill stores", usage)[1])
-    assert spilled <= (512 if constants.get("CLASSES") and constants["AUGMENTED"] else 0), usage
+    assert spilled <= (800 if constants.get("CLASSES") and constants["AUGMENTED"] else 0), usage
 
 
 def kind(argument, constants, logits):

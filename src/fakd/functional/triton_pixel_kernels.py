@@ -74,6 +74,9 @@ def pixel_kernel(
     if GRADIENT:
         if OF_STUDENT:
             k, n = c[:, None].to(tl.int64), i[None, :]
+            # again, rather than kept in registers all the while
+            t = _load_logits(q, image, c[:, None], i[None, :], inside, width, q0, q1, q2, q3, scale)
+            p = tl.where(inside, tl.exp(tl.where(inside, t - top_q[None, :], 0.0)), 0.0) / total_q[None, :]
             where = of_student + image.to(tl.int64) * g0 + k * g1 + (n // width) * g2 + (n % width) * g3
             tl.store(where, (mixture - p) * (tl.load(upstream) * scale), mask=inside)
         if OF_TABLE:
