@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from blocks import ROOT
+from filelock import FileLock
 
 from fakd.cli import COMMANDS
 
@@ -40,9 +41,18 @@ class _Page(HTMLParser):
             self.links.append(found["href"] or "")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, worker_id) -> Path:
+    """The built site; one, where several workers share the tests."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared if worker_id == "master" else shared.parent) / "site"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "sitemap.xml").is_file():
+            _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
@@ -52,7 +62,6 @@ def site(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING -" not in done.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
