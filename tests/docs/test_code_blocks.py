@@ -37,6 +37,12 @@ ONLY_CHECKED = {
     ("README.md", "fakd convert checkpoint.pth"): "needs a published checkpoint; tests/models/test_convert.py has one",
     ("CONTRIBUTING.md", "make check"): "runs this test",
     ("docs/add-a-method.md", '    "feature-cosine": FeatureCosine,'): "a line of a dict; tests/test_add_a_method.py",
+    ("docs/any-model.md", "pip install"): "downloads published networks",
+    (
+        "docs/any-model.md",
+        "student = fakd.ClassifierTap(network",
+    ): "of three networks: tests/models/test_classifier_tap.py",
+    ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install ."): "installs from the package index; tests/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,
     ("docs/scaling.md", "srun"): "needs a cluster",
