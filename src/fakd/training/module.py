@@ -75,7 +75,8 @@ class DistillationModule(LightningModule):
         taught = self._teach(images, batch.teacher_logits)
         self.teacher_is_finite = _is_finite(labels if taught is None else taught.logits)
         self._say_sizes(output, taught)
-        return terms | self.method(output, taught, labels, step, images=images)
+        terms.update(self.method(output, taught, labels, step, images=images))
+        return terms
 
     def _learn(self, images: Tensor) -> SegmentationOutput:
         if self.channels_last:
