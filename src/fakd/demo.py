@@ -112,7 +112,11 @@ def _write(runs: dict[str, Run], output: Path) -> None:
     for sample in samples:
         picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
         picture.save(output / "images" / f"{Path(sample.name).name}.png")
-    report(ReportConfig([str(output)], output / "report.html", search=100, title="Distillation of toy-scenes"))
+    report(
+        ReportConfig(
+            [str(output)], output / "report.html", search=100, title="Distillation of toy-scenes", overwrite=True
+        )
+    )
     console.print()
     console.print(rich_table(table))
     say("One short run each: this shows how things work, not which method is better.")

@@ -6,6 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse to write where something is, before any work is done.
+
+    Raises:
+        FileExistsError: there is something, and it is not to be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Choose another name, or give --overwrite.")
+
+
 @contextmanager
 def written_at_once(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` at the end, whole or not at all.

@@ -277,7 +277,7 @@ def test_data_that_is_gone(tmp_path, comparison) -> None:
     file = report(ReportConfig([tmp_path / "run"], tmp_path / "page.html"))
     assert any(text.startswith("no pictures:") and "--data-root" in text for text in Reader(file.read_text()).texts)
     with pytest.raises(ValueError, match="classes of camvid are not those of the run"):
-        report(ReportConfig([tmp_path / "run"], tmp_path / "page.html", data_root=tmp_path))
+        report(ReportConfig([tmp_path / "run"], tmp_path / "page.html", data_root=tmp_path, overwrite=True))
 
 
 def test_paper_rows_stand_beside_their_runs(tmp_path, comparison) -> None:

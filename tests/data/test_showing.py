@@ -78,7 +78,7 @@ def test_the_sheet_shows_images_labels_and_training_crops(tmp_path: Path, sheet:
 
 def test_the_choice_depends_on_the_seed_alone(tmp_path: Path, sheet: list[Figure]) -> None:
     for seed in (1, 1, 2):
-        show(ShowConfig("toy-scenes", count=4, output=tmp_path / "x.png", seed=seed))
+        show(ShowConfig("toy-scenes", count=4, output=tmp_path / "x.png", seed=seed, overwrite=True))
     first, again, other = ([pixels.tobytes() for pixels in pictures(figure)] for figure in sheet)
     assert first == again
     assert first != other

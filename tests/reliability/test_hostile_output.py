@@ -25,6 +25,10 @@ ONTO_FILE = {
     "analyze": "analyze {net} --output {mine}",
     "convert": "convert {net} {mine}",
     "evaluate": "evaluate {net} --dataset toy-scenes --output {mine}",
+    "report": "report {net} --output {mine}",
+    "paper": "paper --output {mine}",
+    "data check": "data check toy-scenes --output {mine}",
+    "data show": "data show toy-scenes --output {mine}",
 }
 
 
@@ -51,6 +55,15 @@ def test_folders_that_hold_something(command: str, tmp_path: Path, capsys) -> No
 
 @pytest.mark.parametrize("command", ONTO_FILE)
 def test_files_that_are_there(command: str, tmp_path: Path, capsys) -> None:
-    (tmp_path / "mine.safetensors").write_text("what a user made")
-    error = refuse(ONTO_FILE[command], tmp_path / "mine.safetensors", tmp_path, capsys)
-    assert str(tmp_path / "mine.safetensors") in error
+    mine = tmp_path / ("mine.png" if command == "data show" else "mine.safetensors")
+    mine.write_text("what a user made")
+    assert str(mine) in refuse(ONTO_FILE[command], mine, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("command", ["paper", "data check", "data show"])
+@pytest.mark.usefixtures("few_scenes")
+def test_files_that_may_go(command: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.png"
+    mine.write_text("what a user made")
+    assert main([*ONTO_FILE[command].format(net="", mine=mine).split(), "--overwrite"]) == 0
+    assert mine.read_bytes() != b"what a user made"

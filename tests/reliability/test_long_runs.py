@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -27,9 +28,10 @@ def test_nothing_grows() -> None:
     seen = json.loads(last)
     assert seen["steps"][-1] == MOST_STEPS
     later = len(seen["steps"]) // 3
-    # A kept batch is 24 kB, a kept graph more. Half a kilobyte was seen: what the loggers and the allocator keep.
-    assert seen["slope"] < 3 * seen["slope_error"] + 2000
-    assert max(seen["bytes"][later:]) - seen["bytes"][later] < 16e6
+    # Between the last two thirds, that is in 1,000 steps, less than 2 MB, a thousandth: what the allocator of C may do.
+    # A batch that is kept is 24 kB, a tensor of the log with its Python object 1 kB.
+    middle, end = median(seen["bytes"][later : 2 * later]), median(seen["bytes"][2 * later :])
+    assert end - middle < 2e6
     # One more where a look falls between a write and its end.
     assert max(seen["files"][later:]) - min(seen["files"][later:]) <= 2
     assert set(seen["names"]) <= {"last.ckpt", "previous.ckpt", "best.ckpt"}

@@ -18,7 +18,7 @@ from fakd.data import get_dataset
 from fakd.data.pairs import PairedFiles, UnpairedError
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
 from fakd.types import IGNORE_INDEX
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 _SHOWN = 50
 
@@ -35,6 +35,8 @@ class CheckConfig:
     """How many files to read at once."""
     output: Path | None = None
     """File to write the report to, with all faults, as JSON."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,13 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
 
     Raises:
         ValueError: An option is out of range.
+        FileExistsError: The file for the report is there already.
         DataError: There are faults; the report was printed and written before.
     """
     if config.workers < 1:
         raise ValueError(f"workers must be 1 or more, got {config.workers}.")
+    if config.output is not None:
+        check_free(Path(config.output), config.overwrite)
     spec = get_dataset(config.dataset, config.root)
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")

@@ -19,7 +19,7 @@ from fakd.data.palette import overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform
 from fakd.types import IGNORE_INDEX
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 _INCHES = 1.9  # height of a picture
 _WIDEST = 2.0  # width of a picture over that height; wider images are drawn smaller
@@ -57,6 +57,8 @@ class ShowConfig:
     """Whether to vary brightness, contrast, saturation and hue, as training does with the same option."""
     opacity: float = 0.5
     """Opacity of the labels' colours, 0 to 1."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
 
 
 def show(config: ShowConfig) -> Path:
@@ -68,6 +70,7 @@ def show(config: ShowConfig) -> Path:
     Raises:
         ValueError: An option is out of range.
         DataError: The data set is not as it should be.
+        FileExistsError: The file is there already.
     """
     if not 1 <= config.count <= _MOST:
         raise ValueError(f"count must be from 1 to {_MOST}, got {config.count}.")
@@ -76,6 +79,7 @@ def show(config: ShowConfig) -> Path:
     output = Path(config.output)
     if output.suffix.lower() != ".png":
         raise ValueError(f"output must be the name of a PNG file, as contact-sheet.png, got {output}.")
+    check_free(output, config.overwrite)
     spec = get_dataset(config.dataset, config.root)
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: give its folder, too.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from fakd.console import say
 from fakd.methods import METHODS, method_options
 from fakd.models.zoo import PREFIX, published_teachers
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 TEACHER = "teacher"
 """The method of rows that give the teacher's own scores."""
@@ -47,6 +47,8 @@ class PaperConfig:
     """Folder of the data set to write into the lines, in place of DIR; name the data set too."""
     output: Path | None = None
     """Shell script to write the lines to; run again after an interruption, it goes on where it stopped."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ def paper(config: PaperConfig) -> list[PaperRow]:
 
     Raises:
         ValueError: the paper has no such row, or one data root is given for several data sets.
+        FileExistsError: the script is there already.
     """
+    if config.output is not None:
+        check_free(config.output, config.overwrite)
     rows = _chosen(config)
     if config.data_root is not None and len({row.dataset for row in rows}) > 1:
         raise ValueError("data_root is the folder of one data set, but several are listed: give --dataset too.")

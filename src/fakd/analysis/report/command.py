@@ -9,7 +9,7 @@ from fakd.analysis.report.page import render
 from fakd.analysis.report.pictures import Gallery, make_gallery
 from fakd.console import say
 from fakd.evaluation.network import Device, pick_device
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 
 @dataclass
@@ -19,7 +19,7 @@ class ReportConfig:
     runs: list[str]
     """Run folders, or folders that hold run folders, as the output of a comparison does."""
     output: Path = Path("report.html")
-    """File to write; an earlier one is replaced."""
+    """File to write."""
     data_root: Path | None = None
     """Folder of the data set, for the pictures; by default where it was when the runs were made."""
     images: int = 12
@@ -30,6 +30,8 @@ class ReportConfig:
     """Where to compute the pictures."""
     title: str | None = None
     """Heading of the page; by default the name of the data set."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read.
@@ -57,7 +59,9 @@ def report(config: ReportConfig) -> Path:
         FileNotFoundError: a folder is not there, or no run in it is finished.
         ValueError: a run's files are damaged, or the runs are of different data sets.
         DataError: the data set is not where `data_root` says.
+        FileExistsError: the file is there already.
     """
+    check_free(Path(config.output), config.overwrite)
     runs, unfinished = find_runs([Path(folder) for folder in config.runs])
     for folder in unfinished:
         say(f"left out  {folder}: not finished", style="yellow")
