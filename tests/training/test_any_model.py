@@ -10,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from fakd.analysis.compare import CompareConfig
 from fakd.cli import main
 from fakd.data.toy_scenes import TOY_SCENES
 from fakd.evaluation.commands import EvaluateConfig, evaluate
@@ -175,3 +176,17 @@ def test_inspect(teachers: Callable[[list[str]], str], capsys: pytest.CaptureFix
 def test_run_folders_have_plain_names() -> None:
     config = TrainConfig(network="smp:unet/mobilenet_v2")
     assert config.output == Path("runs/toy-scenes/smp-unet-mobilenet_v2-seed0")
+
+
+def test_a_grid_hands_the_class_map_to_its_runs(tmp_path: Path) -> None:
+    config = CompareConfig(
+        teacher=f"hf:{tmp_path}",
+        students="smp:unet/mobilenet_v2,torchvision:fcn_resnet50",
+        methods="none,fakd",
+        seeds=1,
+        class_map=tmp_path / "map.yaml",
+        output=tmp_path / "grid",
+    )
+    cells = config.cells(config.arms(), {})
+    assert {cell.config.class_map for cell in cells.values()} == {tmp_path / "map.yaml"}
+    assert ("smp-unet-mobilenet_v2/fakd", 0) in cells
