@@ -73,6 +73,7 @@ SHORTER = {
     "evaluate": "--workers 0 --device cpu",
     "analyze": "--images 1",
     "report": "--images 1 --search 1",
+    "export": "--workers 0",
     "examples/plain_loop.py": "--steps 2 --batch-size 2",
     "docs/figures/bounds.py": "--samples 5 --output bounds.svg",
 }

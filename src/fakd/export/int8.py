@@ -89,7 +89,7 @@ def write_int8(source: Path, target: Path, calibration: Calibration) -> dict[str
     """
     quantize(source, target, calibration.images())
     paths = {"float32": source, "int8": target}
-    miou = {kind: _miou(path, calibration, kind) for kind, path in paths.items()}
+    miou = {kind: score_file(path, calibration) for kind, path in paths.items()}
     size = {kind: path.stat().st_size for kind, path in paths.items()}
     spec = calibration.data.spec
     table = Table("", "mIoU %", "MB", title=f"{spec.name}, {len(calibration.data.source('val'))} validation images")
@@ -103,10 +103,11 @@ def write_int8(source: Path, target: Path, calibration: Calibration) -> dict[str
     return {"miou": miou, "bytes": size}
 
 
-def _miou(path: Path, calibration: Calibration, kind: str) -> float:
+def score_file(path: Path, calibration: Calibration) -> float:
+    """Return the mIoU of an ONNX file on the validation split, in percent."""
     data, network = calibration.data, OnnxNetwork(path)
     with progress("images") as bar, torch.no_grad():
-        task = bar.add_task(f"scoring {kind}", total=len(data.source("val")), note="")
+        task = bar.add_task("scoring", total=len(data.source("val")), note="")
         matrix = evaluate_model(
             network,
             data.val_dataloader(),

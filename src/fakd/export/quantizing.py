@@ -1,6 +1,6 @@
 """Weights and activations in 8 bits, by onnxruntime's static quantization."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ QUANTIZED = ("Conv", "Relu", "Clip")
 that the 8 bits are not spent on values that are cut off. docs/benchmarks/deploy.md has the figures of other choices."""
 
 
-def quantize(source: Path, target: Path, images: Iterable[Tensor]) -> None:
+def quantize(source: Path, target: Path, images: Iterable[Tensor], operators: Sequence[str] | None = QUANTIZED) -> None:
     """Write a copy of an ONNX file whose convolutions and rectifiers compute in 8 bits.
 
     Weights are rounded per channel of the output, symmetric; activations per tensor, between the smallest and the
@@ -27,6 +27,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor]) -> None:
         source: the float file.
         target: where to write.
         images: float RGB (B, 3, H, W) in [0, 1], of any sizes.
+        operators: those that compute in 8 bits; None for all that onnxruntime can.
     """
     onnx, _ = require_onnx(), require_onnxruntime()
     tools: Any = import_module("onnxruntime.quantization")
@@ -39,7 +40,7 @@ def quantize(source: Path, target: Path, images: Iterable[Tensor]) -> None:
             str(target),
             _Images(images),
             quant_format=tools.QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTIZED),
+            op_types_to_quantize=None if operators is None else list(operators),
             per_channel=True,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
