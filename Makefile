@@ -1,6 +1,7 @@
 # make demo   train a teacher and distil it on drawn street scenes
 # make test   the test suite (make test-quick leaves out the slow ones)
 # make check  style, types, layers, doctests
+# make docs   the documentation as a site, in site/
 # make bench  the tables of docs/benchmarks/speed.md; with CAMVID=folder TEACHER=run those of the teacher cache too
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 # Each process of the suite takes a core and about a gigabyte.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-quick check bench format clean
+.PHONY: demo test test-quick check docs bench format clean
 
 # The stamp is younger than pyproject.toml once everything is installed.
 $(VENV)/.installed: pyproject.toml
@@ -34,8 +35,11 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules src/fakd
 
+docs: $(VENV)/.installed
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/losses.py --threads 2 --rounds 9
+	$(BIN)/python benchmarks/losses.py --threads 2 --rounds 9 --dtype float32 bfloat16
 	$(BIN)/python benchmarks/step.py --threads 2 --rounds 3 --cached
 	$(BIN)/python benchmarks/losses.py --threads 2 --quick --check --naive-gb 1
 ifdef CAMVID
@@ -48,4 +52,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
