@@ -1,5 +1,6 @@
 # make demo   train a teacher and distil it on drawn street scenes
 # make test   the test suite (make test-quick leaves out the slow ones)
+# make test-oldest   the quick tests with the oldest libraries that are supported
 # make check  style, types, layers, doctests
 # make docs   the documentation as a site, in site/
 # make bench  the tables of docs/benchmarks/speed.md; with CAMVID=folder TEACHER=run those of the teacher cache too
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 # Each process of the suite takes a core and about a gigabyte.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-quick check docs bench format clean
+.PHONY: demo test test-quick test-oldest check docs bench format clean
 
 # The stamp is younger than pyproject.toml once everything is installed.
 $(VENV)/.installed: pyproject.toml
@@ -28,6 +29,9 @@ test: $(VENV)/.installed
 test-quick: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
+test-oldest:
+	$(PYTHON) tests/reliability/oldest.py .venv-oldest -m "not slow" $(PARALLEL)
+
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +40,7 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules src/fakd
 
 docs: $(VENV)/.installed
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/losses.py --threads 2 --rounds 9 --dtype float32 bfloat16
@@ -52,4 +56,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

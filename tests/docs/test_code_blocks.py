@@ -34,8 +34,10 @@ ONLY_CHECKED = {
     ("README.md", "pip install ."): "installs from the package index",
     ("README.md", "fakd train --config configs/camvid-small.yaml"): _CAMVID,
     ("README.md", "fakd distill --dataset cityscapes"): _LONG,
-    ("README.md", "fakd export demo/fakd"): "the demo's student, and a page that waits for a browser: docs/export.md, predict.md "
-    "and share.md have them",
+    (
+        "README.md",
+        "fakd export demo/fakd",
+    ): "needs the demo's student; docs/export.md, predict.md, share.md have the same",
     ("README.md", "fakd convert checkpoint.pth"): "needs a published checkpoint; tests/models/test_convert.py has one",
     ("CONTRIBUTING.md", "make check"): "runs this test",
     ("docs/add-a-method.md", '    "feature-cosine": FeatureCosine,'): "a line of a dict; tests/test_add_a_method.py",

@@ -45,11 +45,12 @@ def pixel_divergence(
     """
     teacher_logits = teacher_logits.detach()
     if can_fuse(student_logits, teacher_logits, exponents):
-        return fused_or(
+        value: Tensor = fused_or(
             NAME,
             lambda: FusedPixelDivergence.apply(student_logits, teacher_logits, exponents, temperature, _in_tiles),
             lambda: _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature),
         )
+        return value
     return _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature)
 
 
