@@ -53,9 +53,10 @@ VARIANTS = {
 
 
 @pytest.mark.slow
-def test_numbers_in_the_interpreter():
+@pytest.mark.parametrize("file", ["kernels_interpreted.py", "check_interpreted.py"])
+def test_numbers_in_the_interpreter(file):
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "kernels_interpreted.py"]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", file]
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
     assert re.search(r"\d\d+ passed", done.stdout)

@@ -9,10 +9,9 @@ from torch.autograd.function import once_differentiable
 from fakd.functional.channel_blocks import Maps, Totals, divergence_gradients, divergences
 from fakd.functional.channel_tight_blocks import Peaks, tight_divergence_gradients, tight_divergences
 from fakd.functional.fused import fused_or
+from fakd.functional.fused_check import hold_channel_kernels
 from fakd.functional.inputs import no_autocast
 from fakd.functional.triton_channel import Statistics, can_fuse, fused_divergence_gradients, fused_divergences
-
-_KERNEL = "channel-wise divergences"
 
 
 def channel_divergence(maps: Maps, *, tight: bool = False) -> Tensor:
@@ -48,18 +47,23 @@ class _ChannelDivergence(torch.autograd.Function):
         tight: bool,
     ) -> Tensor:
         maps = Maps(student, teacher, temperature, labels, table)
+        name = f"{'plain' if table is None else 'tight' if tight else 'augmented'} channel-wise divergences"
 
         def by_blocks() -> tuple[Tensor, Peaks | Totals]:
             return tight_divergences(maps) if tight else divergences(maps)
 
+        def by_kernels() -> tuple[Tensor, Statistics]:
+            hold_channel_kernels(name, maps, tight=tight)
+            return fused_divergences(maps, tight=tight)
+
         statistics: Peaks | Totals | Statistics
         if can_fuse(maps):
-            rows, statistics = fused_or(_KERNEL, lambda: fused_divergences(maps, tight=tight), by_blocks)
+            rows, statistics = fused_or(name, by_kernels, by_blocks)
         else:
             rows, statistics = by_blocks()
         ctx.save_for_backward(student, teacher, labels, table, *statistics)
         ctx.kind = type(statistics)
-        ctx.tight = tight
+        ctx.name, ctx.tight = name, tight
         ctx.temperature = temperature
         ctx.factor = temperature**2 / rows.numel()
         value: Tensor = rows.sum() * ctx.factor
@@ -78,7 +82,7 @@ class _ChannelDivergence(torch.autograd.Function):
             of_student, of_table = divergence_gradients(maps, Totals(*statistics), scale, **wanted)
         else:
             of_student, of_table = fused_or(
-                _KERNEL,
+                ctx.name,
                 lambda: fused_divergence_gradients(maps, Statistics(*statistics), scale, **wanted),
                 lambda: _gradients_by_blocks(maps, scale, tight=ctx.tight, **wanted),
             )

@@ -30,7 +30,10 @@ def takes(*tensors: Tensor) -> bool:
 
 
 def fused_or(name: str, fused: Callable[[], Result], plain: Callable[[], Result]) -> Result:
-    """The result of `fused`, or of `plain` where a kernel of this name does not compile or start, with one warning."""
+    """The result of `fused`, or with one warning of `plain`, where kernels of this name do not compile, start or agree.
+
+    What they have to agree with is in `fused_check`.
+    """
     if name in _failed:
         return plain()
     try:

@@ -9,10 +9,11 @@ from torch.autograd.function import once_differentiable
 
 from fakd.functional.class_runs import ClassRuns
 from fakd.functional.fused import fused_or
+from fakd.functional.fused_check import hold_pixel_kernels
 from fakd.functional.inputs import no_autocast
 from fakd.functional.pixel_tiles import Layout, Table, Window, Workspace
 from fakd.functional.threads import in_groups, share_out
-from fakd.functional.triton_pixel import NAME, FusedPixelDivergence, can_fuse
+from fakd.functional.triton_pixel import FusedPixelDivergence, can_fuse, name_of_kernels
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
 from fakd.types import IGNORE_INDEX
 
@@ -45,12 +46,19 @@ def pixel_divergence(
     """
     teacher_logits = teacher_logits.detach()
     if can_fuse(student_logits, teacher_logits, exponents):
-        value: Tensor = fused_or(
-            NAME,
-            lambda: FusedPixelDivergence.apply(student_logits, teacher_logits, exponents, temperature, _in_tiles),
+        name = name_of_kernels(exponents)
+
+        def by_kernels() -> Tensor:
+            hold_pixel_kernels(name, student_logits, teacher_logits, exponents, _in_tiles)
+            arguments = (student_logits, teacher_logits, exponents, temperature, _in_tiles)
+            value: Tensor = FusedPixelDivergence.apply(*arguments)
+            return value
+
+        return fused_or(
+            name,
+            by_kernels,
             lambda: _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature),
         )
-        return value
     return _in_tiles(student_logits, teacher_logits, exponents, temperature=temperature)
 
 

@@ -17,7 +17,6 @@ MOST_CLASSES = 256
 """Label 255 is no class. More would not fit into the registers of a program."""
 _BLOCK, _TILE, _SPAN = 16, 16, 1024
 
-NAME = "pixel-wise divergences"
 Plain = Callable[..., Tensor]
 """The same as PyTorch computes it, which takes over where a kernel fails."""
 
@@ -26,6 +25,11 @@ def can_fuse(student: Tensor, teacher: Tensor, exponents: Tensor | None) -> bool
     """Whether the kernels take these (B, C, h, w) logits and this (C, C) table."""
     tables = [] if exponents is None else [exponents]
     return student.shape[1] <= MOST_CLASSES and fused.takes(student, teacher, *tables)
+
+
+def name_of_kernels(exponents: Tensor | None) -> str:
+    """What a warning calls them."""
+    return f"{'plain' if exponents is None else 'augmented'} pixel-wise divergences"
 
 
 class FusedPixelDivergence(torch.autograd.Function):
@@ -37,9 +41,7 @@ class FusedPixelDivergence(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(student, teacher, exponents)
         ctx.temperature, ctx.plain = temperature, plain
-        values = student.new_empty(student[:, 0].numel(), dtype=torch.float32)
-        _launch(student, teacher, _table(exponents), temperature, values=values)
-        return values.sum()
+        return fused_pixel_divergences(student, teacher, exponents, temperature).sum()
 
     @staticmethod
     @once_differentiable
@@ -48,7 +50,8 @@ class FusedPixelDivergence(torch.autograd.Function):
         of_student, of_table = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
 
         def by_kernels() -> tuple[Tensor | None, Tensor | None]:
-            return _gradients(student, teacher, exponents, ctx.temperature, grad, of_student, of_table)
+            wanted = {"of_student": of_student, "of_table": of_table}
+            return fused_pixel_gradients(student, teacher, exponents, ctx.temperature, grad, **wanted)
 
         def by_pytorch() -> tuple[Tensor | None, Tensor | None]:
             with torch.enable_grad():
@@ -57,19 +60,28 @@ class FusedPixelDivergence(torch.autograd.Function):
                 ctx.plain(z, teacher, e, temperature=ctx.temperature).backward(grad)
             return z.grad, None if e is None else e.grad
 
-        by_student, by_table = fused.fused_or(NAME, by_kernels, by_pytorch)
+        by_student, by_table = fused.fused_or(name_of_kernels(exponents), by_kernels, by_pytorch)
         return by_student, None, by_table, None, None
 
 
-def _gradients(
+def fused_pixel_divergences(student: Tensor, teacher: Tensor, exponents: Tensor | None, temperature: float) -> Tensor:
+    """(B * h * w,) divergences in nats."""
+    values = student.new_empty(student[:, 0].numel(), dtype=torch.float32)
+    _launch(student, teacher, _table(exponents), temperature, values=values)
+    return values
+
+
+def fused_pixel_gradients(
     student: Tensor,
     teacher: Tensor,
     exponents: Tensor | None,
     temperature: float,
     grad: Tensor,
+    *,
     of_student: bool,
     of_table: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of `grad` times the sum of the divergences, by the student's logits and the table."""
     by_student = torch.empty_like(student) if of_student else None
     table = _table(exponents)
     of_table = exponents is not None and of_table
