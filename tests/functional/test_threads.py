@@ -3,12 +3,14 @@
 import os
 from dataclasses import replace
 from itertools import chain
-from threading import get_ident
+from signal import alarm
+from threading import Thread, get_ident
 from time import sleep
 
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils.data import DataLoader, Dataset
 
 from fakd import ClassCovariance
 from fakd.functional import augmented_channel, augmented_pixel, threads
@@ -88,13 +90,114 @@ def test_small_tensors_and_other_devices_have_none():
     assert worker_count(torch.zeros(2**20)) == torch.get_num_threads()
 
 
-def test_a_forked_process_has_threads_of_its_own():
-    share_out(lambda pieces, _: None, [], [None] * 2)
+def test_a_forked_process_has_threads_of_its_own(three_threads):
+    loss = AUGMENTED[0]
+    inputs = loss.inputs().requiring_grad("student")
+    value = loss(inputs)
     child = os.fork()
     if child == 0:
-        share_out(lambda pieces, _: None, [], [None] * 2)
-        os._exit(7)
+        alarm(60)  # ends it where it hangs
+        again = loss(inputs)
+        again.backward()
+        os._exit(7 if again == value else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+class Values(Dataset):
+    """The value of a loss, wherever it is asked for."""
+
+    def __init__(self, loss):
+        self.loss, self.inputs = loss, loss.inputs()
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        torch.set_num_threads(index + 1)
+        return self.loss(self.inputs)
+
+
+def test_a_workers_process_of_a_loader(three_threads):
+    values = Values(AUGMENTED[0])
+    here = values[1]
+    there = torch.cat(list(DataLoader(values, num_workers=1, multiprocessing_context="fork", timeout=60)))
+    assert_close(there, here.expand(2))
+
+
+def value_and_gradients(loss, inputs):
+    inputs = inputs.requiring_grad(*loss.differentiable)
+    value = loss(inputs)
+    return [value.detach(), *torch.autograd.grad(value, [getattr(inputs, name) for name in loss.differentiable])]
+
+
+@every(LOSSES)
+def test_several_callers_at_once(loss, three_threads):
+    """Their pieces wait for the same threads. None may wait for another's end."""
+    inputs, found = loss.inputs(classes=5, size=(9, 7)), {}
+    expected = value_and_gradients(loss, inputs)
+
+    def call(number):
+        torch.set_num_threads(3)  # of this thread
+        for _ in range(5):
+            found[number] = value_and_gradients(loss, inputs)
+
+    callers = [Thread(target=call, args=(number,), daemon=True) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert len(found) == 4
+    for number in range(4):
+        assert not callers[number].is_alive()
+        assert_close(found[number], expected, rtol=0, atol=0)
+
+
+@every(LOSSES)
+def test_from_within_a_backward_pass_in_one_of_the_threads(loss, three_threads):
+    """A loss may be computed wherever autograd or a thread of ours happens to be."""
+    inputs = loss.inputs(classes=5, size=(9, 7))
+    expected = value_and_gradients(loss, inputs)
+
+    class WithinBackward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, one):
+            return one.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            with torch.enable_grad():
+                found.append(value_and_gradients(loss, inputs))
+            return grad
+
+    def call():
+        one = torch.ones((), requires_grad=True)
+        WithinBackward.apply(one).backward()
+
+    found = []
+    call()
+    threads.in_one_thread(torch.device("cpu"), call)
+    assert_close(found[0], expected, rtol=0, atol=0)
+    assert_close(found[1], expected)  # by one thread
+
+
+@every(LOSSES)
+def test_a_crowd_changes_no_bit(loss, three_threads, monkeypatch):
+    """How many take turns changes nothing in what is summed with what."""
+    inputs = loss.inputs(classes=5, size=(9, 7), dtype=torch.float32)
+    expected = value_and_gradients(loss, inputs)
+    monkeypatch.setattr(threads._CROWD, "is_here", lambda: True)
+    assert_close(value_and_gradients(loss, inputs), expected, rtol=0, atol=0)
+
+
+def test_a_crowd_changes_no_bit_of_a_covariance(three_threads, monkeypatch):
+    features, labels = torch.randn(2, 70, 25, 26), torch.randint(4, (2, 25, 26))
+    covariances = []
+    for crowd in (False, True):
+        monkeypatch.setattr(threads._CROWD, "is_here", lambda crowd=crowd: crowd)
+        state = ClassCovariance(4, 70)
+        state.update(features, labels)
+        covariances.append(state.covariance)
+    assert_close(*covariances, rtol=0, atol=0)
 
 
 @every(LOSSES)
@@ -148,12 +251,15 @@ def test_where_threads_only_wait_one_works_alone(monkeypatch):
     assert threads._CROWD.pause == 4.0
 
 
-def test_a_crowd_that_left_is_forgotten():
-    crowd = threads.Crowd()
-    crowd.learn(ran=0.1, took=1.0)
-    assert crowd.is_here()
+def test_the_pause_doubles_up_to_a_minute_and_begins_anew_when_the_crowd_left():
+    crowd, pauses = threads.Crowd(), []
+    for _ in range(8):
+        crowd.learn(ran=0.1, took=1.0)
+        assert crowd.is_here()
+        pauses.append(crowd.pause)
+    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     crowd.learn(ran=0.9, took=1.0)
-    assert crowd.pause == 1.0
+    assert crowd.pause == 1
     crowd = threads.Crowd()
     crowd.learn(ran=0.0, took=1e-4)  # too short to tell
     assert not crowd.is_here()
