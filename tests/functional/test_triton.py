@@ -78,8 +78,10 @@ def test_code_for_a_gpu(variant, logits, architecture, tmp_path, monkeypatch):
     kernel = getattr(triton_pixel_kernels if "pixel" in name else triton_channel_kernels, name)
     signature = {argument: kind(argument, constants, logits) for argument in kernel.arg_names}
     source = ASTSource(kernel, signature, constexprs=constants)
-    made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
-    assert made.metadata.shared <= 163 * 1024  # what a program may have on an A100; an H100 gives more
+    options = {"num_warps": warps, "num_stages": 2 if name == "pixel_kernel" else 3}
+    made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+    # what sm_86 and sm_89 give a program; sm_80 and sm_90 give more
+    assert made.metadata.shared <= 99 * 1024
     (tmp_path / "kernel.ptx").write_text(made.asm["ptx"])
     ptxas = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
     target = re.search(r"\.target (\w+)", made.asm["ptx"])[1]

@@ -137,7 +137,7 @@ def _launch(
             classes, height * width, width, 1 / temperature, *student.stride(), *teacher.stride(), *target.stride(),
             AUGMENTED=table is not None, GRADIENT=gradient, OF_STUDENT=of_student is not None, OF_TABLE=of_table,
             CLASSES=max(16, 1 << (classes - 1).bit_length()), TILE=_TILE, BLOCK=_BLOCK,
-            num_warps=4 if table is None else 8,
+            num_warps=4 if table is None else 8, num_stages=2,
         )  # fmt: skip
 
 
