@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tomllib
 
-from fakd.cli import _as_people_write, build_parser
+from fakd.cli import COMMANDS, _as_people_write, _config_class, build_parser
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)\n(?P<code>.*?)^(?P=fence)\s*$", re.DOTALL | re.MULTILINE)
@@ -90,6 +90,7 @@ def _commands(code: str) -> Iterator[list[str]]:
 
 
 def _check_command(words: list[str], where: str) -> None:
+    whole = "..." not in words
     words = [word for word in words if word != "..."]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -98,9 +99,12 @@ def _check_command(words: list[str], where: str) -> None:
     program, *rest = words
     if program == "fakd":
         try:
-            build_parser().parse_args(_as_people_write(rest))
+            parsed = build_parser().parse_args(_as_people_write(rest))
         except SystemExit as stopped:
             assert stopped.code == 0, f"{where}: fakd {shlex.join(rest)} is no command"  # noqa: PT017
+        else:
+            if whole:
+                _check_options(parsed, where)
     elif program == "python":
         _check_python(rest, where)
     elif program == "make":
@@ -112,6 +116,21 @@ def _check_command(words: list[str], where: str) -> None:
         assert asked <= set(extras), f"{where}: no extra {asked - set(extras)}"
     else:
         assert program in _SHELL, f"{where}: what is {program}?"
+
+
+def _check_options(parsed: Any, where: str) -> None:
+    """Let the command's own checks see its options, as far as they need no file."""
+    if parsed.subcommand not in COMMANDS:
+        return  # `fakd data`, whose commands have nothing that could contradict
+    options = parsed[parsed.subcommand].as_dict()
+    options.pop("config", None)
+    try:
+        _config_class(COMMANDS[parsed.subcommand])(**options)
+    except FileNotFoundError:
+        pass  # it got as far as the files
+    except ValueError as error:
+        # a data set of the reader's own that is not here
+        assert "ROOT" in str(error) or "DATA" in str(error), f"{where}: {error}"  # noqa: PT017
 
 
 def _check_python(words: list[str], where: str) -> None:
