@@ -183,7 +183,8 @@ def _damage(run: Path, rng: random.Random, outcome: Outcome) -> None:
     last = run / "checkpoints/last.ckpt"
     if rng.random() < 0.5 or not (last.exists() and (run / "checkpoints/previous.ckpt").exists()):
         return
-    content = bytearray(last.read_bytes())
+    if not (content := bytearray(last.read_bytes())):
+        return  # emptied before, and the start since then was stopped before it wrote one
     fault = rng.choice(("cut short", "a bit flipped", "empty"))
     if fault == "a bit flipped":
         content[len(content) // 2] ^= 1 << rng.randrange(8)
