@@ -228,7 +228,7 @@ def test_where_threads_only_wait_one_works_alone(three_threads, monkeypatch):
     monkeypatch.setattr(threads, "_CROWD", crowd)
 
     def ident():
-        sleep(0.002)  # to wait is not to run
+        sleep(0.11)  # to wait is not to run
         return get_ident()
 
     assert shared_out(LARGE, ident) == get_ident()
@@ -243,14 +243,22 @@ def test_the_pause_doubles_up_to_a_minute_and_begins_anew_when_the_crowd_left():
     crowd, pauses = threads.Crowd(), []
     for _ in range(8):
         crowd.learn(ran=0.1, took=1.0)
-        assert crowd.is_here()
         pauses.append(crowd.pause)
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     crowd.learn(ran=0.9, took=1.0)
     assert crowd.pause == 1
+
+
+def test_a_short_wait_now_and_then_is_no_crowd():
     crowd = threads.Crowd()
-    crowd.learn(ran=0.0, took=1e-4)  # too short to tell
-    assert not crowd.is_here()
+    for _ in range(9):
+        crowd.learn(ran=0.02, took=0.06)
+        crowd.learn(ran=0.02, took=0.06)
+        crowd.learn(ran=0.02, took=0.021)
+    assert crowd.until == 0
+    for _ in range(3):
+        crowd.learn(ran=0.02, took=0.06)
+    assert crowd.until > 0
 
 
 @every(AUGMENTED)

@@ -115,13 +115,13 @@ def _recording_nothing(work: Callable[[], Result]) -> Result:
 
 
 class Crowd:
-    """Whether others want the cores too: it shows where a thread that works is not running for a third of the time.
+    """Whether others want the cores too: it shows where a thread that works is kept waiting, call after call.
 
     Then one works alone, for a while that doubles each time.
     """
 
     def __init__(self) -> None:
-        self.until, self.pause = 0.0, _FIRST_PAUSE
+        self.until, self.pause, self.lost = 0.0, _FIRST_PAUSE, 0.0
 
     def is_here(self) -> bool:
         """Whether one thread should work alone now."""
@@ -129,15 +129,17 @@ class Crowd:
 
     def learn(self, ran: float, took: float) -> None:
         """Take in how many seconds a thread ran on a core, of how many its work took."""
-        if ran > took * _RUNNING or took < _TOO_SHORT:
-            self.pause = _FIRST_PAUSE
-        else:
-            self.until = perf_counter() + self.pause
+        if ran > took * _RUNNING:
+            self.pause, self.lost = _FIRST_PAUSE, 0.0
+            return
+        self.lost += took - ran
+        if self.lost > _TOO_MUCH:
+            self.until, self.lost = perf_counter() + self.pause, 0.0
             self.pause = min(2 * self.pause, _LONGEST_PAUSE)
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE, _TOO_SHORT = 1.0, 60.0, 1e-3  # seconds
-_RUNNING = 2 / 3
+_FIRST_PAUSE, _LONGEST_PAUSE, _TOO_MUCH = 1.0, 60.0, 0.1  # seconds
+_RUNNING = 2 / 3  # below which share of its time a thread is kept waiting
 _CROWD = Crowd()
 
 
