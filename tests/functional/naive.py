@@ -100,5 +100,5 @@ def class_moments(features, labels, classes):
         count[c] = len(members)
         if len(members):
             mean[c] = members.mean(0)
-            covariance[c] = np.cov(members, rowvar=False, bias=True)
+            covariance[c] = np.cov(members.T, bias=True)  # NumPy 1 takes one row for a variable, whatever rowvar says
     return count, mean, covariance

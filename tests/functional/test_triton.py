@@ -51,6 +51,8 @@ VARIANTS = {
     "gradient, tight": ("gradient_kernel", {"AUGMENTED": True, "TIGHT": True, **BOTH, **SIZES}, 8),
 }
 
+OLD = tuple(map(int, triton.__version__.split(".")[:2])) == (3, 2)  # that of PyTorch 2.6
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["kernels_interpreted.py", "check_interpreted.py"])
@@ -73,11 +75,13 @@ def test_code_for_a_gpu(variant, logits, architecture, tmp_path, monkeypatch):
 
     from fakd.functional import triton_channel_kernels, triton_pixel_kernels
 
+    if OLD and variant in ("gradient, paper", "gradient, tight"):
+        pytest.skip("the compiler of Triton 3.2 fails at it, so `fused_or` gives way to PyTorch")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     name, constants, warps = VARIANTS[variant]
     kernel = getattr(triton_pixel_kernels if "pixel" in name else triton_channel_kernels, name)
     signature = {argument: kind(argument, constants, logits) for argument in kernel.arg_names}
-    source = ASTSource(kernel, signature, constexprs=constants)
+    source = ASTSource(kernel, signature, constants)
     options = {"num_warps": warps, "num_stages": 2 if name == "pixel_kernel" else 3}
     made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
     # what sm_86 and sm_89 give a program; sm_80 and sm_90 give more
@@ -88,9 +92,10 @@ def test_code_for_a_gpu(variant, logits, architecture, tmp_path, monkeypatch):
     command = [ptxas, "-v", "--gpu-name", target, "kernel.ptx", "-o", "kernel.cubin"]
     usage = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
     print(re.search(r"Used (\d+) registers", usage)[0], f"{made.metadata.shared} bytes shared")
-    # the products of all classes fill the registers; a few bytes for each thread go to memory
+    # the products of all classes fill the registers; a few bytes for each thread go to memory, with Triton 3.2 more
     spilled = int(re.search(r"(\d+) bytes spill stores", usage)[1])
-    assert spilled <= (800 if constants.get("CLASSES") and constants["AUGMENTED"] else 0), usage
+    most = 1600 if OLD else 800
+    assert spilled <= (most if constants.get("CLASSES") and constants["AUGMENTED"] else 0), usage
 
 
 def kind(argument, constants, logits):

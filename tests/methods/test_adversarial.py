@@ -1,16 +1,14 @@
 """The discriminator and the term that trains it beside the student."""
 
 import copy
-import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch.testing import assert_close
+from two_processes import one_of_two
 
 from fakd.methods.adversarial import AdversarialTerm
 from fakd.methods.discriminator import Discriminator, SelfAttention
@@ -320,15 +318,13 @@ def test_a_copy_goes_its_own_way():
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    term = term_of("hinge", seed=rank)
-    student, teacher, images = batch(size=(2, 2))
-    mine = slice(rank, rank + 1)
-    for step in range(2):
-        term(student[mine], teacher[mine], images[mine], step)
-    torch.save(term.state_dict(), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    with one_of_two(rank, folder):
+        term = term_of("hinge", seed=rank)
+        student, teacher, images = batch(size=(2, 2))
+        mine = slice(rank, rank + 1)
+        for step in range(2):
+            term(student[mine], teacher[mine], images[mine], step)
+        torch.save(term.state_dict(), f"{folder}/{rank}.pt")
 
 
 @pytest.mark.slow

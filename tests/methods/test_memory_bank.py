@@ -1,15 +1,13 @@
 """The queues against one deque per class, filled pixel by pixel."""
 
-import os
-import sys
 from collections import deque
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 from torch.testing import assert_close
+from two_processes import one_of_two
 
 from fakd.methods.memory_bank import ClassQueues, PixelQueues, RegionQueues
 
@@ -197,20 +195,20 @@ def test_errors_name_what_is_wrong():
 
 
 def work(rank: int, folder: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    states = {}
-    for name, make in MADE.items():
-        queues = make()
-        draws = []
-        for step in range(3):
-            torch.manual_seed(10 * step + rank)
-            features, labels = batch(10 * step + rank)
-            draws.append(chosen_pixels(queues, features, labels) if isinstance(queues, PixelQueues) else torch.empty(0))
-            queues.update(features, labels)
-        states[name] = {"state": queues.state_dict(), "draws": draws}
-    torch.save(states, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    with one_of_two(rank, folder):
+        states = {}
+        for name, make in MADE.items():
+            queues = make()
+            draws = []
+            for step in range(3):
+                torch.manual_seed(10 * step + rank)
+                features, labels = batch(10 * step + rank)
+                draws.append(
+                    chosen_pixels(queues, features, labels) if isinstance(queues, PixelQueues) else torch.empty(0)
+                )
+                queues.update(features, labels)
+            states[name] = {"state": queues.state_dict(), "draws": draws}
+        torch.save(states, f"{folder}/{rank}.pt")
 
 
 MADE = {
@@ -220,6 +218,7 @@ MADE = {
 }
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_union_in_the_order_of_ranks(tmp_path):
     mp.spawn(work, (str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]

@@ -131,7 +131,8 @@ def full_disk_explained(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) not in _NO_ROOM and "os error 28" not in str(error):
+        # safetensors tells only in words, in others with each release, what the system answered.
+        if getattr(error, "errno", None) not in _NO_ROOM and os.strerror(errno.ENOSPC) not in str(error):
             raise
         raise OSError(
             f"there is no room for {folder.root} ({getattr(error, 'strerror', None) or error}). Its last checkpoint is "

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,8 @@ def _network_class(kind: Any) -> Any:
 def _library_config(config: ForeignConfig) -> Any:
     kind = _network_class(config.name).config_class
     try:
-        made = kind.from_dict({**config.settings, "num_labels": config.num_classes})
+        # A copy, as some releases take nested settings out of what they are given.
+        made = kind.from_dict({**deepcopy(dict(config.settings)), "num_labels": config.num_classes})
     except Exception as error:  # of its own kinds
         raise ValueError(f"transformers cannot read the settings of this {config.name} ({error})") from error
     if hasattr(made, "use_auxiliary_head"):
