@@ -5,14 +5,14 @@ temperature, which costs nothing, and a map's divergence by ln(2) at the end.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fakd.functional.threads import share_out, worker_count
+from fakd.functional.threads import shared_out
 
 CPU_BLOCK = 2**18
 """Elements of a block on a CPU: buffers of 1 MiB, allocated once; fresh memory is slow, so are many small blocks."""
@@ -84,33 +84,24 @@ class Block:
 
 
 def visit_blocks(visit: Callable[[Block], None], maps: Maps, spare: int) -> None:
-    """Call `visit` with all maps, in blocks of about equal size, in several threads on a CPU.
-
-    Blocks of the same classes follow each other in one thread: what is summed over images has a fixed order.
+    """Call `visit` with all maps, in blocks of about equal size.
 
     Args:
-        visit: what it writes must lie in the block's classes.
+        visit: called with each block. What it is given is overwritten by the next.
         maps: the maps.
         spare: how many buffers a block has beyond its first three, which its methods fill.
     """
     classes, positions = maps.student.shape[1], maps.student[0, 0].numel()
-    on_cpu = maps.student.device.type == "cpu"
-    most = max((CPU_BLOCK if on_cpu else DEVICE_BLOCK) // positions, 1)
-    workers = min(worker_count(maps.student), classes)
-    pieces = -(-classes // most) + workers - 1
-    size = -(-classes // (pieces - pieces % workers))  # as many pieces for each thread
-    bounds = [slice(first, min(first + size, classes)) for first in range(0, classes, size)]
+    most = max((CPU_BLOCK if maps.student.device.type == "cpu" else DEVICE_BLOCK) // positions, 1)
+    size = -(-classes // -(-classes // most))
+    buffers = [maps.student.new_empty(size, positions, dtype=maps.dtype) for _ in range(3 + spare)]
 
-    def visit_classes(pieces: Iterator[slice], buffers: list[Tensor]) -> None:
-        for rows in pieces:
+    def visit_all() -> None:
+        for first in range(0, classes, size):
             for image in range(len(maps.student)):
-                visit(_block(maps, image, rows, buffers))
+                visit(_block(maps, image, slice(first, min(first + size, classes)), buffers))
 
-    workspaces = [
-        [maps.student.new_empty(size, positions, dtype=maps.dtype) for _ in range(3 + spare)]
-        for _ in range(min(workers, len(bounds)))
-    ]
-    share_out(visit_classes, bounds, workspaces)
+    shared_out(maps.student, visit_all)
 
 
 def _block(maps: Maps, image: int, rows: slice, buffers: list[Tensor]) -> Block:

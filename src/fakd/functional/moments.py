@@ -1,6 +1,5 @@
 """Means and covariances of features per class, and how moments of two sets become those of their union."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from fakd.functional.class_runs import ClassRuns
 from fakd.functional.feature_tiles import Tile, TileReader, feature_rows, feature_tiles
 from fakd.functional.inputs import full_precision
-from fakd.functional.threads import share_out, worker_count
+from fakd.functional.threads import shared_out
 from fakd.types import IGNORE_INDEX
 
 # The most vectors whose float32 sum is taken in one go.
@@ -52,7 +51,7 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
     In each block of pixels the mean is taken first and the residuals' squares after it, and blocks are merged by
     `merge_moments`: sums of squares are never subtracted, so |mean| >> std costs no digits.
 
-    Memory: two tiles of 4 MB for each thread and O(C A) on the CPU, two copies of the features, or of 128 MB of
+    Memory: two tiles of 4 MB and O(C A) on the CPU, two copies of the features, or of 128 MB of
     them, on a GPU; diagonal=False takes the result once more, and the features as rows where they are not
     channels-last.
 
@@ -72,33 +71,38 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
 
 def _diagonal_moments(features: Tensor, classes: Tensor, num_classes: int) -> Moments:
     """The moments of all blocks of pixels, merged."""
-    largest = next(feature_tiles(features))
-    readers = [TileReader(features, largest[0]) for _ in range(min(worker_count(features), len(largest)))]
-    blocks = (_block_moments(readers, tiles, classes, num_classes) for tiles in feature_tiles(features))
+    reader = TileReader(features, next(feature_tiles(features))[0])
+    blocks = [_room_for_moments(reader, tiles, num_classes) for tiles in feature_tiles(features)]
+
+    def fill() -> None:
+        for tiles, block in zip(feature_tiles(features), blocks, strict=True):
+            _fill_moments(block, reader, tiles, classes)
+
+    shared_out(features, fill)
     return reduce(merge_moments, blocks)
 
 
-def _block_moments(readers: list[TileReader], tiles: list[Tile], classes: Tensor, num_classes: int) -> Moments:
-    """Diagonal moments of the vectors of one block, channels by channels."""
+def _room_for_moments(reader: TileReader, tiles: list[Tile], num_classes: int) -> Moments:
+    shape, like = (num_classes, tiles[-1][1].stop), reader.buffer
+    count = torch.empty(num_classes, dtype=torch.int64, device=like.device)
+    return Moments(count, like.new_empty(shape, dtype=working_dtype(like)), like.new_empty(shape))
+
+
+def _fill_moments(moments: Moments, reader: TileReader, tiles: list[Tile], classes: Tensor) -> None:
+    """Write the diagonal moments of the vectors of one block, channels by channels."""
     classes = classes[tiles[0][0]]
-    runs = ClassRuns.sort(classes, num_classes + 1, _LONGEST_RUN)
+    runs = ClassRuns.sort(classes, len(moments.count) + 1, _LONGEST_RUN)
     divisor = runs.count.clamp_min(1).unsqueeze(1)
-    like, shape = readers[0].buffer, (num_classes, tiles[-1][1].stop)
-    mean, variance = like.new_empty(shape, dtype=working_dtype(like)), like.new_empty(shape)
-
-    def visit(tiles: Iterator[Tile], reader: TileReader) -> None:
-        for pixels, channels in tiles:
-            vectors = reader.read(pixels, channels)
-            rounded = runs.sum(vectors) / divisor
-            means = torch.index_select(rounded, 0, classes, out=reader.spare[: vectors.numel()].view_as(vectors))
-            residuals = vectors.sub_(means)
-            rounding = runs.sum(residuals) / divisor  # what the float32 mean missed
-            square = runs.sum(residuals.square_()) / divisor
-            mean[:, channels] = rounded[:-1].to(mean.dtype) + rounding[:-1]
-            variance[:, channels] = (square - rounding.square())[:-1].clamp_min_(0)
-
-    share_out(visit, tiles, readers)
-    return Moments(runs.count[:-1], mean, variance)
+    moments.count.copy_(runs.count[:-1])
+    for pixels, channels in tiles:
+        vectors = reader.read(pixels, channels)
+        rounded = runs.sum(vectors) / divisor
+        means = torch.index_select(rounded, 0, classes, out=reader.spare[: vectors.numel()].view_as(vectors))
+        residuals = vectors.sub_(means)
+        rounding = runs.sum(residuals) / divisor  # what the float32 mean missed
+        square = runs.sum(residuals.square_()) / divisor
+        moments.mean[:, channels] = rounded[:-1].to(moments.mean.dtype) + rounding[:-1]
+        moments.covariance[:, channels] = (square - rounding.square())[:-1].clamp_min_(0)
 
 
 def _full_covariance(features: Tensor, classes: Tensor, moments: Moments) -> Tensor:

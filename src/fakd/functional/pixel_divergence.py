@@ -11,16 +11,14 @@ from fakd.functional.class_runs import ClassRuns
 from fakd.functional.fused import fused_or
 from fakd.functional.fused_check import hold_pixel_kernels
 from fakd.functional.inputs import no_autocast
-from fakd.functional.pixel_tiles import Layout, Table, Window, Workspace
-from fakd.functional.threads import in_groups, share_out
+from fakd.functional.pixel_tiles import Layout, Table, Workspace
+from fakd.functional.threads import shared_out
 from fakd.functional.triton_pixel import FusedPixelDivergence, can_fuse, name_of_kernels
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
 from fakd.types import IGNORE_INDEX
 
 # Pixels of a tile of one class where the host does not know how many a class has: tiles are filled up to this size.
 _PADDED = 256
-# Groups of tiles whose sums are taken together, in a fixed order, whichever thread does them.
-_GROUPS = 8
 
 PixelTile = tuple[Tensor, Tensor | None]
 
@@ -78,32 +76,26 @@ class _PixelDivergence(torch.autograd.Function):
             layout = Layout(z, q)
             table = None if exponents is None else Table(exponents.unsqueeze(0))
             descent = torch.empty_like(z, memory_format=torch.contiguous_format) if of_student else None
-            groups = in_groups(layout.windows(), _GROUPS)
-            sums = layout.zeros(len(groups))
-            by_table: list[Tensor] = (
-                [exponents.new_zeros(())] * len(groups) if exponents is not None and of_table else []
-            )
+            workspace, total = Workspace(layout, temperature), layout.zeros()
+            by_table = torch.zeros_like(exponents) if exponents is not None and of_table else None
 
-            def visit(pieces: Iterator[tuple[int, list[Window]]], workspace: Workspace) -> None:
-                for group, windows in pieces:
-                    for window in windows:
-                        divergences, gradient = workspace.divergence(
-                            z[window],
-                            q[window],
-                            table,
-                            descent=None if descent is None else descent[window],
-                            by_table=bool(by_table),
-                        )
-                        sums[group] += divergences.sum()
-                        if by_table and gradient is not None:
-                            by_table[group] = by_table[group] + gradient.sum(0)
+            def visit_all() -> None:
+                for window in layout.windows():
+                    divergences, gradient = workspace.divergence(
+                        z[window],
+                        q[window],
+                        table,
+                        descent=None if descent is None else descent[window],
+                        by_table=by_table is not None,
+                    )
+                    total.add_(divergences.sum())
+                    if by_table is not None and gradient is not None:
+                        by_table.add_(gradient.sum(0))
 
-            share_out(visit, enumerate(groups), [Workspace(layout, temperature) for _ in range(layout.workers)])
+            shared_out(student, visit_all)
         ctx.slope = -1 / temperature
-        ctx.save_for_backward(
-            None if descent is None else descent.view(student.shape), sum(by_table) if by_table else None
-        )
-        return sums.sum()
+        ctx.save_for_backward(None if descent is None else descent.view(student.shape), by_table)
+        return total
 
     @staticmethod
     @once_differentiable
@@ -170,36 +162,31 @@ class _PixelDivergenceByClass(torch.autograd.Function):
             classes, positions = z.shape[1:]
             owners = torch.where(labels == IGNORE_INDEX, classes, labels.long()).flatten()
             tiles = _runs if owners.device.type == "cpu" else _padded_runs
-            groups = in_groups(tiles(owners, classes, layout.capacity), _GROUPS)
-            sums = layout.zeros(len(groups))
-            by_weight: list[Tensor] = [weight.new_zeros(())] * len(groups) if of_weight else []
+            workspace, total = Workspace(layout, temperature), layout.zeros()
+            by_weight = torch.zeros_like(weight) if of_weight else None
 
-            def visit(pieces: Iterator[tuple[int, list[PixelTile]]], workspace: Workspace) -> None:
-                for group, members in pieces:
-                    for pixels, counted in members:
-                        owner = owners[pixels[:, 0]]
-                        chosen = covariance[owner.clamp_max(classes - 1)]
-                        chosen = chosen * (owner < classes).view(-1, *[1] * (chosen.ndim - 1))
-                        table = Table(scale * contrast_variances_of_classes(weight, chosen))
-                        # pixels before classes, so transposed
-                        where = (pixels // positions, slice(None), pixels % positions)
-                        into = None if descent is None else z.new_empty(len(pixels), classes, pixels.shape[1])
-                        divergences, gradient = workspace.divergence(
-                            z[where].mT, q[where].mT, table, descent=into, by_table=of_weight, counted=counted
-                        )
-                        sums[group] += divergences.sum()
-                        if descent is not None and into is not None:
-                            descent[where] = into.mT
-                        if by_weight and gradient is not None:
-                            of_tile = contrast_variances_gradient(weight, chosen, scale * gradient)
-                            by_weight[group] = by_weight[group] + of_tile
+            def visit_all() -> None:
+                for pixels, counted in tiles(owners, classes, layout.capacity):
+                    owner = owners[pixels[:, 0]]
+                    chosen = covariance[owner.clamp_max(classes - 1)]
+                    chosen = chosen * (owner < classes).view(-1, *[1] * (chosen.ndim - 1))
+                    table = Table(scale * contrast_variances_of_classes(weight, chosen))
+                    # pixels before classes, so transposed
+                    where = (pixels // positions, slice(None), pixels % positions)
+                    into = None if descent is None else z.new_empty(len(pixels), classes, pixels.shape[1])
+                    divergences, gradient = workspace.divergence(
+                        z[where].mT, q[where].mT, table, descent=into, by_table=of_weight, counted=counted
+                    )
+                    total.add_(divergences.sum())
+                    if descent is not None and into is not None:
+                        descent[where] = into.mT
+                    if by_weight is not None and gradient is not None:
+                        by_weight.add_(contrast_variances_gradient(weight, chosen, scale * gradient))
 
-            share_out(visit, enumerate(groups), [Workspace(layout, temperature) for _ in range(layout.workers)])
+            shared_out(student, visit_all)
         ctx.slope = -1 / temperature
-        ctx.save_for_backward(
-            None if descent is None else descent.view(student.shape), sum(by_weight) if by_weight else None
-        )
-        return sums.sum()
+        ctx.save_for_backward(None if descent is None else descent.view(student.shape), by_weight)
+        return total
 
     @staticmethod
     @once_differentiable

@@ -6,8 +6,6 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from fakd.functional.threads import worker_count
-
 Window = tuple[slice, slice, slice]
 
 # Nats that a row of a table may span in a product of exponentials: its smallest sums stay normal numbers.
@@ -37,7 +35,7 @@ class Table:
 
 
 class Layout:
-    """How (B, C, M) maps are cut into tiles and shared out.
+    """How (B, C, M) maps are cut into tiles.
 
     Args:
         student: scores of any type and strides.
@@ -45,7 +43,6 @@ class Layout:
 
     Attributes:
         dtype: the type of the computation.
-        workers: threads.
         capacity: the most pixels of a tile.
     """
 
@@ -54,9 +51,8 @@ class Layout:
         self.dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
         batch, classes, positions = student.shape
         limit = _ELEMENTS_CPU if student.device.type == "cpu" else _ELEMENTS
-        self.workers = worker_count(student)
         # a quarter of the whole at most, so that the buffers together are of its size
-        self.capacity = max(1, min(limit, student.numel() // (4 * self.workers)) // classes)
+        self.capacity = max(1, min(limit, student.numel() // 4) // classes)
         self.pixels = ceil(positions / ceil(positions / self.capacity))  # tiles of one size
         self.images = max(1, min(self.capacity // positions, batch))
 
@@ -73,7 +69,7 @@ class Layout:
 
 
 class Workspace:
-    """A thread's buffers, used again for every tile: the first touch of fresh ones takes longer than the arithmetic."""
+    """Buffers, used again for every tile: the first touch of fresh ones takes longer than the arithmetic."""
 
     def __init__(self, layout: Layout, temperature: float) -> None:
         size = layout.capacity * layout.shape[1]
