@@ -9,15 +9,16 @@ the median over the rounds of the ratios within one. The memory is the most that
 batch: tensors on the CPU, the allocator's count on a GPU.
 
 On a GPU a step is 16 crops of 512x512, and fast means bf16, channels-last and torch.compile beside the folded teacher.
-On a CPU it is 2 of 128x128 in float32, as CPUs without bf16 arithmetic take many times as long with it; `--compile`
-compiles there too, which takes minutes. `--cached` adds the step without a teacher, whose logits come with the batch as
-`--teacher_cache` brings them.
+On a CPU it is 2 of 128x128, in bf16 where the CPU has matrix units for it (AMX), as others take many times as long with
+it; `--compile` compiles there too, which takes minutes. `--cached` adds the step without a teacher, whose logits come
+with the batch as `--teacher_cache` brings them.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -33,6 +34,9 @@ from fakd.models import Segmentor, create_model
 from fakd.models.fast import inference_copy
 from fakd.training.config import TrainConfig
 from fakd.training.module import DistillationModule
+
+CPU_HAS_BF16 = Path("/proc/cpuinfo").exists() and "amx_bf16" in Path("/proc/cpuinfo").read_text()
+"""Whether the CPU multiplies matrices in bf16; others take many times as long with it."""
 
 PARTS = ("data wait", "teacher forward", "student forward", "losses", "backward", "optimizer")
 # FAKD at its full strength: its ramp would start at 0, where a step has less to do.
@@ -101,7 +105,7 @@ def make_step(method: str, teacher: Segmentor, args: argparse.Namespace, fast: b
     torch.manual_seed(0)
     on_gpu = args.device == "cuda"
     config = TrainConfig(
-        precision="bf16-mixed" if fast and on_gpu else "32-true",
+        precision="bf16-mixed" if fast and (on_gpu or CPU_HAS_BF16) else "32-true",
         channels_last=None if fast else False,
         compile=fast and (on_gpu or args.compile),
     )
