@@ -29,8 +29,9 @@ test: $(VENV)/.installed
 test-quick: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test-oldest:
-	$(PYTHON) tests/reliability/oldest.py .venv-oldest -m "not slow" $(PARALLEL)
+# OLDEST=tests/functional, for example, takes these tests alone
+test-oldest: $(VENV)/.installed
+	$(BIN)/python tests/reliability/oldest.py .venv-oldest -m "not slow" $(PARALLEL) $(OLDEST)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
