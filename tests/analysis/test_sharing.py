@@ -261,8 +261,9 @@ def test_a_push_that_is_refused(hub, run, tmp_path, monkeypatch, capsys) -> None
 
 
 def test_without_push_nothing_is_uploaded(run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(command, "HfApi", None)
+    monkeypatch.setattr(command, "HfApi", None)  # an upload would fail
     share(ShareConfig(run, tmp_path / "out"))
+    assert (tmp_path / "out/model.safetensors").is_file()
 
 
 def _no_token(done: subprocess.CompletedProcess[str], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from fakd.models import AnySegmentor
 from fakd.training.folder import RunFolder
 
 TODO = "TODO"
-"""What stands where the author has to say something."""
+"""What stands in a card where its author has to say something, as no run knows under which licence its data are."""
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _HUB_METRIC = {"mIoU": "mean_iou", "mAcc": "mean_accuracy", "aAcc": "accuracy"}
