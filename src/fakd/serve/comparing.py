@@ -87,6 +87,7 @@ def agreement(student_labels: Tensor, teacher_labels: Tensor) -> float:
         ValueError: the sizes differ.
 
     Example:
+        >>> import torch
         >>> agreement(torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0, 1], [2, 3]]))
         0.75
     """
