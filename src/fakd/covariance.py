@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from fakd.functional.inputs import check_label_range
 from fakd.functional.moments import Moments, class_moments, merge_moments, working_dtype
-from fakd.functional.threads import in_one_thread
 
 
 class ClassCovariance(nn.Module):
@@ -90,16 +89,13 @@ class ClassCovariance(nn.Module):
             batch = class_moments(features, labels, self.num_classes, diagonal=self.diagonal)
             if dist.is_available() and dist.is_initialized():
                 batch = _merge_ranks(batch)
-            in_one_thread(self.mean.device, self._take_in, batch)
-
-    def _take_in(self, batch: Moments) -> None:
-        working = working_dtype(self.mean)
-        mean = self.mean.to(working) + self.mean_rounding.to(working)
-        merged = merge_moments(Moments(self.count, mean, self.covariance), batch)
-        self.count.copy_(merged.count if self.window is None else merged.count.clamp_max(self.window))
-        self.mean.copy_(merged.mean)
-        self.mean_rounding.copy_(merged.mean - self.mean.to(working))
-        self.covariance.copy_(merged.covariance)
+            working = working_dtype(self.mean)
+            mean = self.mean.to(working) + self.mean_rounding.to(working)
+            merged = merge_moments(Moments(self.count, mean, self.covariance), batch)
+            self.count.copy_(merged.count if self.window is None else merged.count.clamp_max(self.window))
+            self.mean.copy_(merged.mean)
+            self.mean_rounding.copy_(merged.mean - self.mean.to(working))
+            self.covariance.copy_(merged.covariance)
 
     def extra_repr(self) -> str:
         """The arguments, as `repr` shows them."""

@@ -8,7 +8,6 @@ from fakd.functional.channel_blocks import Maps
 from fakd.functional.channel_divergence import channel_divergence
 from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast
 from fakd.functional.kd import channel_kd
-from fakd.functional.threads import differentiable_in_one_thread
 from fakd.functional.variance import logit_variances
 from fakd.types import IGNORE_INDEX
 
@@ -76,7 +75,7 @@ def augmented_channel_kd(
     scale = strength / (2 * temperature) if bound == "paper" else strength / (2 * temperature**2)
     weight, covariance = weight.to(maps.dtype), covariance.to(maps.dtype)
     with no_autocast(student_logits):
-        table = differentiable_in_one_thread(lambda w: scale * logit_variances(w, covariance), weight)
+        table = scale * logit_variances(weight, covariance)
     classes = student_logits.shape[1]
     columns = labels.flatten(1).long()
     return channel_divergence(

@@ -6,7 +6,6 @@ from torch import Tensor
 from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast
 from fakd.functional.kd import pixel_kd
 from fakd.functional.pixel_divergence import pixel_divergence, pixel_divergence_by_class
-from fakd.functional.threads import differentiable_in_one_thread
 from fakd.functional.variance import contrast_variances
 
 
@@ -76,7 +75,7 @@ def augmented_pixel_kd(
     total: Tensor
     with no_autocast(student_logits):
         if bound == "paper":
-            exponents = differentiable_in_one_thread(lambda w: scale * contrast_variances(w, covariance), weight)
+            exponents = scale * contrast_variances(weight, covariance)
             total = pixel_divergence(student_logits, teacher_logits, exponents, temperature=temperature)
         else:
             total = pixel_divergence_by_class(

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fakd.functional.threads import shared_out
-
 CPU_BLOCK = 2**18
 """Elements of a block on a CPU: buffers of 1 MiB, allocated once; fresh memory is slow, so are many small blocks."""
 DEVICE_BLOCK = 2**24
@@ -95,13 +93,9 @@ def visit_blocks(visit: Callable[[Block], None], maps: Maps, spare: int) -> None
     most = max((CPU_BLOCK if maps.student.device.type == "cpu" else DEVICE_BLOCK) // positions, 1)
     size = -(-classes // -(-classes // most))
     buffers = [maps.student.new_empty(size, positions, dtype=maps.dtype) for _ in range(3 + spare)]
-
-    def visit_all() -> None:
-        for first in range(0, classes, size):
-            for image in range(len(maps.student)):
-                visit(_block(maps, image, slice(first, min(first + size, classes)), buffers))
-
-    shared_out(maps.student, visit_all)
+    for first in range(0, classes, size):
+        for image in range(len(maps.student)):
+            visit(_block(maps, image, slice(first, min(first + size, classes)), buffers))
 
 
 def _block(maps: Maps, image: int, rows: slice, buffers: list[Tensor]) -> Block:

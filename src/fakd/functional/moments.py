@@ -9,7 +9,6 @@ from torch import Tensor
 from fakd.functional.class_runs import ClassRuns
 from fakd.functional.feature_tiles import Tile, TileReader, feature_rows, feature_tiles
 from fakd.functional.inputs import full_precision
-from fakd.functional.threads import shared_out
 from fakd.types import IGNORE_INDEX
 
 # The most vectors whose float32 sum is taken in one go.
@@ -72,28 +71,18 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
 def _diagonal_moments(features: Tensor, classes: Tensor, num_classes: int) -> Moments:
     """The moments of all blocks of pixels, merged."""
     reader = TileReader(features, next(feature_tiles(features))[0])
-    blocks = [_room_for_moments(reader, tiles, num_classes) for tiles in feature_tiles(features)]
-
-    def fill() -> None:
-        for tiles, block in zip(feature_tiles(features), blocks, strict=True):
-            _fill_moments(block, reader, tiles, classes)
-
-    shared_out(features, fill)
-    return reduce(merge_moments, blocks)
+    return reduce(
+        merge_moments, (_moments_of_block(reader, tiles, classes, num_classes) for tiles in feature_tiles(features))
+    )
 
 
-def _room_for_moments(reader: TileReader, tiles: list[Tile], num_classes: int) -> Moments:
-    shape, like = (num_classes, tiles[-1][1].stop), reader.buffer
-    count = torch.empty(num_classes, dtype=torch.int64, device=like.device)
-    return Moments(count, like.new_empty(shape, dtype=working_dtype(like)), like.new_empty(shape))
-
-
-def _fill_moments(moments: Moments, reader: TileReader, tiles: list[Tile], classes: Tensor) -> None:
-    """Write the diagonal moments of the vectors of one block, channels by channels."""
+def _moments_of_block(reader: TileReader, tiles: list[Tile], classes: Tensor, num_classes: int) -> Moments:
+    """The diagonal moments of the vectors of one block, channels by channels."""
     classes = classes[tiles[0][0]]
-    runs = ClassRuns.sort(classes, len(moments.count) + 1, _LONGEST_RUN)
+    runs = ClassRuns.sort(classes, num_classes + 1, _LONGEST_RUN)
     divisor = runs.count.clamp_min(1).unsqueeze(1)
-    moments.count.copy_(runs.count[:-1])
+    shape, like = (num_classes, tiles[-1][1].stop), reader.buffer
+    moments = Moments(runs.count[:-1], like.new_empty(shape, dtype=working_dtype(like)), like.new_empty(shape))
     for pixels, channels in tiles:
         vectors = reader.read(pixels, channels)
         rounded = runs.sum(vectors) / divisor
@@ -103,6 +92,7 @@ def _fill_moments(moments: Moments, reader: TileReader, tiles: list[Tile], class
         square = runs.sum(residuals.square_()) / divisor
         moments.mean[:, channels] = rounded[:-1].to(moments.mean.dtype) + rounding[:-1]
         moments.covariance[:, channels] = (square - rounding.square())[:-1].clamp_min_(0)
+    return moments
 
 
 def _full_covariance(features: Tensor, classes: Tensor, moments: Moments) -> Tensor:

@@ -12,7 +12,6 @@ from fakd.functional.fused import fused_or
 from fakd.functional.fused_check import hold_pixel_kernels
 from fakd.functional.inputs import no_autocast
 from fakd.functional.pixel_tiles import Layout, Table, Workspace
-from fakd.functional.threads import shared_out
 from fakd.functional.triton_pixel import FusedPixelDivergence, can_fuse, name_of_kernels
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
 from fakd.types import IGNORE_INDEX
@@ -78,21 +77,17 @@ class _PixelDivergence(torch.autograd.Function):
             descent = torch.empty_like(z, memory_format=torch.contiguous_format) if of_student else None
             workspace, total = Workspace(layout, temperature), layout.zeros()
             by_table = torch.zeros_like(exponents) if exponents is not None and of_table else None
-
-            def visit_all() -> None:
-                for window in layout.windows():
-                    divergences, gradient = workspace.divergence(
-                        z[window],
-                        q[window],
-                        table,
-                        descent=None if descent is None else descent[window],
-                        by_table=by_table is not None,
-                    )
-                    total.add_(divergences.sum())
-                    if by_table is not None and gradient is not None:
-                        by_table.add_(gradient.sum(0))
-
-            shared_out(student, visit_all)
+            for window in layout.windows():
+                divergences, gradient = workspace.divergence(
+                    z[window],
+                    q[window],
+                    table,
+                    descent=None if descent is None else descent[window],
+                    by_table=by_table is not None,
+                )
+                total.add_(divergences.sum())
+                if by_table is not None and gradient is not None:
+                    by_table.add_(gradient.sum(0))
         ctx.slope = -1 / temperature
         ctx.save_for_backward(None if descent is None else descent.view(student.shape), by_table)
         return total
@@ -164,26 +159,22 @@ class _PixelDivergenceByClass(torch.autograd.Function):
             tiles = _runs if owners.device.type == "cpu" else _padded_runs
             workspace, total = Workspace(layout, temperature), layout.zeros()
             by_weight = torch.zeros_like(weight) if of_weight else None
-
-            def visit_all() -> None:
-                for pixels, counted in tiles(owners, classes, layout.capacity):
-                    owner = owners[pixels[:, 0]]
-                    chosen = covariance[owner.clamp_max(classes - 1)]
-                    chosen = chosen * (owner < classes).view(-1, *[1] * (chosen.ndim - 1))
-                    table = Table(scale * contrast_variances_of_classes(weight, chosen))
-                    # pixels before classes, so transposed
-                    where = (pixels // positions, slice(None), pixels % positions)
-                    into = None if descent is None else z.new_empty(len(pixels), classes, pixels.shape[1])
-                    divergences, gradient = workspace.divergence(
-                        z[where].mT, q[where].mT, table, descent=into, by_table=of_weight, counted=counted
-                    )
-                    total.add_(divergences.sum())
-                    if descent is not None and into is not None:
-                        descent[where] = into.mT
-                    if by_weight is not None and gradient is not None:
-                        by_weight.add_(contrast_variances_gradient(weight, chosen, scale * gradient))
-
-            shared_out(student, visit_all)
+            for pixels, counted in tiles(owners, classes, layout.capacity):
+                owner = owners[pixels[:, 0]]
+                chosen = covariance[owner.clamp_max(classes - 1)]
+                chosen = chosen * (owner < classes).view(-1, *[1] * (chosen.ndim - 1))
+                table = Table(scale * contrast_variances_of_classes(weight, chosen))
+                # pixels before classes, so transposed
+                where = (pixels // positions, slice(None), pixels % positions)
+                into = None if descent is None else z.new_empty(len(pixels), classes, pixels.shape[1])
+                divergences, gradient = workspace.divergence(
+                    z[where].mT, q[where].mT, table, descent=into, by_table=of_weight, counted=counted
+                )
+                total.add_(divergences.sum())
+                if descent is not None and into is not None:
+                    descent[where] = into.mT
+                if by_weight is not None and gradient is not None:
+                    by_weight.add_(contrast_variances_gradient(weight, chosen, scale * gradient))
         ctx.slope = -1 / temperature
         ctx.save_for_backward(None if descent is None else descent.view(student.shape), by_weight)
         return total

@@ -14,7 +14,6 @@ from fakd.console import say
 from fakd.data import Sample
 from fakd.data.seeding import mixed_seed
 from fakd.evaluation.network import Device, pick_device
-from fakd.functional.threads import exactly
 from fakd.methods import create_method
 from fakd.models.torch_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
@@ -60,7 +59,7 @@ def replay(config: ReplayConfig) -> dict[str, Any]:
     before = [name for name, value in kept["state_dict"].items() if not _is_finite(value)]
     batch = Sample(**{name: value.to(device) for name, value in kept["batch"].items()}, name=kept["images"])
     torch.manual_seed(mixed_seed("step", run.seed, kept["step"], kept["rank"]))
-    with _watched(module) as wrong, _precision(run, device), exactly():
+    with _watched(module) as wrong, _precision(run, device):
         terms = module.terms(batch, kept["step"])
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [name for name, weight in module.named_parameters() if not _is_finite(weight.grad)]

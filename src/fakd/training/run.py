@@ -12,7 +12,6 @@ from fakd.data import Source
 from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
-from fakd.functional.threads import exactly
 from fakd.methods import Method, create_method
 from fakd.models import AnySegmentor, copy_weights, create_model, open_model, save_model
 from fakd.models.mapped import MappedTeacher
@@ -190,7 +189,7 @@ def _fit(
         check_compiler(trainer.strategy.root_device)
     say_step(config, trainer.strategy.root_device)
     module = DistillationModule(student, method, teacher, config, config.spec.classes)
-    with full_disk_explained(folder), find_callback(trainer, LastCheckpoint).stop.heard(), exactly():
+    with full_disk_explained(folder), find_callback(trainer, LastCheckpoint).stop.heard():
         trainer.fit(module, datamodule=data, ckpt_path=resume_from)
     matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating", "the network")
     scores = scores_from_confusion(matrix, data.spec.classes)
