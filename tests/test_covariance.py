@@ -243,6 +243,10 @@ def test_errors_name_what_is_wrong():
         state.update(features, labels[..., :4])
     with pytest.raises(ValueError, match=r"values \[4\], expected 0 to 3, or 255"):
         state.update(features, torch.full_like(labels, 4))
+    with pytest.raises(ValueError, match=r"labels must be integers, got torch\.float32"):
+        state.update(features, labels.float())
+    with pytest.raises(ValueError, match=r"features must not be empty, got \(0, 3, 3, 5\)"):
+        state.update(features[:0], labels[:0])
     assert not state.count.any()
     with pytest.raises(ValueError, match="1 or more, got 0 and 3"):
         ClassCovariance(0, 3)

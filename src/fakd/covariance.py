@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fakd.functional.inputs import check_label_range
+from fakd.functional.inputs import check_labels
 from fakd.functional.moments import Moments, class_moments, merge_moments, working_dtype
 
 
@@ -68,7 +68,7 @@ class ClassCovariance(nn.Module):
         """Take in a batch.
 
         Args:
-            features: (B, A, h, w); detached.
+            features: (B, A, h, w), finite; detached.
             labels: (B, h, w) integers 0..C-1, 255 = ignore.
 
         Raises:
@@ -78,13 +78,7 @@ class ClassCovariance(nn.Module):
             raise ValueError(
                 f"features must be (B, A, h, w) with A = {self.num_channels}, got {tuple(features.shape)}."
             )
-        if labels.shape != (features.shape[0], *features.shape[2:]):
-            raise ValueError(
-                f"labels must be (B, h, w) = {(features.shape[0], *features.shape[2:])} like the features, "
-                f"got {tuple(labels.shape)}. Resize them with fakd.functional.resize_labels."
-            )
-        if labels.device.type == "cpu":
-            check_label_range(labels, self.num_classes)
+        check_labels(labels, features, self.num_classes)
         with torch.autocast(features.device.type, enabled=False):
             batch = class_moments(features, labels, self.num_classes, diagonal=self.diagonal)
             if dist.is_available() and dist.is_initialized():
@@ -95,7 +89,8 @@ class ClassCovariance(nn.Module):
             self.count.copy_(merged.count if self.window is None else merged.count.clamp_max(self.window))
             self.mean.copy_(merged.mean)
             self.mean_rounding.copy_(merged.mean - self.mean.to(working))
-            self.covariance.copy_(merged.covariance)
+            # another tensor: a loss may wait for its backward pass with the one before
+            self.covariance = merged.covariance
 
     def extra_repr(self) -> str:
         """The arguments, as `repr` shows them."""

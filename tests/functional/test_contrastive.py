@@ -267,6 +267,8 @@ def test_errors_name_what_is_wrong():
         cross_image_kd(student, teacher, chunk=0)
     with pytest.raises(ValueError, match=r"must be numbers, got torch.int64"):
         cross_image_kd(student.long(), teacher)
+    with pytest.raises(ValueError, match=r"teacher_features must be numbers, got torch.float64 \(3, 0, 2, 3\)"):
+        cross_image_kd(student, teacher[:, :0])
     student, teacher, labels, memory, valid = memory_inputs()
     with pytest.raises(ValueError, match=r"projected to the teacher's channels.*got 3 and 4"):
         memory_kd(student[:, :3], teacher, labels, memory, valid)

@@ -14,6 +14,8 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fakd.functional import inputs as inputs_module
+
 from .losses import AUGMENTED, LOSSES, PLAIN, Inputs, Loss, every, load_vectors
 
 TEMPERATURES = pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
@@ -288,11 +290,30 @@ def test_arguments_of_another_shape_are_named(loss):
 
 
 @every(AUGMENTED)
+@pytest.mark.parametrize("name", ["teacher", "labels", "weight", "covariance"])
+def test_arguments_elsewhere_are_named(loss, name):
+    inputs = loss.inputs()
+    with pytest.raises(ValueError, match=rf"{name}\w* must be on the device of student_logits, cpu, got meta"):
+        loss(replace(inputs, **{name: getattr(inputs, name).to("meta")}))
+
+
+@every(AUGMENTED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool], ids=str)
 def test_labels_must_be_integers(loss, dtype):
     inputs = loss.inputs()
     with pytest.raises(ValueError, match=f"labels must be integers, got {dtype}"):
         loss(replace(inputs, labels=inputs.labels.to(dtype)))
+
+
+@every(AUGMENTED)
+@pytest.mark.parametrize("value", [-1, 4, 254, 256])
+def test_labels_out_of_range_count_as_ignored_where_nobody_looks(loss, value, monkeypatch):
+    """On a GPU the values are not checked: that would make the host wait."""
+    monkeypatch.setattr(inputs_module, "check_label_range", lambda *_: None)
+    inputs = loss.inputs()
+    ignored = replace(inputs, labels=inputs.labels.masked_fill(inputs.labels == 1, 255))
+    wrong = replace(inputs, labels=inputs.labels.masked_fill(inputs.labels == 1, value))
+    assert_close(loss(wrong), loss(ignored), rtol=0, atol=0)
 
 
 @every(AUGMENTED)

@@ -187,6 +187,13 @@ def test_half_precision_and_autocast_are_computed_in_float32(dtype):
             assert_close(value, expected, rtol=0, atol=0)
 
 
+def test_types_may_differ():
+    student, teacher = torch.randn(2, 3, 6, 6), torch.randn(2, 5, 6, 6)
+    expected = pairwise_affinity(student.double(), teacher.double())
+    assert_close(pairwise_affinity(student.double(), teacher), expected)
+    assert_close(pairwise_affinity(student, teacher.double()), expected)
+
+
 def test_no_gradient_into_the_teacher():
     student, teacher = (features.requires_grad_() for features in pair())
     pairwise_affinity(student, teacher).backward()

@@ -1,6 +1,7 @@
 """The tiles of the pixel-wise losses; the losses themselves are checked in test_every_loss.py."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -131,10 +132,10 @@ def test_away_from_the_cpu_the_cut_stays_finite():
     assert by_table.isfinite().all()
 
 
-def full_tiles(monkeypatch, padded):
-    """Tiles as on a GPU: rows of `padded` pixels, filled up."""
+def full_tiles(monkeypatch, padded, most=2**24):
+    """Tiles as on a GPU: at most so many rows of `padded` pixels, filled up."""
     monkeypatch.setattr(pixel_divergence, "_PADDED", padded)
-    monkeypatch.setattr(pixel_divergence, "_runs", pixel_divergence._padded_runs)
+    monkeypatch.setattr(pixel_divergence, "_runs", partial(pixel_divergence._padded_runs, most=most))
 
 
 @pytest.mark.parametrize("loss", [Loss(True, "pixel", "tight"), Loss(True, "pixel", "tight", full=True)], ids=str)
@@ -150,6 +151,23 @@ def test_tight_with_filled_up_tiles(monkeypatch, loss, padded, labels):
     value = loss(inputs)
     assert_close(value.item(), expected, rtol=1e-9, atol=0)
     assert_close(torch.autograd.grad(value, [inputs.student, inputs.weight]), by_size)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_tight_with_few_rows_of_covariances(monkeypatch, most):
+    loss = Loss(True, "pixel", "tight", full=True)
+    inputs = loss.inputs(size=(5, 7))
+    full_tiles(monkeypatch, 3, most)
+    assert_close(loss(inputs).item(), loss.naive(inputs), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_rows_of_a_filled_up_tile_are_bounded(most):
+    """For each its class's covariance is gathered."""
+    found = list(pixel_divergence._padded_runs(torch.arange(10) // 2, 4, 10_000, most))
+    assert max(len(pixels) for pixels, _ in found) == min(most, 6)
+    counted = torch.cat([pixels[count] for pixels, count in found])
+    assert sorted(counted.tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize("loss", [Loss(True, "pixel", "tight"), Loss(True, "pixel", "paper", full=True)], ids=str)

@@ -31,7 +31,7 @@ def test_losses_in_threads(loss, three_threads):
 
 
 @every(LOSSES)
-def test_losses_under_inference_mode(loss, three_threads):
+def test_losses_under_inference_mode(loss):
     inputs = loss.inputs(classes=5, size=(9, 7))
     with torch.inference_mode():
         inputs = replace(inputs, student=inputs.student.clone())

@@ -52,6 +52,17 @@ def test_gradient_of_contrast_variances_is_autograds(tensors):
     assert_close(contrast_variances_gradient(weight.detach(), covariance, by_variances), expected)
 
 
+def test_a_full_covariance_is_not_copied():
+    """Nothing as large as it is made, also where a graph is kept: only vectors for each pair of classes."""
+    weight, covariance = torch.randn(2, 5, requires_grad=True), torch.randn(2, 5, 5)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
+        logit_variances(weight, covariance)
+    large = [tensor for tensor in saved if tensor.numel() >= covariance.numel()]
+    assert large
+    assert {tensor.untyped_storage().data_ptr() for tensor in large} == {covariance.untyped_storage().data_ptr()}
+
+
 def test_equal_weights_have_no_contrast_in_spite_of_rounding(tensors):
     weight, covariance = (tensor.float() for tensor in tensors)
     equal = 1e3 * weight[:1].expand(CLASSES, -1)

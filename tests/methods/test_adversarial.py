@@ -302,6 +302,16 @@ def test_moments_move_with_the_parameters(kind):
     assert term.get_extra_state()["state"][0]["step"] == 3
 
 
+@both
+def test_a_state_dict_may_bring_its_own_tensors(kind):
+    expected = train(term_of(kind), range(4))
+    first, second = term_of(kind), term_of(kind, seed=99)
+    train(first, range(2))
+    second.load_state_dict(copy.deepcopy(first.state_dict()), assign=True)
+    for found, wanted in zip(train(second, range(2, 4)), expected[2:], strict=True):
+        assert torch.equal(found, wanted)
+
+
 def test_a_copy_goes_its_own_way():
     term = term_of("hinge")
     train(term, range(1))

@@ -23,6 +23,21 @@ def test_covariance_follows_training_batches_only(kind) -> None:
     assert all(torch.equal(before[key], value) for key, value in method.state_dict().items())
 
 
+@both
+@pytest.mark.parametrize("form", ["diagonal", "full"])
+@pytest.mark.parametrize("bound", ["paper", "tight"])
+def test_two_batches_may_share_a_backward_pass(kind, form, bound) -> None:
+    """The covariance that the first loss was computed with is still there."""
+    student = network()
+    method = kind(student, network(), max_steps=1, covariance=form, bound=bound, schedule="constant")
+    scene, weight = Scene(), student.classifier.weight
+    first = scene.terms(method)[method.term]
+    (expected,) = torch.autograd.grad(first, weight, retain_graph=True)
+    second = scene.terms(method)[method.term]
+    (found,) = torch.autograd.grad(first + 0 * second, weight)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"), [("cosine", [0, 0.5, 2]), ("linear", [0, 2 / 3, 2]), ("constant", [2, 2, 2])]
 )

@@ -93,6 +93,16 @@ def test_trains_a_step_under_autocast(name) -> None:
 
 
 @distilling
+def test_half_precision_outside_of_autocast(scene, name) -> None:
+    method = METHODS[name](scene.student, scene.teacher, max_steps=2)
+    for output in (scene.output_of_student, scene.taught):
+        output.logits.data, output.features.data = output.logits.bfloat16(), output.features.bfloat16()
+    for term in scene.terms(method, step=1).values():
+        assert term.dtype == torch.float32
+        assert term.isfinite()
+
+
+@distilling
 def test_no_gradient_into_the_teacher(scene, name) -> None:
     method = METHODS[name](scene.student, scene.teacher, max_steps=2)
     output, taught = scene.output_of_student, scene.taught

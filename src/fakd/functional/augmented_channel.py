@@ -1,15 +1,13 @@
 """FAKD over positions: channel-wise distillation under Gaussian perturbations of the features."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fakd.functional.channel_blocks import Maps
 from fakd.functional.channel_divergence import channel_divergence
-from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast
+from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast, pixel_classes
 from fakd.functional.kd import channel_kd
 from fakd.functional.variance import logit_variances
-from fakd.types import IGNORE_INDEX
 
 
 def augmented_channel_kd(
@@ -51,12 +49,13 @@ def augmented_channel_kd(
         A scalar in nats, at least `channel_kd` for tau >= 1. float32 (float64 for float64 input), also under autocast.
 
     Raises:
-        ValueError: shapes, types, label values, strength, temperature or bound are not as above.
+        ValueError: shapes, types, devices, strength, temperature, bound or, on the CPU, label values are not as above.
+            Elsewhere features at a label that is no class are not perturbed.
 
     Normaliser: the mean over the B * C maps, as `channel_kd`.
 
-    Memory: the gradients, one C x C table and a few MiB, computed in blocks of maps; nothing of size positions x
-    classes x channels.
+    Memory: the gradients, one C x C table (C x C x A with a full covariance) and a few MiB, computed in blocks of maps;
+    nothing of size positions x classes x channels.
 
     Source: FAKD Theorem 1, Eq. 7, with its inner sum over positions and with the signs of the derivation.
 
@@ -77,11 +76,10 @@ def augmented_channel_kd(
     with no_autocast(student_logits):
         table = scale * logit_variances(weight, covariance)
     classes = student_logits.shape[1]
-    columns = labels.flatten(1).long()
     return channel_divergence(
         maps._replace(
-            labels=torch.where(columns == IGNORE_INDEX, classes, columns),
-            table=F.pad(table.T, (0, 1)),  # one more column, of zeros, for ignored positions
+            labels=pixel_classes(labels.flatten(1), classes),
+            table=F.pad(table.T, (0, 1)),  # of zeros, for positions of no class
         ),
         tight=bound == "tight",
     )

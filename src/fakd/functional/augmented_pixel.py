@@ -46,12 +46,13 @@ def augmented_pixel_kd(
         A scalar in nats, at least `pixel_kd`. float32 (float64 for float64 input), also under autocast.
 
     Raises:
-        ValueError: shapes, types, label values, strength, temperature or bound are not as above.
+        ValueError: shapes, types, devices, strength, temperature, bound or, on the CPU, label values are not as above.
+            Elsewhere features at a label that is no class are not perturbed.
 
     Normaliser: the mean over the B * h * w pixels, as `pixel_kd`.
 
-    Memory: O(B C h w + C^2), one gradient kept for the backward pass; the inner sums are matrix products over tiles
-    of pixels, no (pixels, C, C) tensor. It can be differentiated once.
+    Memory: O(B C h w + C^2), and C^2 A more with a full covariance, one gradient kept for the backward pass; the inner
+    sums are matrix products over tiles of pixels, no (pixels, C, C) tensor. It can be differentiated once.
 
     Away from the CPU, looking at the table would make the host wait. There an exponent more than 80 below the
     largest of its row counts as 80 below, which can be seen where the logits of a pixel span more than 55 tau.

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fakd.functional.contrastive_similarity import CHUNK, similarity_kd
-from fakd.functional.inputs import full_precision
+from fakd.functional.inputs import check_labels, full_precision
 from fakd.types import IGNORE_INDEX
 
 
@@ -116,11 +116,7 @@ def memory_kd(
             "student_features must be projected to the teacher's channels, because both are compared with the "
             f"teacher's memory; got {student_features.shape[1]} and {teacher_features.shape[1]}."
         )
-    if labels.shape != (student_features.shape[0], *student_features.shape[2:]):
-        raise ValueError(
-            f"labels must be (B, h, w) = {(student_features.shape[0], *student_features.shape[2:])} like the features, "
-            f"got {tuple(labels.shape)}. Resize them with fakd.functional.resize_labels."
-        )
+    check_labels(labels, student_features, None, "student_features")
     student, teacher = (_vectors(maps).flatten(0, 1) for maps in (student_features, teacher_features.detach()))
     counted = labels.flatten() != IGNORE_INDEX
     if rows is not None:
@@ -164,5 +160,6 @@ def _check_maps(student_features: Tensor, teacher_features: Tensor) -> None:
             f"{tuple(ours)} and {tuple(theirs)}. Resize the teacher's with "
             "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
         )
-    if not torch.is_floating_point(student_features) or student_features.numel() == 0:
-        raise ValueError(f"student_features must be numbers, got {student_features.dtype} {tuple(ours)}.")
+    for name, maps in (("student_features", student_features), ("teacher_features", teacher_features)):
+        if not torch.is_floating_point(maps) or maps.numel() == 0:
+            raise ValueError(f"{name} must be numbers, got {maps.dtype} {tuple(maps.shape)}.")

@@ -31,6 +31,7 @@ def check_logits(student_logits: Tensor, teacher_logits: Tensor, temperature: fl
         )
     if student_logits.numel() == 0:
         raise ValueError(f"the logits are empty: {tuple(student_logits.shape)}.")
+    check_device("teacher_logits", teacher_logits, student_logits)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0 and finite, got {temperature}.")
 
@@ -47,16 +48,10 @@ def check_augmentation(
 
     Returns the classifier's weight as (C, A).
     """
-    batch, classes, height, width = student_logits.shape
-    if labels.shape != (batch, height, width):
-        raise ValueError(
-            f"labels must be (B, h, w) = {(batch, height, width)} like the logits, got {tuple(labels.shape)}. "
-            "Resize them with fakd.functional.resize_labels(labels, student_logits.shape[-2:])."
-        )
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be integers, got {labels.dtype}.")
-    if labels.device.type == "cpu":  # elsewhere the look would make the host wait for the device
-        check_label_range(labels, classes)
+    classes = student_logits.shape[1]
+    check_labels(labels, student_logits, classes, "student_logits")
+    for name, tensor in (("classifier_weight", classifier_weight), ("covariance", covariance)):
+        check_device(name, tensor, student_logits)
     weight = classifier_weight
     if weight.ndim == 4 and weight.shape[2:] == (1, 1):
         weight = weight.flatten(1)
@@ -76,6 +71,44 @@ def check_augmentation(
     if bound not in get_args(Bound):
         raise ValueError(f"bound must be one of {', '.join(get_args(Bound))}, got {bound!r}.")
     return weight
+
+
+def check_labels(labels: Tensor, maps: Tensor, num_classes: int | None, name: str = "features") -> None:
+    """Raise ValueError unless labels are integers (B, h, w) like the maps, which are not empty.
+
+    On the CPU their values are looked at too, where the number of classes is given. Elsewhere that would make the host
+    wait for the device: there whoever takes a label out of range passes over the pixel, by `pixel_classes`.
+    """
+    expected = (len(maps), *maps.shape[2:])
+    if maps.ndim != 4 or labels.shape != expected:
+        raise ValueError(
+            f"{name} must be maps (B, channels, h, w), got {tuple(maps.shape)}, and labels must be (B, h, w) = "
+            f"{expected} like them, got {tuple(labels.shape)}. Resize labels with "
+            f"fakd.functional.resize_labels(labels, {name}.shape[-2:])."
+        )
+    if maps.numel() == 0:
+        raise ValueError(f"{name} must not be empty, got {tuple(maps.shape)}.")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers, got {labels.dtype}.")
+    check_device("labels", labels, maps, name)
+    if labels.device.type == "cpu" and num_classes is not None:
+        check_label_range(labels, num_classes)
+
+
+def check_device(name: str, tensor: Tensor, other: Tensor, other_name: str = "student_logits") -> None:
+    """Raise ValueError unless both tensors are on one device."""
+    if tensor.device != other.device:
+        raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {tensor.device}.")
+
+
+def labelled(labels: Tensor, num_classes: int) -> Tensor:
+    """Which pixels belong to a class."""
+    return (labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX)
+
+
+def pixel_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Each pixel's class as int64, and `num_classes`, one more, where it has none: nothing is selected by a mask."""
+    return torch.where(labelled(labels, num_classes), labels.long(), num_classes)
 
 
 def check_label_range(labels: Tensor, num_classes: int) -> None:

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import check_label_range, full_precision
-from fakd.types import IGNORE_INDEX
+from fakd.functional.inputs import check_labels, full_precision, labelled, pixel_classes
 
 
 def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
@@ -27,7 +26,8 @@ def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: T
         input), also under autocast.
 
     Raises:
-        ValueError: the shapes do not fit together, or a label is out of range.
+        ValueError: the shapes do not fit together, or, on the CPU, a label is out of range; elsewhere it counts as
+            ignored.
 
     Fidelity: the paper speaks of all pixels with the same label; its code takes the centres of each image by itself,
     as here. Normaliser: the labelled pixels. In the authors' code an ignored pixel is its own centre, so that it adds
@@ -57,7 +57,7 @@ def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: T
     student_variation = intra_class_variation(student_features, labels, num_classes)
     with torch.no_grad():
         teacher_variation = intra_class_variation(teacher_features, labels, num_classes)
-    count = _labelled(labels, num_classes).sum().clamp_min(1)
+    count = labelled(labels, num_classes).sum().clamp_min(1)
     return (student_variation - teacher_variation).square().sum() / count
 
 
@@ -74,7 +74,8 @@ def intra_class_variation(features: Tensor, labels: Tensor, num_classes: int) ->
         no length.
 
     Raises:
-        ValueError: the shapes do not fit together, or a label is out of range.
+        ValueError: the shapes do not fit together, or, on the CPU, a label is out of range; elsewhere it counts as
+            ignored.
 
     Source: Wang et al., ECCV 2020 (IFVD), intra-class feature variation distillation.
 
@@ -84,40 +85,20 @@ def intra_class_variation(features: Tensor, labels: Tensor, num_classes: int) ->
         >>> intra_class_variation(features, torch.tensor([[[0, 0, 255]]]), num_classes=1).flatten()
         tensor([0.7071, 0.7071, 0.0000])
     """
-    _check_labels(features, labels, num_classes)
+    check_labels(labels, features, num_classes)
     batch, channels, height, width = features.shape
-    labelled = _labelled(labels, num_classes)
     # One row per image and class, and one more per image for the pixels of no class: nothing is selected by a mask.
     first_rows = (num_classes + 1) * torch.arange(batch, device=labels.device).view(-1, 1, 1)
-    rows = (torch.where(labelled, labels.long(), num_classes) + first_rows).flatten()
+    rows = (pixel_classes(labels, num_classes) + first_rows).flatten()
     vectors = full_precision(features).permute(0, 2, 3, 1).flatten(0, 2)
     # The sum over a class points where its mean does, which is all that a cosine sees.
     sums = vectors.new_zeros(batch * (num_classes + 1), channels).index_add(0, rows, vectors)
     centres = F.embedding(rows, sums / _lengths(sums))
     cosines = (vectors * centres).sum(1, keepdim=True) / _lengths(vectors)
-    return cosines.view(batch, height, width) * labelled
+    return cosines.view(batch, height, width) * labelled(labels, num_classes)
 
 
 def _lengths(vectors: Tensor) -> Tensor:
     """L2 norms of the rows, (N, 1); 1 for a row of (almost) zeros, as ReLU leaves, whose gradient would be 1/0."""
     lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return torch.where(lengths > 1e-8, lengths, 1.0)
-
-
-def _labelled(labels: Tensor, num_classes: int) -> Tensor:
-    return (labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX)
-
-
-def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    expected = (len(features), *features.shape[2:])
-    if features.ndim != 4 or labels.shape != expected:
-        raise ValueError(
-            f"features must be (B, A, h, w) and labels (B, h, w), got {tuple(features.shape)} and "
-            f"{tuple(labels.shape)}. Resize labels with fakd.functional.resize_labels(labels, features.shape[-2:])."
-        )
-    if features.numel() == 0:
-        raise ValueError(f"the features are empty: {tuple(features.shape)}.")
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be integers, got {labels.dtype}.")
-    if labels.device.type == "cpu":  # elsewhere the look would make the host wait for the device
-        check_label_range(labels, num_classes)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from fakd.functional.class_runs import ClassRuns
 from fakd.functional.feature_tiles import Tile, TileReader, feature_rows, feature_tiles
-from fakd.functional.inputs import full_precision
-from fakd.types import IGNORE_INDEX
+from fakd.functional.inputs import full_precision, pixel_classes
 
 # The most vectors whose float32 sum is taken in one go.
 _LONGEST_RUN = 1024
@@ -61,9 +60,8 @@ def class_moments(features: Tensor, labels: Tensor, num_classes: int, *, diagona
         >>> moments.count.tolist(), moments.mean.flatten().tolist(), moments.covariance.flatten().tolist()
         ([2, 0], [2.0, 0.0], [1.0, 0.0])
     """
-    features, labels = features.detach(), labels.flatten().long()
-    # pixels of no class become one more class, dropped at the end: nothing is selected by a mask
-    classes = torch.where((labels >= 0) & (labels < num_classes) & (labels != IGNORE_INDEX), labels, num_classes)
+    features, labels = features.detach(), labels.flatten()
+    classes = pixel_classes(labels, num_classes)  # the one more is dropped at the end
     moments = _diagonal_moments(features, classes, num_classes)
     return moments if diagonal else replace(moments, covariance=_full_covariance(features, classes, moments))
 

@@ -3,10 +3,11 @@
 import math
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import full_precision, no_autocast
+from fakd.functional.inputs import no_autocast
 
 Pooling = Literal["average", "max"]
 
@@ -64,8 +65,10 @@ def pairwise_affinity(
     """
     _check(student_features, teacher_features, patch, pooling)
     with no_autocast(student_features):
-        student = _directions(full_precision(student_features), patch, pooling)
-        teacher = _directions(full_precision(teacher_features.detach()), patch, pooling)
+        types = student_features.dtype, teacher_features.dtype
+        precision = torch.promote_types(torch.promote_types(*types), torch.float32)
+        student = _directions(student_features.to(precision), patch, pooling)
+        teacher = _directions(teacher_features.detach().to(precision), patch, pooling)
         batch, ours, nodes = student.shape
         theirs = teacher.shape[1]
         few_nodes = nodes * (ours + theirs) <= ours**2 + ours * theirs + theirs**2  # products to add up in either

@@ -10,14 +10,15 @@ from torch.autograd.function import once_differentiable
 from fakd.functional.class_runs import ClassRuns
 from fakd.functional.fused import fused_or
 from fakd.functional.fused_check import hold_pixel_kernels
-from fakd.functional.inputs import no_autocast
+from fakd.functional.inputs import no_autocast, pixel_classes
 from fakd.functional.pixel_tiles import Layout, Table, Workspace
 from fakd.functional.triton_pixel import FusedPixelDivergence, can_fuse, name_of_kernels
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
-from fakd.types import IGNORE_INDEX
 
 # Pixels of a tile of one class where the host does not know how many a class has: tiles are filled up to this size.
 _PADDED = 256
+# Numbers of the covariances that are gathered for such a tile, one for each of its rows.
+_GATHERED = 2**24
 
 PixelTile = tuple[Tensor, Tensor | None]
 
@@ -75,7 +76,7 @@ class _PixelDivergence(torch.autograd.Function):
             layout = Layout(z, q)
             table = None if exponents is None else Table(exponents.unsqueeze(0))
             descent = torch.empty_like(z, memory_format=torch.contiguous_format) if of_student else None
-            workspace, total = Workspace(layout, temperature), layout.zeros()
+            workspace, total = Workspace(layout, temperature), layout.zero()
             by_table = torch.zeros_like(exponents) if exponents is not None and of_table else None
             for window in layout.windows():
                 divergences, gradient = workspace.divergence(
@@ -155,11 +156,15 @@ class _PixelDivergenceByClass(torch.autograd.Function):
             layout = Layout(z, q)
             descent = torch.empty_like(z, memory_format=torch.contiguous_format) if of_student else None
             classes, positions = z.shape[1:]
-            owners = torch.where(labels == IGNORE_INDEX, classes, labels.long()).flatten()
-            tiles = _runs if owners.device.type == "cpu" else _padded_runs
-            workspace, total = Workspace(layout, temperature), layout.zeros()
+            owners = pixel_classes(labels, classes).flatten()
+            if labels.device.type == "cpu":
+                tiles = _runs(owners, classes, layout.capacity)
+            else:
+                most = max(1, _GATHERED // covariance[0].numel())
+                tiles = _padded_runs(owners, classes, layout.capacity, most)
+            workspace, total = Workspace(layout, temperature), layout.zero()
             by_weight = torch.zeros_like(weight) if of_weight else None
-            for pixels, counted in tiles(owners, classes, layout.capacity):
+            for pixels, counted in tiles:
                 owner = owners[pixels[:, 0]]
                 chosen = covariance[owner.clamp_max(classes - 1)]
                 chosen = chosen * (owner < classes).view(-1, *[1] * (chosen.ndim - 1))
@@ -187,7 +192,7 @@ class _PixelDivergenceByClass(torch.autograd.Function):
         return by_student, None, None if by_weight is None else grad * by_weight, None, None, None, None, None
 
 
-def _runs(owners: Tensor, classes: int, capacity: int) -> Iterator[tuple[Tensor, None]]:
+def _runs(owners: Tensor, classes: int, capacity: int) -> Iterator[PixelTile]:
     """Pixels (1, t) of one class each, with its true number of them."""
     runs = ClassRuns.sort(owners, classes + 1, capacity)
     ends = [*runs.starts.tolist()[1:], len(owners)]
@@ -196,14 +201,15 @@ def _runs(owners: Tensor, classes: int, capacity: int) -> Iterator[tuple[Tensor,
             yield runs.order[start:end].unsqueeze(0), None
 
 
-def _padded_runs(owners: Tensor, classes: int, capacity: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels (n, t), those of a row of one class, and which of them count; n and t do not depend on the labels.
+def _padded_runs(owners: Tensor, classes: int, capacity: int, most: int) -> Iterator[PixelTile]:
+    """Pixels (n, t), those of a row of one class, and which of them count. Rows are n = `most` or fewer.
 
-    A row is filled up with its first pixel, which is so computed, and written, more than once, always the same.
+    n and t do not depend on the labels: a row is filled up with its first pixel, which is so computed, and written,
+    more than once, always the same.
     """
     longest = min(_PADDED, capacity)
     pixels, counted = ClassRuns.sort(owners, classes + 1, longest).tiles(longest)
     pixels = torch.where(counted, pixels, pixels[:, :1])
-    rows = capacity // longest
+    rows = min(capacity // longest, most)
     for row in range(0, len(pixels), rows):
         yield pixels[row : row + rows], counted[row : row + rows]

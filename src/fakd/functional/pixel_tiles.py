@@ -63,9 +63,9 @@ class Layout:
             for start in range(0, positions, self.pixels):
                 yield slice(image, image + self.images), slice(0, classes), slice(start, start + self.pixels)
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Room for sums."""
-        return self.like.new_zeros(shape, dtype=self.dtype)
+    def zero(self) -> Tensor:
+        """Room for a sum."""
+        return self.like.new_zeros((), dtype=self.dtype)
 
 
 class Workspace:

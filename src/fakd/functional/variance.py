@@ -17,7 +17,9 @@ def logit_variances(weight: Tensor, covariance: Tensor) -> Tensor:
     covariance = covariance.detach()
     if covariance.ndim == 2:
         return covariance @ weight.square().T
-    return ((weight @ covariance) * weight).sum(-1)
+    # bmm, as matmul would copy the covariance to fold it; both products by class, so that only one (C, C, A) is made
+    projected = torch.bmm(weight.expand(len(covariance), -1, -1), covariance)
+    return torch.bmm(projected.transpose(0, 1), weight.unsqueeze(2)).squeeze(2).T
 
 
 def contrast_variances(weight: Tensor, covariance: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class AdversarialTerm(nn.Module):
         self.discriminator = Discriminator(num_classes, normalise=kind == "hinge").requires_grad_(False)
         self.register_buffer("last_loss", torch.zeros(()), persistent=False)
         self._optimizer = self._new_optimizer()
+        self.register_load_state_dict_post_hook(AdversarialTerm._renew_optimizer)  # type: ignore[no-untyped-call]
         self._ranks_agree = False
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, images: Tensor | None, step: int) -> Tensor:
@@ -159,11 +160,14 @@ class AdversarialTerm(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdversarialTerm":
         """Whatever moves the parameters to another device or type takes the optimizer's moments along."""
-        state = self._optimizer.state_dict()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._optimizer = self._new_optimizer()
-        self._optimizer.load_state_dict(state)
+        self._renew_optimizer()
         return self
+
+    def _renew_optimizer(self, *_: object) -> None:
+        """The same optimizer for the parameters as they are now; `load_state_dict(assign=True)` replaces them too."""
+        state, self._optimizer = self._optimizer.state_dict(), self._new_optimizer()
+        self._optimizer.load_state_dict(state)
 
     # several processes
 

@@ -179,7 +179,7 @@ class CIRKD(Method):
         if self.cross_image_weight:
             terms["cross_image"] = self.cross_image_weight * self._cross_image(student, teacher)
         if self.projector is not None:
-            projected, labels = self.projector(student), resize_labels(labels, student.shape[-2:])
+            projected, labels = self.projector(full_precision(student)), resize_labels(labels, student.shape[-2:])
             if self.pixels is not None:
                 loss = self._memory(self.pixels, self.pixel_contrast, projected, teacher, labels)
                 terms["memory_pixel"] = self.memory_pixel_weight * loss

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakd.functional.contrastive import unit_vectors
-from fakd.functional.inputs import check_label_range
-from fakd.types import IGNORE_INDEX
+from fakd.functional.inputs import check_labels, pixel_classes
 
 
 class ClassQueues(nn.Module, ABC):
@@ -74,17 +73,9 @@ class ClassQueues(nn.Module, ABC):
             raise ValueError(
                 f"features must be (B, A, h, w) with A = {self.num_channels}, got {tuple(features.shape)}."
             )
-        if labels.shape != (features.shape[0], *features.shape[2:]):
-            raise ValueError(
-                f"labels must be (B, h, w) = {(features.shape[0], *features.shape[2:])} like the features, "
-                f"got {tuple(labels.shape)}. Resize them with fakd.functional.resize_labels."
-            )
-        if labels.device.type == "cpu":
-            check_label_range(labels, self.num_classes)
-        labels = labels.flatten(1).long()
-        known = (labels >= 0) & (labels < self.num_classes) & (labels != IGNORE_INDEX)
+        check_labels(labels, features, self.num_classes)
         with torch.autocast(features.device.type, enabled=False):
-            chosen, exist = self.select(unit_vectors(features), torch.where(known, labels, self.num_classes))
+            chosen, exist = self.select(unit_vectors(features), pixel_classes(labels.flatten(1), self.num_classes))
         chosen, exist = chosen.transpose(0, 1).flatten(1, 2), exist.transpose(0, 1).flatten(1, 2)
         self._write(*_gather_ranks(chosen.to(self.vectors.dtype), exist))
 
