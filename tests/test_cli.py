@@ -324,3 +324,21 @@ def test_lists_of_any_length(parse) -> None:
     assert parse("evaluate", "m", "--scales", "0.75,1,1.25").scales == (0.75, 1.0, 1.25)
     assert parse("evaluate", "m", "--scales", "2").scales == (2.0,)
     assert parse("evaluate", "m", "--window", "480x320", "--stride=320,200").window == (480, 320)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["A B -o x", "--runs A B -o x", "--runs=A -o x --runs B", "--runs=[A] -o x B", "-o x --runs=[A,B]", "A -o x B"],
+)
+def test_runs_with_and_without_their_name(parse, words) -> None:
+    parsed = parse("report", *words.split())
+    assert (list(map(str, parsed.runs)), parsed.output) == (["A", "B"], Path("x"))
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("report", "fakd report RUN RUN"), ("benchmark", "MODEL MODEL"), ("data check", "NAME ROOT")]
+)
+def test_help_says_what_needs_no_name(command, said, capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    assert said in " ".join(capsys.readouterr().out.split())

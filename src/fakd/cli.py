@@ -120,7 +120,7 @@ def build_parser() -> ArgumentParser:
         command = ArgumentParser(
             allow_abbrev=False,
             description=_summary(config_class),
-            epilog=_describe_methods() if name == "distill" else None,
+            epilog=_epilog(name),
         )
         command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
         command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)
@@ -179,7 +179,9 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
     option = ""  # whose value comes next, where it is not given by "="
     for place, argument in enumerate("--output" if argument == "-o" else argument for argument in arguments):
         name, equals, value = argument.partition("=")
-        if name.startswith("--"):
+        if many and name == f"--{many}" and not value.startswith("["):
+            gathered += [value] if value else []  # what follows is given by place
+        elif name.startswith("--"):
             option = name[2:].replace("-", "_")
             following = arguments[place + 1] if place + 1 < len(arguments) else ""
             if types.get(option) is bool and not equals and following.lower() not in ("true", "false"):
@@ -198,7 +200,7 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
                 result.append(f"--{last}={argument}" if last and places < 0 else argument)
     if command in _MIDDLE_PLACES:
         result = _with_middle_gathered(result, placed[len(command.split()) :])
-    return [*result, f"--{many}={json.dumps(gathered)}"] if gathered else result
+    return [*result, f"--{many}+={json.dumps(gathered)}"] if gathered else result
 
 
 def _with_middle_gathered(arguments: Sequence[str], placed: Sequence[int]) -> list[str]:
@@ -216,6 +218,17 @@ def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:
     if option in _LIST_OPTIONS and _NUMBERS.fullmatch(value):
         return f"[{value.replace('x', ',')}]"
     return value.lower() if types.get(option) is bool else value
+
+
+def _epilog(command: str) -> str | None:
+    if command == "distill":
+        return _describe_methods()
+    if many := _MANY_PLACES.get(command):
+        word = many.removesuffix("s").upper()
+        return f"{many} may be given one after the other: fakd {command} {word} {word}; -o is short for --output."
+    if last := _LAST_PLACE.get(command):
+        return f"--{last} may be given without its name: fakd {command} NAME {last.upper()}."
+    return None
 
 
 def _describe_methods() -> str:

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -216,6 +217,14 @@ def test_commands_repeat_the_runs(read, comparison) -> None:
     options = parsed.distill.as_dict()
     options.pop("config")
     assert DistillConfig(**options).to_dict() == config
+
+
+def test_how_a_run_was_carried_out_makes_no_other_group(comparison) -> None:
+    ((run,), _) = find_runs([comparison / "cwd-seed0"])
+    carried_out = {"seed": 1, "keep_checkpoints": 5, "channels_last": True, "compile": True, "workers": 3}
+    other = replace(run, config=run.config | carried_out)
+    assert len(group_runs([run, other])) == 1
+    assert len(group_runs([run, replace(run, config=run.config | {"batch_size": 3})])) == 2
 
 
 def test_old_runs_lack_newer_options(tmp_path, comparison) -> None:

@@ -74,6 +74,13 @@ def test_markdown() -> None:
     assert classes[2:] == ["| road | 40.0 | 51.0 ± 1.4 |", "| car | 50.0 | - |"]
 
 
+def test_markdown_of_names_with_bars() -> None:
+    odd = run(40.0)
+    odd.results["IoU"] = {"a|b": 40.0}
+    assert class_table({"x|y": [odd]}).splitlines() == ["| IoU % | x\\|y |", "| --- | ---: |", "| a\\|b | 40.0 |"]
+    assert markdown_table({"x|y": [odd]}).splitlines()[2].startswith("| x\\|y |")
+
+
 def test_terminal_table_fits_80_columns(capsys) -> None:
     console.print(rich_table({"student alone": [run(40.0)], "FAKD": [run(50.0)]}), width=80)
     lines = capsys.readouterr().out.splitlines()

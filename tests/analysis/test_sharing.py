@@ -19,6 +19,7 @@ from tiny import NETWORK, SETTINGS, SMALL
 
 import fakd
 from fakd.analysis.sharing import ShareConfig, command, share
+from fakd.analysis.sharing.protocol import without_folders
 from fakd.cli import _as_people_write, build_parser, main
 from fakd.data import DATASETS
 from fakd.training import DistillConfig, distill
@@ -139,11 +140,28 @@ def test_the_commands_are_real_and_keep_the_authors_folders_to_themselves(run, c
     assert str(parsed.distill.teacher) == "teacher"
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("/home/me/runs/t", "t"),
+        ("smp:unet/resnet34=/home/me/secret/t.pth", "smp:unet/resnet34=t.pth"),
+        ("hf:/home/me/secret/segformer", "hf:segformer"),
+        ("runs/t", "runs/t"),
+        ("pspnet/resnet18_v1c", "pspnet/resnet18_v1c"),
+        ("--crop_size=96,96", "--crop_size=96,96"),
+    ],
+)
+def test_absolute_paths_are_cut_wherever_they_stand(word, expected) -> None:
+    assert without_folders(word) == expected
+
+
 def test_the_licence_of_the_data_is_the_authors_to_say(run, folder, card, tmp_path, capsys) -> None:
     assert "**TODO: the licence of the data.**" in card
     told = share(ShareConfig(run, tmp_path / "told", data_licence="drawn by me | CC0 <b>"))
     said = (told / "README.md").read_text()
     assert "TODO" not in said
+    assert "to-be-filled-in" in card
+    assert "to-be-filled-in" not in said
     assert "drawn by me | CC0 &lt;b&gt;" in said
 
 

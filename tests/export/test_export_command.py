@@ -47,6 +47,15 @@ def test_a_run_exported_scores_as_the_run(
     assert [file.name for file in tmp_path.iterdir()] == ["run.onnx"]
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_a_named_data_set_leaves_the_size_of_training_images(suffix: str, teacher_run: Path, tmp_path: Path) -> None:
+    export(ExportConfig(str(teacher_run), tmp_path / f"a{suffix}", dataset="toy-scenes"))
+    export(ExportConfig(str(teacher_run), tmp_path / f"b{suffix}", dataset="toy-scenes", base_size=(24, 36)))
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    notes = [OnnxNetwork(file).notes if suffix == ".onnx" else load_model(file)[1] for file in files]
+    assert [json.loads(found["base_size"]) for found in notes] == [[48, 72], [24, 36]]
+
+
 def test_eight_bits_and_what_they_cost(teacher_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(ExportConfig(str(teacher_run), tmp_path / "float.onnx"))
     found = export(ExportConfig(str(teacher_run), tmp_path / "int8.onnx", int8=True, workers=0, calibration_images=4))

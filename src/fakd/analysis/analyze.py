@@ -160,7 +160,6 @@ def _print(numbers: Mapping[str, Any], config: AnalyzeConfig) -> None:
     say(f"written to {config.output}: {', '.join(numbers['files'].values())}, {_NUMBERS}")
 
 
-def _text(found: Mapping[str, float | None] | None, sd: bool = True) -> str:
-    if found is None:
-        return spread_text(None, 1)
-    return spread_text(Spread(found["mean"] or 0.0, found["sd"] if sd else None), 1)
+def _text(found: Mapping[str, float | None], sd: bool = True) -> str:
+    mean = found["mean"]
+    return spread_text(None if mean is None else Spread(mean, found["sd"] if sd else None), 1)

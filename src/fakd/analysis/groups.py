@@ -20,7 +20,8 @@ ALONE = "none"
 # What does not make a run another one: its seed, where it lies, and how it was carried out.
 _SHARED = {
     *("seed", "output", "resume", "overwrite", "data_root", "workers", "check_data", "accelerator", "devices"),
-    *("num_nodes", "eval_every", "checkpoint_every", "log_every", "allow_bad_teacher", "cache_images", "compile"),
+    *("num_nodes", "eval_every", "checkpoint_every", "keep_checkpoints", "log_every", "allow_bad_teacher"),
+    *("cache_images", "channels_last", "compile"),
 }
 
 

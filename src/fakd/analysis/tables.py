@@ -52,18 +52,17 @@ def rich_table(runs: Mapping[str, Sequence[Run]]) -> Table:
 
 def markdown_table(runs: Mapping[str, Sequence[Run]]) -> str:
     """The comparison for a document."""
-    lines = [["", *_COLUMNS], ["---", *("---:" for _ in _COLUMNS)], *comparison_rows(runs)]
-    return _markdown(lines)
+    return markdown_lines([["", *_COLUMNS], *comparison_rows(runs)])
 
 
 def class_table(runs: Mapping[str, Sequence[Run]]) -> str:
     """IoU of every class as Markdown: a row a class, a column a name, the mean over seeds."""
     classes = next(iter(runs.values()))[0].results["IoU"]
-    lines = [["IoU %", *runs], ["---", *("---:" for _ in runs)]]
+    lines = [["IoU %", *runs]]
     for name in classes:
         values = [[run.results["IoU"][name] for run in seeds] for seeds in runs.values()]
         lines.append([name, *("-" if None in seeds else _spread(seeds, 1) for seeds in values)])
-    return _markdown(lines)
+    return markdown_lines(lines)
 
 
 def rich_lines(lines: Sequence[Sequence[str]]) -> Table:
@@ -88,7 +87,8 @@ def markdown_lines(lines: Sequence[Sequence[str]]) -> str:
         lines: the head, and the rows.
     """
     head, *rows = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return _markdown([head, ["---", *("---:" for _ in head[1:])], *rows])
+    marked = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in marked)
 
 
 def latex_lines(lines: Sequence[Sequence[str]]) -> str:
@@ -122,10 +122,6 @@ def escape_latex(text: str) -> str:
     """
     escaped = "".join(_LATEX.get(character, character) for character in text)
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

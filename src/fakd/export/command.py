@@ -15,6 +15,7 @@ from torch import Tensor
 from fakd import __version__
 from fakd.console import say
 from fakd.data import DatasetSpec, get_dataset
+from fakd.evaluation.model_notes import base_size_in
 from fakd.export.checking import check_graph, print_checks, require_equal
 from fakd.export.graph import Deployed, Exporter, write_graph
 from fakd.export.int8 import Calibration, write_int8
@@ -76,7 +77,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     _check(config)
     model, notes = open_model(config.checkpoint)
     calibration = Calibration.of(config, model.num_classes, notes) if config.int8 else None
-    notes = notes | _notes_of(config, model.num_classes)
+    notes = notes | _notes_of(config, model.num_classes, notes)
     if config.output.suffix != SUFFIX:
         return _write_safetensors(model, notes, config.output)
     deployed = Deployed(model.eval(), config.upsample, config.argmax)
@@ -112,13 +113,14 @@ def _check(config: ExportConfig) -> None:
         raise ValueError(f"calibration_images must be at least 1, got {config.calibration_images}.")
 
 
-def _notes_of(config: ExportConfig, num_classes: int) -> dict[str, str]:
+def _notes_of(config: ExportConfig, num_classes: int, known: Mapping[str, str]) -> dict[str, str]:
+    """What the named data set says; the size that training images were fitted into stays as it is."""
     if config.dataset is None:
         return {}
     spec: DatasetSpec = get_dataset(config.dataset, config.data_root)
     if spec.num_classes != num_classes:
         raise ValueError(f"{config.checkpoint} scores {num_classes} classes, but {spec.name} has {spec.num_classes}.")
-    return spec.notes(config.base_size)
+    return spec.notes(config.base_size or base_size_in(known, config.checkpoint))
 
 
 def _describe(model: AnySegmentor, deployed: Deployed, notes: Mapping[str, str]) -> dict[str, str]:

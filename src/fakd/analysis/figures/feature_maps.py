@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -73,7 +74,7 @@ def draw_feature_maps(samples: Sequence[Sample], maps: Mapping[str, Sequence[Fea
     figure = Figure(figsize=(2.4 * columns + 0.9, 2.3 * tall + 0.2 * len(samples) + 0.9))
     grid = figure.subplots(len(samples), columns, squeeze=False)
     every = torch.cat([found.strength.flatten() for column in maps.values() for found in column])
-    lowest, highest = torch.quantile(every.double(), torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist()
+    lowest, highest = np.quantile(every.numpy(), [0.01, 0.99])  # of any number of values; torch had a limit
     for place, (row, sample) in enumerate(zip(grid, samples, strict=True)):
         row[0].imshow(sample.image.permute(1, 2, 0).numpy())
         row[1].imshow(colorize(sample.label, palette).numpy(), interpolation="nearest")

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from fakd.analysis.groups import Group, find_teacher_run, group_runs
 from fakd.analysis.paired import spread_text
 from fakd.analysis.runs import Run
-from fakd.analysis.sharing.protocol import command, protocol_lines, size_text
+from fakd.analysis.sharing.protocol import command, network_name, protocol_lines, size_text
 from fakd.analysis.tables import markdown_lines
 from fakd.data import DATASETS
 from fakd.evaluation.model_notes import base_size_in
@@ -52,7 +52,7 @@ def model_card(
     teacher = find_teacher_run(run, runs)
     base_size = base_size_in(notes, name)
     card: ModelCard = ModelCard.from_template(
-        card_data=_data(run, name),
+        card_data=_data(run, name, licence),
         template_str=files("fakd.analysis.sharing").joinpath("card.md").read_text(encoding="utf-8"),
         title=_plain(name.rpartition("/")[2]),
         summary=_summary(run, model),
@@ -73,8 +73,11 @@ def model_card(
     return card
 
 
-def _data(run: Run, name: str) -> ModelCardData:
-    """What the Hub indexes."""
+def _data(run: Run, name: str, licence: str | None) -> ModelCardData:
+    """What the Hub indexes.
+
+    The network's licence is the author's to choose: with the TODO about the data the head has a place for it.
+    """
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -91,8 +94,8 @@ def _data(run: Run, name: str) -> ModelCardData:
     distilled = ["knowledge-distillation"] if run.config.get("method", "none") != "none" else []
     return ModelCardData(
         library_name="fakd",
-        license="other",
-        license_name="to-be-filled-in",
+        license=None if licence else "other",
+        license_name=None if licence else "to-be-filled-in",
         pipeline_tag="image-segmentation",
         tags=["semantic-segmentation", *distilled],
         model_name=name.rpartition("/")[2],
@@ -105,7 +108,7 @@ def _summary(run: Run, model: AnySegmentor) -> str:
     how = "trained on labels alone" if method == "none" else f"distilled from a larger network by `{method}`"
     return (
         f"A network that labels every pixel of an image as one of {model.num_classes} classes, {how} on "
-        f"{run.config['dataset']}: `{run.config.get('student') or run.config['network']}`, "
+        f"{run.config['dataset']}: `{network_name(run.config)}`, "
         f"{run.results['parameters'] / 1e6:.2f} M parameters, mIoU {run.results['mIoU']:.2f} %."
     )
 

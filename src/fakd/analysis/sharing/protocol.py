@@ -1,8 +1,9 @@
 """How a run was carried out, as lines of a table; paths of whoever made it are left out."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from fakd.analysis.groups import changed_options, with_defaults
@@ -10,6 +11,9 @@ from fakd.analysis.published import run_teacher_network
 from fakd.analysis.report.reproduce import reproduce
 from fakd.analysis.runs import Run
 from fakd.data import DATASETS
+
+# A path from the root on, at the start of a word or behind what separates its parts.
+_ABSOLUTE = re.compile(r"(?:(?<=[:=@,])|^)/[^:=@,]*")
 
 
 def protocol_lines(run: Run, teacher: Run | None, base_size: Sequence[int] | None) -> list[list[str]]:
@@ -21,7 +25,7 @@ def protocol_lines(run: Run, teacher: Run | None, base_size: Sequence[int] | Non
         base_size: (height, width) that images were fitted into, where the network's file says it.
     """
     options = with_defaults(run.config)
-    lines = [["network", f"`{_network(options)}`, {run.results['parameters']:,} parameters; {_start(options)}"]]
+    lines = [["network", f"`{network_name(options)}`, {run.results['parameters']:,} parameters; {_start(options)}"]]
     if "method" in options:
         lines += [["method", _method(options)], ["teacher", _teacher(run, teacher)]]
     images = f"fitted into {size_text(base_size)} (height x width), " if base_size else ""
@@ -45,8 +49,17 @@ def protocol_lines(run: Run, teacher: Run | None, base_size: Sequence[int] | Non
 
 def command(config: Mapping[str, Any]) -> str:
     """The command line of a run; of absolute paths only the last part is kept."""
-    words = shlex.split(reproduce(config))
-    return shlex.join(PurePath(word).name if PurePath(word).is_absolute() else word for word in words)
+    return shlex.join(without_folders(word) for word in shlex.split(reproduce(config)))
+
+
+def without_folders(word: str) -> str:
+    """The word with the last part alone of every absolute path, also behind what names a library or a network.
+
+    Example:
+        >>> without_folders("smp:unet/resnet34=/home/me/weights.pth")
+        'smp:unet/resnet34=weights.pth'
+    """
+    return _ABSOLUTE.sub(lambda found: PurePath(found.group()).name, word)
 
 
 def size_text(size: Sequence[int]) -> str:
@@ -54,14 +67,15 @@ def size_text(size: Sequence[int]) -> str:
     return "x".join(map(str, size))
 
 
-def _network(options: Mapping[str, Any]) -> str:
-    return str(options.get("student") or options["network"])
+def network_name(options: Mapping[str, Any]) -> str:
+    """The network that learnt, as its run's options name it."""
+    return without_folders(str(options.get("student") or options["network"]))
 
 
 def _start(options: Mapping[str, Any]) -> str:
     for name, what in (("init", "weights"), ("backbone_weights", "encoder")):
         if options.get(name):
-            return f"{what} from `{PurePath(str(options[name])).name}`"
+            return f"{what} from `{without_folders(str(options[name]))}`"
     return "from random weights"
 
 
@@ -74,7 +88,7 @@ def _method(options: Mapping[str, Any]) -> str:
 def _teacher(run: Run, teacher: Run | None) -> str:
     network = run_teacher_network(run, teacher)
     scores = run.results.get("teacher")
-    known = [f"`{network}`"] if network else [f"`{Path(str(run.config['teacher'])).name}`"]
+    known = [f"`{network}`"] if network else [f"`{without_folders(str(run.config['teacher']))}`"]
     if scores:
         known.append(", ".join(f"{name} {scores[name]:.2f} %" for name in ("mIoU", "mAcc", "aAcc")))
     return ": ".join(known)
