@@ -14,6 +14,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -69,27 +70,28 @@ def speed(teacher: str, student: str, size: int, batch: int, rounds: int) -> Non
         os.chdir(home)
 
 
-def int8(student: str, root: Path, images: int) -> None:
+def int8(student: str, root: Path, images: int, rounds: int) -> None:
     rows = [["in 8 bits", "mIoU %", "change", "MB", "ms for one image"], ["---", *["---:"] * 4]]
     model, notes = open_model(student)
     with TemporaryDirectory() as folder:
-        whole, small = Path(folder) / "whole.onnx", Path(folder) / "small.onnx"
+        whole = Path(folder) / "whole.onnx"
         config = ExportConfig(student, whole, data_root=root, calibration_images=images, workers=0)
         export(config)
         calibration = Calibration.of(config, model.num_classes, notes)
         before = score_file(whole, calibration)
-        rows.append(["nothing", f"{before:.2f}", "", *size_and_time(whole, calibration)])
+        files, scores = {"nothing": whole}, {"nothing": [f"{before:.2f}", ""]}
         for name, operators in CHOICES.items():
-            quantize(whole, small, calibration.images(), operators)
-            after = score_file(small, calibration)
-            rows.append([name, f"{after:.2f}", f"{after - before:+.2f}", *size_and_time(small, calibration)])
-    print_table(rows)
-
-
-def size_and_time(path: Path, calibration: Calibration) -> list[str]:
-    exported, images = OnnxNetwork(path), next(calibration.images())
-    times = take_turns({"": lambda: exported.answer(images)}, 9, torch.device("cpu"))[""]
-    return [f"{path.stat().st_size / 1e6:.1f}", f"{1e3 * median(times):.0f}"]
+            files[name] = Path(folder) / f"{len(files)}.onnx"
+            quantize(whole, files[name], calibration.images(), operators)
+            after = score_file(files[name], calibration)
+            scores[name] = [f"{after:.2f}", f"{after - before:+.2f}"]
+        sizes = {name: f"{path.stat().st_size / 1e6:.1f}" for name, path in files.items()}
+        networks = {name: OnnxNetwork(path) for name, path in files.items()}
+    images = next(calibration.images())
+    calls = {name: partial(network.answer, images) for name, network in networks.items()}
+    times = take_turns(calls, rounds, torch.device("cpu"))
+    milliseconds = {name: f"{1e3 * median(own):.0f}" for name, own in times.items()}
+    print_table([*rows, *([name, *scores[name], sizes[name], milliseconds[name]] for name in files)])
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -116,7 +118,7 @@ def main() -> None:
     elif args.table == "speed":
         speed(*args.pair, args.size, args.batch, args.rounds)
     else:
-        int8(args.student, args.data_root, args.images)
+        int8(args.student, args.data_root, args.images, args.rounds)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ import sys
 from fakd import Segmentor
 from fakd.cli import _as_people_write, build_parser, main
 from fakd.data import DATASETS
-status = main(["share", sys.argv[1], sys.argv[2], "--push", "ann/streets"])
+status = main(["share", sys.argv[1], sys.argv[2], "--push", "ann/streets", "--overwrite"])
 if status == 0:
     Segmentor.from_pretrained("ann/streets").save_pretrained(sys.argv[2] + "-again")
 sys.exit(status)
@@ -248,6 +248,8 @@ def _push(hub: HubServer, run: Path, tmp_path: Path, **variables: str) -> subpro
     environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
     environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", **variables}
     words = [sys.executable, "-c", PUSH_AND_LOAD, str(run), str(tmp_path / "out")]
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out/private.txt").write_text("not for others")
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -258,7 +260,8 @@ def test_push_and_load_by_name(hub, run, tmp_path) -> None:
     assert hub.created[0]["name"] == "streets"
     created = hub.created[0]
     assert created.get("visibility") == "private" or created.get("private") is True  # by huggingface_hub's version
-    assert hub.files["ann/streets"] == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    written = ("README.md", "config.json", "model.safetensors")
+    assert hub.files["ann/streets"] == {name: (tmp_path / "out" / name).read_bytes() for name in written}
     assert 'Segmentor.from_pretrained("ann/streets")' in hub.files["ann/streets"]["README.md"].decode()
     assert f"Bearer {TOKEN}" in hub.tokens
     again = fakd.load_model(f"{tmp_path / 'out'}-again")[0].state_dict()

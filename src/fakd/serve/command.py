@@ -1,12 +1,14 @@
 """`fakd serve`: a page on this machine to try a trained network on."""
 
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from fakd.console import say
 from fakd.data.plain_yaml import read_yaml
@@ -47,11 +49,18 @@ def serve(config: ServeConfig) -> None:
         ValueError: a number is out of range, or the networks do not go together.
         OSError: a file is not there, or the port is taken.
         DataError: there is no image in the folder to pick from.
+        SystemExit: the process was told to end; what had been sent to the page is deleted.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     with served(config) as url:
         say(f"{url}\nStop it with Ctrl-C.")
         while True:
             time.sleep(3600)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextmanager

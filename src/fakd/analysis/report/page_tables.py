@@ -17,7 +17,10 @@ from fakd.training.paper import PaperRow
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"
-_PAIRED = f"mean difference between runs of the same seed, in points, and its {LEVEL:.0%} confidence interval"
+_PAIRED = (
+    f"mean difference between runs of the same seed, in points, and its {LEVEL:.0%} confidence interval; of the means, "
+    "without an interval, where no seed is in both"
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from fakd.models import load_model
 from fakd.training.folder import RunFolder
 from fakd.writing import written_at_once
 
+_FILES = ("README.md", "config.json", "model.safetensors")
+
 
 @dataclass
 class ShareConfig:
@@ -61,7 +63,7 @@ def share(config: ShareConfig) -> Path:
     with written_at_once(folder / "README.md") as temporary:
         card.save(temporary)
     model.save_pretrained(folder)  # which keeps the card
-    say(f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    say(f"written to {folder}: {', '.join(_FILES)}")
     if TODO in card.text:
         say(f"{TODO}       README.md does not say the licence of the data: edit it, or give --data-licence", "yellow")
     if config.push is None:
@@ -95,11 +97,16 @@ def _teacher(run: Run) -> list[Path]:
 
 
 def _push(folder: Path, name: str, *, private: bool) -> str:
-    """Upload the folder in one commit; the address it then has."""
+    """Upload what was written into the folder, and nothing else there, in one commit; the address it then has."""
     api = HfApi(library_name="fakd")
     try:
         repository = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message="Upload by fakd share")
+        api.upload_folder(
+            repo_id=repository.repo_id,
+            folder_path=folder,
+            allow_patterns=[*_FILES],
+            commit_message="Upload by fakd share",
+        )
     except Exception as error:  # of whichever HTTP library this huggingface_hub has
         raise ConnectionError(
             f"{name} could not be uploaded: {error}\n{folder} is complete. Log in by `hf auth login` with a token that "
