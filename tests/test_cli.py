@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import pytest
 import yaml
+from torch.utils.data import DataLoader, Dataset
 
 from fakd import __version__, cli
 from fakd.data import DataError
@@ -174,6 +175,23 @@ def test_errors_a_user_can_mend_have_no_traceback(error, monkeypatch, capsys) ->
     monkeypatch.setenv("FAKD_TRACEBACK", "1")
     with pytest.raises(type(error)):
         cli.main(["evaluate", "m"])
+
+
+class Broken(Dataset[int]):
+    """Whose only item cannot be read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        raise DataError("mask.png: cut short.\nRestore the file.")
+
+
+def test_errors_of_loader_processes_are_as_short(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "evaluate", lambda config: list(DataLoader(Broken(), num_workers=1)))
+    monkeypatch.setattr(cli, "_config_class", lambda function: EvaluateConfig)
+    assert cli.main(["evaluate", "m"]) == 1
+    assert capsys.readouterr().err == "error: mask.png: cut short.\nRestore the file.\n"
 
 
 def test_bugs_keep_their_traceback_and_ctrl_c_is_130(monkeypatch) -> None:

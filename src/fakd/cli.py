@@ -146,9 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if os.environ.get("FAKD_TRACEBACK"):
             raise
-        say_error(str(error))
+        say_error(_own_words(error))
         return 1
     return 130 if outcome is None else 0
+
+
+def _own_words(error: BaseException) -> str:
+    """What the error says; PyTorch puts the whole traceback before it where a loader's process has raised it."""
+    text = str(error)
+    return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
 
 
 def _load_checked_yaml(text: str) -> Any:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse to write where something is, before any work is done.
+    """Refuse to write a file where something is, before any work is done.
 
     Raises:
-        FileExistsError: there is something, and it is not to be replaced.
+        FileExistsError: there is something, and it is not to be replaced, or a folder, which never is.
     """
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder: name a file.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists. Choose another name, or give --overwrite.")
 

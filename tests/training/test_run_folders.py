@@ -143,6 +143,10 @@ def test_a_finished_run_is_not_trained_again(train_config, monkeypatch, capsys) 
     assert "finished already" in capsys.readouterr().out
     with pytest.raises(ValueError, match="seed was 0 and is 5"):
         train(train_config(max_steps=1, eval_every=1, resume=True, seed=5))
+    results = train_config().output / "results.json"
+    results.write_text("{cut")
+    with pytest.raises(ValueError, match=r"results\.json is damaged .*delete it"):
+        train(train_config(max_steps=1, eval_every=1, resume=True))
 
 
 def test_resume_without_a_checkpoint_starts_at_the_first_step(train_config) -> None:

@@ -141,6 +141,13 @@ def test_without_auxiliary_head(train_config, tmp_path) -> None:
     assert not any(name.startswith("aux_head") for name in weights(tmp_path / "run"))
 
 
+def test_a_network_that_has_no_auxiliary_head_says_so(train_config, capsys) -> None:
+    train(train_config(network="fcn-concat/test_resnet.r160_in1k", max_steps=1, eval_every=1, overwrite=True))
+    assert "M parameters, without an auxiliary head" in capsys.readouterr().out
+    train(train_config(max_steps=1, eval_every=1, overwrite=True))
+    assert "without" not in capsys.readouterr().out
+
+
 def test_auxiliary_loss_is_weighted(train_config, tmp_path) -> None:
     for weight in (0.1, 0.4):
         train(train_config(aux_weight=weight, max_steps=1, eval_every=1, output=tmp_path / str(weight)))

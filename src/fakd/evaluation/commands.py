@@ -17,7 +17,7 @@ from fakd.evaluation.model_notes import base_size_in
 from fakd.evaluation.network import Device, inference_for, pick_device
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.models.opening import open_predictor
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 
 @dataclass
@@ -54,8 +54,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         FileExistsError: the file for the scores exists.
         DataError: the data set is not as it should be.
     """
-    if config.output is not None and config.output.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.output} exists. Choose another name, or give --overwrite.")
+    if config.output is not None:
+        check_free(config.output, config.overwrite)
     model, notes = open_predictor(config.model)
     name = config.dataset or notes.get("dataset")
     if name is None:

@@ -17,7 +17,7 @@ from fakd.evaluation.network import Device, pick_device
 from fakd.export.contestant import Contestant, open_contestant
 from fakd.export.footprint import measure_footprint
 from fakd.export.turns import take_turns
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 COLUMNS = (
     *("network", "runs in", "parameters", "GMACs", "file MB"),
@@ -118,8 +118,7 @@ def _check(config: BenchmarkConfig) -> None:
         return
     if config.output.suffix not in (".json", ".md"):
         raise ValueError(f"the output must end in .json or .md, got {config.output}.")
-    if config.output.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.output} exists. Choose another name, or give --overwrite.")
+    check_free(config.output, config.overwrite)
 
 
 def _figures(

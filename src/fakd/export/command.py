@@ -22,7 +22,7 @@ from fakd.export.int8 import Calibration, write_int8
 from fakd.models import load_model, open_model, save_model
 from fakd.models.checkpoint import AnySegmentor
 from fakd.models.onnx import SUFFIX, VERSION_KEY, require_onnx, require_onnxruntime
-from fakd.writing import written_at_once
+from fakd.writing import check_free, written_at_once
 
 
 @dataclass
@@ -100,8 +100,7 @@ def _check(config: ExportConfig) -> None:
     """Refuse what cannot work before anything is read."""
     if config.output.suffix not in (SUFFIX, ".safetensors"):
         raise ValueError(f"the output must end in .onnx or .safetensors, got {config.output}.")
-    if config.output.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.output} exists. Choose another name, or give --overwrite.")
+    check_free(config.output, config.overwrite)
     if config.output.suffix == SUFFIX:
         require_onnx()
         require_onnxruntime()

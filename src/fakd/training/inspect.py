@@ -75,7 +75,9 @@ def _build(names: dict[str, str], config: InspectConfig) -> dict[str, AnySegment
     given = [name for name in ("num_classes", "output_stride", "head_channels") if getattr(config, name) is not None]
     if given and len(read) == len(names):
         raise ValueError(f"{', '.join(given)} cannot change networks that are read from files; leave it out.")
-    classes = config.num_classes or next((network.num_classes for network in read.values()), 150)
+    classes = config.num_classes
+    if classes is None:
+        classes = next((network.num_classes for network in read.values()), 150)
     return {
         role: read[role]
         if role in read

@@ -109,7 +109,10 @@ def _finished(config: RunConfig) -> dict[str, Any] | None:
     if not config.resume or not folder.results.is_file():
         return None
     say(f"finished already: {folder.results}")
-    results: dict[str, Any] = json.loads(folder.results.read_text())
+    try:
+        results: dict[str, Any] = json.loads(folder.results.read_text())
+    except ValueError as error:
+        raise ValueError(f"{folder.results} is damaged ({error}): delete it, and --resume writes it anew.") from None
     return results
 
 
@@ -161,7 +164,8 @@ def create_student(config: RunConfig) -> AnySegmentor:
     )
     if config.init is not None:
         copy_weights(config.init, student)
-    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters")
+    without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
+    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{without}")
     return student
 
 
