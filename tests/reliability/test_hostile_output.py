@@ -53,6 +53,17 @@ def test_folders_that_hold_something(command: str, tmp_path: Path, capsys) -> No
     assert str(tmp_path / "mine") in refuse(INTO_FOLDER[command], tmp_path / "mine", tmp_path, capsys)
 
 
+@pytest.mark.parametrize("command", [name for name in INTO_FOLDER if name.endswith("no run")])
+def test_projects_with_a_config_of_their_own(command: str, tmp_path: Path, capsys) -> None:
+    mine = tmp_path / "mine"
+    (mine / "notebooks").mkdir(parents=True)
+    (mine / "notebooks/a.ipynb").write_text("what a user made")
+    (mine / "config.yaml").write_text("seed: 1\n")
+    assert "holds files but no run" in refuse(
+        f"{INTO_FOLDER[command]} --config {mine}/config.yaml", mine, tmp_path, capsys
+    )
+
+
 @pytest.mark.parametrize("command", ONTO_FILE)
 def test_files_that_are_there(command: str, tmp_path: Path, capsys) -> None:
     mine = tmp_path / ("mine.png" if command == "data show" else "mine.safetensors")

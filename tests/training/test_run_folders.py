@@ -20,6 +20,7 @@ def run_folder(root: Path, config: TrainConfig | None = None) -> RunFolder:
     folder.checkpoints.mkdir(parents=True)
     folder.last.touch()
     folder.config.write_text(yaml.safe_dump((config or TrainConfig(output=root)).to_dict()))
+    folder.versions.write_text('{"fakd": "0.1.0"}')
     return folder
 
 
@@ -107,6 +108,50 @@ def test_overwrite_deletes_runs_and_nothing_else(tmp_path) -> None:
     with pytest.raises(FileExistsError, match="is a file; give a folder"):
         prepare_folder(TrainConfig(output=precious, overwrite=True))
     assert precious.exists()
+
+
+def test_overwriting_a_run_keeps_what_others_put_there(tmp_path) -> None:
+    folder = run_folder(tmp_path / "run")
+    written = (folder.results, folder.student, folder.previous, folder.logs / "csv/000/metrics.csv")
+    left = (folder.root / ".student.safetensors.7.tmp", folder.nonfinite / "step-3.pt")
+    kept = [folder.root / name for name in ("map.yaml", "notebooks/a.ipynb", ".mine.1.tmp", "deep/config.yaml")]
+    for path in (*written, *left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    prepare_folder(TrainConfig(output=folder.root, overwrite=True))
+    ours = {folder.config, folder.versions}
+    assert {path for path in folder.root.rglob("*") if path.is_file()} == {*kept, *ours}
+    assert not folder.checkpoints.exists()
+
+
+def test_overwriting_follows_no_link(tmp_path) -> None:
+    folder = run_folder(tmp_path / "run")
+    shared = tmp_path / "shared/precious"
+    shared.parent.mkdir()
+    shared.touch()
+    folder.logs.symlink_to(shared.parent)
+    prepare_folder(TrainConfig(output=folder.root, overwrite=True))
+    assert shared.is_file()
+    assert not folder.logs.exists()
+
+
+@pytest.mark.parametrize("versions", [None, "half a fi", "[]", '{"node": "20"}'])
+def test_a_config_alone_makes_no_run(versions: str | None, tmp_path) -> None:
+    """It may be the one that the run is to be started from."""
+    folder = RunFolder(tmp_path / "project")
+    folder.root.mkdir()
+    folder.config.write_text(yaml.safe_dump(TrainConfig(output=folder.root).to_dict()))
+    if versions is not None:
+        folder.versions.write_text(versions)
+    for name in ("notebooks/a.ipynb", "logs/mine.txt"):
+        with pytest.raises(FileExistsError, match="is not empty"):
+            prepare_folder(TrainConfig(output=folder.root))
+        (folder.root / name).parent.mkdir()
+        (folder.root / name).touch()
+        before = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
+        with pytest.raises(FileExistsError, match="holds files but no run; it is not deleted"):
+            prepare_folder(TrainConfig(output=folder.root, overwrite=True))
+        assert {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()} == before
 
 
 def test_empty_folders_and_starts_that_failed_are_free(tmp_path) -> None:

@@ -106,7 +106,7 @@ class RunConfig(InferenceConfig):
     resume: bool = False
     """Go on from the run folder's last checkpoint; the other options must be as they were."""
     overwrite: bool = False
-    """Delete what is in the run folder first."""
+    """Delete the run that is in the run folder first; what else is there stays."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without touching data or networks.

@@ -71,6 +71,34 @@ class RunFolder:
         older = self.checkpoints.glob("previous-*.ckpt")
         return found + sorted(older, key=lambda path: int(path.stem.removeprefix("previous-")))
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
+        try:
+            versions = json.loads(self.versions.read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(versions, dict) and "fakd" in versions
+
+    def delete(self) -> None:
+        """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
+        for file in (self.results, self.student, *self.unfinished()):
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.logs, self.nonfinite):
+            if folder.is_symlink():
+                folder.unlink()  # what it points to may be shared
+            elif folder.is_dir():
+                shutil.rmtree(folder)
+        for file in (self.config, self.versions):
+            file.unlink(missing_ok=True)
+
+    def unfinished(self) -> list[Path]:
+        """What a process that was killed had begun to write."""
+        files = (self.config, self.versions, self.student, self.results)
+        beside = [path for file in files for path in self.root.glob(f".{file.name}.*.tmp")]
+        folders = (self.checkpoints, self.logs, self.nonfinite)
+        return beside + [path for folder in folders for path in folder.rglob(".*.tmp")]
+
 
 def prepare_folder(config: RunConfig) -> RunFolder:
     """Make the run folder, or accept the one that is to be resumed; write the resolved config and versions.
@@ -83,15 +111,15 @@ def prepare_folder(config: RunConfig) -> RunFolder:
     if not is_main_process():
         return folder
     if check_folder(config, folder) and config.overwrite:
-        shutil.rmtree(folder.root)
+        folder.delete()
     folder.root.mkdir(parents=True, exist_ok=True)
-    for left in _unfinished(folder):
+    for left in folder.unfinished():
         left.unlink()
     cut_torn_rows(folder.logs)
     # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
     options = {**config.to_dict(), "resume": False, "overwrite": False}
+    write_json(folder.versions, _versions())  # first, as it is what tells this config.yaml from a user's own
     write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
-    write_json(folder.versions, _versions())
     return folder
 
 
@@ -108,10 +136,10 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
     # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
-    ours = {folder.config, folder.versions, *_unfinished(folder)}
+    ours = {*folder.unfinished(), *((folder.config, folder.versions) if folder.begun else ())}
     occupied = any(path.is_file() and path not in ours for path in folder.root.rglob("*"))
     if occupied and config.overwrite:
-        if not folder.config.is_file():
+        if not (folder.begun and folder.config.is_file()):
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
     elif occupied and config.resume:
         check_same_options(config, folder)
@@ -121,11 +149,6 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
             "or choose another folder by --output."
         )
     return occupied
-
-
-def _unfinished(folder: RunFolder) -> list[Path]:
-    """What a process that was killed had begun to write."""
-    return list(folder.root.rglob(".*.tmp"))
 
 
 def write_json(path: Path, content: Any) -> None:
