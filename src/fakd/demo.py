@@ -62,7 +62,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         "learning_rate": 0.04,
         "workers": 0,
         "seed": config.seed,
-        "resume": True,
+        "resume": occupied and not config.overwrite,
     }
     say("\n1/4 teacher", style="bold")
     teacher = train(

@@ -34,6 +34,7 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
     assert names - events - {"logs/tensorboard/hparams.yaml", "logs/csv/000/hparams.yaml"} == {
         "config.yaml",
         "versions.json",
+        "inputs.json",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
         "logs/csv/000/metrics.csv",
@@ -99,7 +100,7 @@ def test_occupied_folders_are_left_alone(tmp_path) -> None:
 def test_overwrite_deletes_runs_and_nothing_else(tmp_path) -> None:
     folder = run_folder(tmp_path / "run")
     prepare_folder(TrainConfig(output=folder.root, overwrite=True))
-    assert sorted(path.name for path in folder.root.iterdir()) == ["config.yaml", "versions.json"]
+    assert sorted(path.name for path in folder.root.iterdir()) == ["config.yaml", "inputs.json", "versions.json"]
     precious = tmp_path / "photos/me.jpg"
     precious.parent.mkdir()
     precious.touch()
@@ -119,7 +120,7 @@ def test_overwriting_a_run_keeps_what_others_put_there(tmp_path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
     prepare_folder(TrainConfig(output=folder.root, overwrite=True))
-    ours = {folder.config, folder.versions}
+    ours = {folder.config, folder.versions, folder.inputs}
     assert {path for path in folder.root.rglob("*") if path.is_file()} == {*kept, *ours}
     assert not folder.checkpoints.exists()
 
@@ -173,6 +174,26 @@ def test_resuming_wants_the_same_options(tmp_path) -> None:
         prepare_folder(TrainConfig(output=root, resume=True))
 
 
+def test_resuming_by_the_other_command(distill_config, train_config, tmp_path) -> None:
+    for begun, other in ((distill_config, train_config), (train_config, distill_config)):
+        root = tmp_path / begun().run_name
+        folder = run_folder(root, begun(output=root))
+        before = folder.config.read_bytes()
+        commands = ("distill", "train") if begun is distill_config else ("train", "distill")
+        with pytest.raises(ValueError, match="was begun by `fakd {}`, and this is `fakd {}`".format(*commands)):
+            prepare_folder(other(output=root, resume=True))
+        assert folder.config.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["[]", "", "5", "text", "name: of another program"])
+def test_resuming_from_a_config_of_no_run(content: str, tmp_path) -> None:
+    folder = run_folder(tmp_path / "run")
+    folder.config.write_text(content)
+    with pytest.raises(ValueError, match=r"cannot be resumed: its config\.yaml is damaged, or of another program"):
+        prepare_folder(TrainConfig(output=folder.root, resume=True))
+    assert folder.config.read_text() == content
+
+
 def test_runs_may_be_moved_before_they_are_resumed(tmp_path) -> None:
     run_folder(tmp_path / "run").root.rename(tmp_path / "elsewhere")
     folder = prepare_folder(TrainConfig(output=tmp_path / "elsewhere", resume=True))
@@ -194,5 +215,10 @@ def test_a_finished_run_is_not_trained_again(train_config, monkeypatch, capsys) 
         train(train_config(max_steps=1, eval_every=1, resume=True))
 
 
-def test_resume_without_a_checkpoint_starts_at_the_first_step(train_config) -> None:
+def test_resume_without_a_checkpoint_starts_at_the_first_step(train_config, tmp_path, capsys) -> None:
     assert train(train_config(max_steps=1, eval_every=1, resume=True))["steps"] == 1
+    said = f"nothing to resume in {tmp_path}/run: starting anew\n"
+    assert capsys.readouterr().out.count(said) == 1
+    train(train_config(max_steps=1, eval_every=1, resume=True))
+    train(train_config(max_steps=1, eval_every=1, overwrite=True))
+    assert "nothing to resume" not in capsys.readouterr().out

@@ -1,14 +1,11 @@
 """The run folder: what lies where, and when it may be written to."""
 
 import json
-import os
-import platform
 import shutil
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from fakd.console import is_main_process
@@ -16,6 +13,7 @@ from fakd.data.plain_yaml import read_yaml
 from fakd.models.checkpoint import RUN_FILE
 from fakd.training.config import RunConfig
 from fakd.training.metrics_file import cut_torn_rows
+from fakd.training.versions import installed_versions
 from fakd.writing import written_at_once
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
@@ -32,7 +30,10 @@ _FREE_ON_RESUME = {
 }
 NONFINITE = "nonfinite"
 _PATHS = ("data_root", "teacher", "init", "teacher_cache", "class_map", "teacher_classes")
-_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+_INPUTS = {
+    "classes": "the classes of the data set",
+    "teacher": "the teacher's weights, or what the class map makes of its classes,",
+}
 
 
 class RunFolder:
@@ -40,6 +41,7 @@ class RunFolder:
 
     config.yaml        every option, resolved
     versions.json      of this package, the libraries, Python and the machine
+    inputs.json        digests of what the options only name: the teacher, the classes
     checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it, and
                        if more are to be kept, previous-2.ckpt and so on; best.ckpt by mIoU on val
     logs/              metrics as CSV, one folder per start of the run; TensorBoard events
@@ -53,6 +55,7 @@ class RunFolder:
         self.root = root
         self.config = root / "config.yaml"
         self.versions = root / "versions.json"
+        self.inputs = root / "inputs.json"
         self.checkpoints = root / "checkpoints"
         self.last = self.checkpoint(0)
         self.previous = self.checkpoint(1)
@@ -74,11 +77,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
-        try:
-            versions = json.loads(self.versions.read_text())
-        except (OSError, ValueError):
-            return False
-        return isinstance(versions, dict) and "fakd" in versions
+        return "fakd" in _read_json(self.versions)
 
     def delete(self) -> None:
         """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
@@ -89,36 +88,45 @@ class RunFolder:
                 folder.unlink()  # what it points to may be shared
             elif folder.is_dir():
                 shutil.rmtree(folder)
-        for file in (self.config, self.versions):
+        for file in (self.inputs, self.config, self.versions):
             file.unlink(missing_ok=True)
 
     def unfinished(self) -> list[Path]:
         """What a process that was killed had begun to write."""
-        files = (self.config, self.versions, self.student, self.results)
+        files = (self.config, self.versions, self.inputs, self.student, self.results)
         beside = [path for file in files for path in self.root.glob(f".{file.name}.*.tmp")]
         folders = (self.checkpoints, self.logs, self.nonfinite)
         return beside + [path for folder in folders for path in folder.rglob(".*.tmp")]
 
 
-def prepare_folder(config: RunConfig) -> RunFolder:
-    """Make the run folder, or accept the one that is to be resumed; write the resolved config and versions.
+def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -> RunFolder:
+    """Make the run folder, or accept the one that is to be resumed; write the resolved config, inputs and versions.
+
+    Args:
+        config: of the run.
+        inputs: what `run_inputs` gives for it.
 
     Raises:
         FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
-        ValueError: the run to resume was started with other options.
+        ValueError: the run to resume was started with other options, or with other inputs.
     """
     folder = RunFolder(config.output)
     if not is_main_process():
         return folder
-    if check_folder(config, folder) and config.overwrite:
-        folder.delete()
+    inputs = inputs or {}
+    if check_folder(config, folder):
+        if config.overwrite:
+            folder.delete()
+        else:
+            _check_same_inputs(inputs, folder)
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.unfinished():
         left.unlink()
     cut_torn_rows(folder.logs)
+    write_json(folder.inputs, inputs)
     # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
     options = {**config.to_dict(), "resume": False, "overwrite": False}
-    write_json(folder.versions, _versions())  # first, as it is what tells this config.yaml from a user's own
+    write_json(folder.versions, installed_versions())  # first, as it is what tells this config.yaml from a user's own
     write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
     return folder
 
@@ -131,12 +139,12 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
 
     Raises:
         FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
-        ValueError: the run to resume was started with other options.
+        ValueError: the run to resume was started with other options, or by the other command.
     """
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
-    # These two alone are left by a start that failed before its first step, as on a teacher that was refused.
-    ours = {*folder.unfinished(), *((folder.config, folder.versions) if folder.begun else ())}
+    # These alone are left by a start that failed before its first step, as on a teacher that was refused.
+    ours = {*folder.unfinished(), *((folder.config, folder.versions, folder.inputs) if folder.begun else ())}
     occupied = any(path.is_file() and path not in ours for path in folder.root.rglob("*"))
     if occupied and config.overwrite:
         if not (folder.begun and folder.config.is_file()):
@@ -166,13 +174,16 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
     """Compare with what the run in the folder was started with.
 
     Raises:
-        ValueError: an option that changes the outcome differs, or the folder is no run.
+        ValueError: an option that changes the outcome differs, or the folder is no run, or of the other command.
     """
-    if not folder.config.is_file():
-        raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
-    now = config.to_dict()
-    # An option that the earlier start did not know had its default.
-    before = config.defaults() | read_yaml(folder.config)
+    given, now = _begun_with(folder), config.to_dict()
+    commands = ["distill" if "teacher" in options else "train" for options in (given, now)]
+    if commands[0] != commands[1]:
+        raise ValueError(
+            f"{folder.root} was begun by `fakd {commands[0]}`, and this is `fakd {commands[1]}`. Go on with it by "
+            "that command, or give another --output."
+        )
+    before = config.defaults() | given  # an option that the earlier start did not know had its default
 
     def same(key: str) -> bool:
         if key in _PATHS and before.get(key) and now[key]:
@@ -187,10 +198,41 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
         )
 
 
-def _versions() -> dict[str, str]:
-    versions = {name: version(name) for name in _LIBRARIES}
-    versions["python"] = platform.python_version()
-    versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if torch.cuda.is_available():
-        versions["gpu"] = torch.cuda.get_device_name()
-    return versions
+def _begun_with(folder: RunFolder) -> dict[str, Any]:
+    """The options of the run in the folder.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not folder.config.is_file():
+        raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
+    options = read_yaml(folder.config)
+    if not isinstance(options, dict) or "dataset" not in options:
+        raise ValueError(
+            f"{folder.root} cannot be resumed: its config.yaml is damaged, or of another program; expected the options "
+            "of a run. Give another --output."
+        )
+    return options
+
+
+def _check_same_inputs(inputs: Mapping[str, str], folder: RunFolder) -> None:
+    """Compare with what the run in the folder read; runs of earlier releases do not say.
+
+    Raises:
+        ValueError: it is no longer the same.
+    """
+    before = _read_json(folder.inputs)
+    if changed := [_INPUTS[name] for name in inputs if before.get(name, inputs[name]) != inputs[name]]:
+        raise ValueError(
+            f"{folder.root} cannot be resumed: {' and '.join(changed)} have changed since it was begun. Put back what "
+            "was there, or start anew with --overwrite, or give another --output."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What a file says; nothing where there is none, or it is damaged or another program's."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -13,15 +13,15 @@ from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
-from fakd.models import AnySegmentor, copy_weights, create_model, open_model, save_model
-from fakd.models.mapped import MappedTeacher
+from fakd.models import AnySegmentor, copy_weights, create_model, save_model
 from fakd.training.callbacks import LastCheckpoint
 from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
 from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
+from fakd.training.inputs import run_inputs
 from fakd.training.module import DistillationModule
-from fakd.training.teacher import Teacher, load_teacher
+from fakd.training.teacher import Teacher, as_saved, load_teacher
 from fakd.training.teacher_cache import TeacherCache, weights_digest
 from fakd.training.timing import StepTimer
 from fakd.training.together import together
@@ -39,7 +39,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     data = _open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
-    folder = prepare_folder(config)
+    folder = prepare_folder(config, run_inputs(config))
     trainer = create_trainer(config, folder)
     with together(trainer):
         return _fit(config, folder, trainer, data, student, None, method, notes={})
@@ -66,7 +66,7 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
-    folder = prepare_folder(config)
+    folder = prepare_folder(config, run_inputs(config, teacher))
     trainer = create_trainer(config, folder)
     with together(trainer):
         return _teach(config, folder, trainer, data, teacher, student, method)
@@ -106,7 +106,11 @@ def _finished(config: RunConfig) -> dict[str, Any] | None:
     folder = RunFolder(config.output)
     if is_main_process():
         check_folder(config, folder)  # before data and networks are opened, so that a mistake shows at once
-    if not config.resume or not folder.results.is_file():
+    if not config.resume:
+        return None
+    if not folder.results.is_file():
+        if not folder.found_checkpoints():
+            say(f"nothing to resume in {folder.root}: starting anew")
         return None
     say(f"finished already: {folder.results}")
     try:
@@ -224,10 +228,7 @@ def _fit(
 def _open_cache(config: DistillConfig, data: SegmentationData, teacher: Teacher) -> TeacherCache | None:
     if config.teacher_cache is None:
         return None
-    # Of the network as it was saved: what is made of it to run fast may differ from machine to machine.
-    saved = open_model(config.teacher)[0]
-    weights = weights_digest(MappedTeacher(saved, teacher.groups) if isinstance(teacher, MappedTeacher) else saved)
-    return TeacherCache(config.teacher_cache, config, data, weights)
+    return TeacherCache(config.teacher_cache, config, data, weights_digest(as_saved(config.teacher, teacher)))
 
 
 def _count(

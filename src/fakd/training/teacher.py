@@ -44,3 +44,9 @@ def load_teacher(name: str, config: RunConfig) -> Teacher:
     dropped = teacher.num_classes - sum(map(len, groups))
     say(f"classes   the teacher's {teacher.num_classes} become {len(groups)}, {dropped} of them dropped")
     return MappedTeacher(fast, groups)
+
+
+def as_saved(name: str, teacher: Teacher) -> Teacher:
+    """Read a teacher again as it was saved: what is made of it to run fast may differ from machine to machine."""
+    saved = open_model(name)[0]
+    return MappedTeacher(saved, teacher.groups) if isinstance(teacher, MappedTeacher) else saved
