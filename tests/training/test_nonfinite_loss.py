@@ -130,7 +130,7 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
         return SimpleNamespace(global_step=steps, global_rank=1, world_size=2)
 
     def train_a_step(step: int) -> None:
-        batch = Sample(torch.full((1, 1), step, dtype=torch.uint8), torch.zeros(1, 1), [f"image-{step}"])
+        batch = Sample(torch.full((1, 5), step, dtype=torch.uint8), torch.zeros(1, 1), [f"image-{step}"])
         guard.on_train_batch_start(trainer(step), module, batch)
         bad = step == 1
         module.loss_terms = {
@@ -159,7 +159,7 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
         hooks[look]()
     kept = torch.load(tmp_path / "step-1-rank-1.pt", weights_only=True)
     assert kept["images"] == ["image-1"]
-    assert kept["batch"]["image"] == 1
+    assert kept["batch"]["image"].tolist() == [[1] * 5]  # whole, however large
     assert kept["state_dict"]["weight"].tolist() == [1, 1, 1]
     assert kept["state_dict"]["count"] == 1
     assert kept["late"] == ["large"]

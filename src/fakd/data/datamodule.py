@@ -137,7 +137,7 @@ class SegmentationData(LightningDataModule):
         """Return the number of training steps whose batches were used."""
         if self.trainer is None:
             return {"step": self.start_step}
-        # Not global_step: it counts optimizer steps, two per batch beside a discriminator.
+        # Not global_step: that counts steps of optimizers, this counts batches.
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return {"step": progress.processed}
 

@@ -123,10 +123,10 @@ def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -
     for left in folder.unfinished():
         left.unlink()
     cut_torn_rows(folder.logs)
+    write_json(folder.versions, installed_versions())  # first, as it is what tells the others from a user's own
     write_json(folder.inputs, inputs)
     # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
     options = {**config.to_dict(), "resume": False, "overwrite": False}
-    write_json(folder.versions, installed_versions())  # first, as it is what tells this config.yaml from a user's own
     write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
     return folder
 

@@ -133,7 +133,11 @@ class _Start:
         state = module.state_dict()
         everything = {f"batch.{name}": value for name, value in batch._asdict().items()} | state
         tensors = {name: value for name, value in everything.items() if isinstance(value, Tensor)}
-        self._tensors = {name: tensor for name, tensor in tensors.items() if tensor.numel() <= LARGEST}
+        self._tensors = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if name.startswith("batch.") or tensor.numel() <= LARGEST  # no replay without the batch
+        }
         now = {  # in one launch a type, not in hundreds
             dtype: torch.cat([self._tensors[name].reshape(-1) for name in names])
             for dtype, names in self._by_type().items()
