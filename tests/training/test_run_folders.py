@@ -174,6 +174,16 @@ def test_resuming_wants_the_same_options(tmp_path) -> None:
         prepare_folder(TrainConfig(output=root, resume=True))
 
 
+def test_a_path_may_be_written_otherwise_on_resuming(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("backbone_weights", "data_root"):
+        root = tmp_path / name
+        run_folder(root, TrainConfig(output=root, **{name: "w.pth"}))
+        prepare_folder(TrainConfig(output=root, resume=True, **{name: str(tmp_path / "w.pth")}))
+        with pytest.raises(ValueError, match=f"{name} was"):
+            prepare_folder(TrainConfig(output=root, resume=True, **{name: "other.pth"}))
+
+
 def test_resuming_by_the_other_command(distill_config, train_config, tmp_path) -> None:
     for begun, other in ((distill_config, train_config), (train_config, distill_config)):
         root = tmp_path / begun().run_name
