@@ -1,4 +1,5 @@
 import unicodedata
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,9 @@ def test_lists_at_fault(tmp_path: Path) -> None:
     (root / "train.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match=r"val\.txt: 1 of 2 images are not there \(z\.jpg\)"):
         _open(root, "val")
-    with pytest.raises(DataError, match=r"train\.txt: 1 images are in the list of another split too \(a\)"):
+    with pytest.raises(
+        DataError, match=r"train\.txt: 1 images are in the list or the folder of another split too \(a\)"
+    ):
         _open(root, "train")
     (root / "masks" / "b.png").unlink()
     (root / "train.txt").write_text("b\n")
@@ -113,8 +116,75 @@ def test_no_split_is_drawn_by_chance(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no split 'val' there.* find \. -type f \| shuf -n 20\) > .*val\.txt"):
         _open(root, "val")
     write_image(root / "images" / "val" / "c.jpg")
+    assert _names(_open(root, "train")) == ["images/a", "images/b"]
+    for name in "ab":
+        (root / "images" / f"{name}.jpg").unlink()
+        (root / "masks" / f"{name}.png").unlink()
+    write_mask(root / "masks" / "val" / "c.png")
     with pytest.raises(DataError, match="no images to train on, expected images/ and masks/, or train/images/"):
-        get_dataset("folder", root)
+        _open(root, "train")
+
+
+_LISTS = {"train": "x/1\ntrain/1\n", "val": "x/2\ntrain/2\n", "test": "x/3\n"}
+
+
+@pytest.mark.parametrize("kinds", list(product(["", "list", "inside", "outside"], repeat=3)), ids="-".join)
+def test_no_image_is_in_two_splits_whatever_is_mixed(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    root = write_folder(tmp_path, ["x/1", "x/2", "x/3", "x/4"])
+    for split, kind in zip(("train", "val", "test"), kinds, strict=True):
+        for name in ("1", "2") if kind in ("inside", "outside") else ():
+            images, masks = _places(root, kind, split)
+            write_image(images / f"{name}.jpg")
+            write_mask(masks / f"{name}.png")
+    has_train = (root / "images" / "train").is_dir()
+    for split, kind in zip(("train", "val", "test"), kinds, strict=True):
+        if kind == "list":
+            lines = _LISTS[split].splitlines()
+            (root / f"{split}.txt").write_text("\n".join(line for line in lines if has_train or "train" not in line))
+    if kinds[0] == "outside" and "list" in kinds:
+        with pytest.raises(DataError, match=r"unclear what to train on: there is .*images, but .*\.txt names images"):
+            get_dataset("folder", root)
+        return
+    split_names = [
+        _names(_open(root, split)) for split, kind in zip(("train", "val", "test"), kinds, strict=True) if kind
+    ]
+    if not kinds[0]:
+        split_names.append(_names(_open(root, "train")))
+    together = [name for names in split_names for name in names]
+    assert len(together) == len(set(together))
+    assert all(split_names)
+    if kinds[0] == "inside":
+        assert set(_names(_open(root, "train"))) <= {"images/train/1", "images/train/2"}
+
+
+def _places(root: Path, kind: str, split: str) -> tuple[Path, Path]:
+    if kind == "inside":
+        return root / "images" / split, root / "masks" / split
+    return root / split / "images", root / split / "masks"
+
+
+@pytest.mark.parametrize(("held_out", "other"), [("val", "test"), ("test", "val")])
+def test_a_list_beside_the_folder_of_another_split(tmp_path: Path, held_out: str, other: str) -> None:
+    root = write_folder(tmp_path, ["train/a", "train/b", f"{other}/c"])
+    (root / f"{held_out}.txt").write_text("train/a\n")
+    assert _names(_open(root, "train")) == ["images/train/b"]
+    assert _names(_open(root, held_out)) == ["images/train/a"]
+    assert _names(_open(root, other)) == [f"images/{other}/c"]
+    (root / f"{held_out}.txt").write_text(f"{other}/c\n")
+    for split, place in ((held_out, rf"{held_out}\.txt"), (other, f"images/{other}")):
+        with pytest.raises(DataError, match=rf"{place}: 1 images are in the list or the folder of another split too"):
+            _open(root, split)
+    (root / "train.txt").write_text(f"{other}/c\n")
+    (root / f"{held_out}.txt").unlink()
+    with pytest.raises(DataError, match=r"train\.txt: 1 images are in the list or the folder of another split too"):
+        _open(root, "train")
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ["a", "val/b"])
+    write_image(root / "val" / "images" / "c.jpg")
+    with pytest.raises(DataError, match=r"both .*images/val and .*val/images are there.* Keep one"):
+        _open(root, "val")
 
 
 def test_endings_are_found_or_said(tmp_path: Path) -> None:

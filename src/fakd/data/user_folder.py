@@ -16,11 +16,13 @@ classes.yaml. Instead of val.txt, splits may be folders, inside images/ and mask
     ROOT/train/images  ROOT/train/masks  ROOT/val/images  ROOT/val/masks
 
 The rule is: lists come first (in ROOT or ROOT/splits), then the folders of the split; what is left of images/ is for
-training. "test" works as "val" does. No split is ever drawn by chance: without a list or a folder there is none.
+training, but never what lies in the folder of another split. "test" works as "val" does. No split is ever drawn by
+chance: without a list or a folder there is none.
 """
 
 import os
 import posixpath
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +49,7 @@ FOLDER = "folder"
 """The name of this data set in configurations."""
 
 _HELD_OUT = ("val", "test")
+_SPLITS = ("train", *_HELD_OUT)
 _LARGEST_SIDE = 2048
 _LARGEST_CROP = 512
 _CROP_STEP = 8  # the stride of the networks' maps
@@ -88,13 +91,12 @@ def _open(classes: ClassList, described: Path, root: Path | None, split: str) ->
 
 def _pairs(classes: ClassList, root: Path, split: str) -> Pairs:
     lists = _lists(root)
-    by_list = split in lists or (split == "train" and lists)
-    images_dir, masks_dir = (root / "images", root / "masks") if by_list else _split_folders(root, split)
+    images_dir, masks_dir = _folders(root, split, lists)
     image_end, mask_end = _ends(classes, images_dir, masks_dir)
     images, doubtful_images = images_by_name(images_dir, "images", image_end)
     masks, doubtful_masks = images_by_name(masks_dir, "masks", mask_end, passing_over=True)
     problems = [*doubtful_images, *doubtful_masks]
-    if by_list:
+    if images_dir == root / "images":
         chosen = _chosen(images, masks, images_dir, lists, split, problems)
         images = {name: path for name, path in images.items() if name in chosen}
         masks = {name: path for name, path in masks.items() if name in chosen}
@@ -103,26 +105,43 @@ def _pairs(classes: ClassList, root: Path, split: str) -> Pairs:
 
 def _lists(root: Path) -> dict[str, Path]:
     """The list of every split that has one."""
-    places = [folder / f"{split}.txt" for folder in (root, root / "splits") for split in ("train", *_HELD_OUT)]
+    places = [folder / f"{split}.txt" for folder in (root, root / "splits") for split in _SPLITS]
     return {path.stem: path for path in reversed(places) if path.is_file()}
 
 
-def _split_folders(root: Path, split: str) -> tuple[Path, Path]:
-    """The folders of images and of masks of a split that has no list."""
-    places = [(root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")]
-    if split == "train" and not any((root / "images" / other).is_dir() for other in _HELD_OUT):
-        places.append((root / "images", root / "masks"))
-    for images, masks in places:
-        if images.is_dir():
-            return images, masks
-    if split == "train":
+def _folders(root: Path, split: str, lists: Mapping[str, Path]) -> tuple[Path, Path]:
+    """The folders of images and of masks that a split is found in; images/ and masks/ hold other splits as well."""
+    whole, inside, outside = root / "images", root / "images" / split, root / split / "images"
+    if split in lists:
+        return whole, root / "masks"
+    if inside.is_dir() and outside.is_dir():
         raise DataError(
-            f"{root}: no images to train on, expected images/ and masks/, or train/images/ and train/masks/."
+            f"{root}: both {inside} and {outside} are there, so it is unclear which is {split!r}. Keep one."
         )
+    if outside.is_dir():
+        if split == "train" and lists:
+            raise DataError(
+                f"{root}: unclear what to train on: there is {outside}, but {next(iter(lists.values()))} names images "
+                f"below {whole}. Name those to train on in train.txt, or give all splits folders and remove the lists."
+            )
+        return outside, root / split / "masks"
+    if inside.is_dir() and not lists:
+        return inside, root / "masks" / split
+    if inside.is_dir() or (split == "train" and whole.is_dir()):
+        return whole, root / "masks"
+    if split == "train":
+        raise _nothing_to_train_on(root)
     raise DataError(
         f"{root}: no split {split!r} there, expected {split}.txt, or images/{split}/, or {split}/images/. "
         f"Move images and masks there, or name them in {split}.txt, one a line; for 20 drawn by chance: "
         f"(cd {root}/images && find . -type f | shuf -n 20) > {root}/{split}.txt"
+    )
+
+
+def _nothing_to_train_on(root: Path) -> DataError:
+    return DataError(
+        f"{root}: no images to train on, expected images/ and masks/, or train/images/ and train/masks/, with images "
+        "of no other split."
     )
 
 
@@ -146,11 +165,11 @@ def _chosen(
     images: dict[str, Path],
     masks: dict[str, Path],
     images_dir: Path,
-    lists: dict[str, Path],
+    lists: Mapping[str, Path],
     split: str,
     problems: list[Problem],
 ) -> set[str]:
-    """The names of a split by its list, or of what no list has; adds to `problems` what is wrong with the lists."""
+    """The names of a split, or of what no other split has; adds to `problems` what is wrong with the lists."""
     spellings = {
         spelling: name
         for name, path in images.items()
@@ -158,10 +177,15 @@ def _chosen(
     }
     lines = {listed_split: _read_list(path) for listed_split, path in lists.items()}
     names = {other: {spellings[line] for line in lines[other] if line in spellings} for other in lines}
-    held_out = set().union(*(names[other] for other in names if other in _HELD_OUT and other != split))
-    if split not in lists:
-        return {*images, *masks} - held_out
-    if lost := [line for line in lines[split] if line not in spellings]:
+    below = {part: {name for name in (*images, *masks) if name.startswith(f"{part}/")} for part in _SPLITS}
+    held_out = set().union(*(names.get(other, below[other]) for other in _HELD_OUT if other != split))
+    if split == "train" and "train" not in lists:
+        rest = (below["train"] or {*images, *masks}) - held_out - below["val"] - below["test"]
+        if not rest:
+            raise _nothing_to_train_on(images_dir.parent)
+        return rest
+    place, chosen = (lists[split], names[split]) if split in lists else (images_dir / split, below[split])
+    if lost := [line for line in lines.get(split, ()) if line not in spellings]:
         problems.append(
             Problem(
                 f"{lists[split]}: {len(lost)} of {len(lines[split])} images are not there ({listed(lost)}). Expected "
@@ -171,18 +195,18 @@ def _chosen(
                 ),
             )
         )
-    if twice := sorted(names[split] & held_out):
+    if twice := sorted(chosen & held_out):
         problems.append(
             Problem(
-                f"{lists[split]}: {len(twice)} images are in the list of another split too ({listed(twice)}). Scores "
-                "on what was learned mean nothing; remove them from one of the lists.",
+                f"{place}: {len(twice)} images are in the list or the folder of another split too ({listed(twice)}). "
+                "Scores on what was learned mean nothing; remove them from one of the two.",
                 tuple(
-                    f"{lists[split]}: {name} is in the list of another split too; remove it there or here."
+                    f"{place}: {name} is in the list or the folder of another split too; remove it there or here."
                     for name in twice
                 ),
             )
         )
-    return names[split]
+    return chosen
 
 
 def _read_list(path: Path) -> list[str]:
@@ -197,7 +221,7 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _first_size(root: Path) -> tuple[int, int]:
-    folder = root / "images" if _lists(root) else _split_folders(root, "train")[0]
+    folder, _ = _folders(root, "train", _lists(root))
     for path in image_files(folder):
         try:
             height, width = upright_size(path)
