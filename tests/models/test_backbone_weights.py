@@ -137,6 +137,22 @@ def test_weights_by_url(server: Server, tmp_path: Path, monkeypatch: pytest.Monk
         load_backbone_weights(encoder, "resnet18_v1c", server.url)
 
 
+def test_urls_that_end_in_the_same_name(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "w.pth").write_bytes(b"another program's file of that name")
+    address = server.url.rsplit("/", 1)[0]
+    for place in ("one", "two"):
+        state, published = openmmlab_state("resnet18_v1c", "", {})
+        torch.save(state, tmp_path / "w.pth")
+        server.content = (tmp_path / "w.pth").read_bytes()
+        for _ in range(2):  # downloaded, and found again
+            encoder = Encoder("resnet18_v1c")
+            load_backbone_weights(encoder, "resnet18_v1c", f"{address}/{place}/w.pth")
+            assert torch.equal(encoder.body.conv1[0].weight, published.body.conv1[0].weight)
+    assert len(server.ranges) == 2
+
+
 @pytest.mark.parametrize("backbone", ["resnet18_v1c", "resnet50_v1c", "resnet101_v1c"])
 def test_published_files_end_with_their_hash(backbone: str) -> None:
     url = BACKBONES[backbone].weights_url

@@ -1,5 +1,6 @@
 """Start an encoder from weights trained elsewhere."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -73,7 +74,10 @@ def _local(source: str) -> Path:
             )
         return path
     name = PurePosixPath(urlsplit(source).path).name
-    return download(source, cache_folder() / name, checksum=checksum_in_name(name))
+    checksum = checksum_in_name(name)
+    # Many addresses end in "model.pth": without a checksum only the whole address tells one file from another.
+    kept = name if checksum else f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{name}"
+    return download(source, cache_folder() / kept, checksum=checksum)
 
 
 def _from_openmmlab(encoder: Encoder, backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
