@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import torch
 import yaml
 from torch.utils.data import DataLoader, Dataset
 
@@ -194,6 +195,52 @@ def test_errors_of_loader_processes_are_as_short(monkeypatch, capsys) -> None:
     assert capsys.readouterr().err == "error: mask.png: cut short.\nRestore the file.\n"
 
 
+def _memory_error(kind: str) -> Exception:
+    if kind == "device":
+        return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    if kind == "host":
+        return MemoryError()
+    try:
+        torch.empty(1 << 50)
+    except RuntimeError as error:
+        return error
+    raise AssertionError("this machine has a petabyte of memory")
+
+
+@pytest.mark.parametrize("kind", ["device", "host", "PyTorch's on the CPU"])
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["train"], "lower --batch_size or --crop_size, or use --precision bf16-mixed"),
+        (["train", "--precision", "bf16-mixed"], "lower --batch_size or --crop_size"),
+        (["evaluate", "m"], "lower --base_size"),
+        (["convert", "m", "o"], "end other programs that use it"),
+    ],
+)
+def test_no_memory_is_said_with_what_needs_less(kind, arguments, advice, monkeypatch, capsys) -> None:
+    command = arguments[0]
+
+    def fail(config: Any) -> None:
+        raise _memory_error(kind)
+
+    fail.__annotations__["config"] = CONFIGS[command]
+    monkeypatch.setitem(cli.COMMANDS, command, fail)
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err == f"error: not enough memory: {advice}.\n"
+    monkeypatch.setenv("FAKD_TRACEBACK", "1")
+    with pytest.raises((RuntimeError, MemoryError)):
+        cli.main(arguments)
+
+
+def test_other_errors_of_pytorch_keep_their_traceback(monkeypatch) -> None:
+    def fail(config: EvaluateConfig) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        cli.main(["evaluate", "m"])
+
+
 def test_bugs_keep_their_traceback_and_ctrl_c_is_130(monkeypatch) -> None:
     outcomes = iter([TypeError("a bug"), KeyboardInterrupt()])
 
@@ -222,6 +269,10 @@ def test_missing_accelerator(few_scenes, capsys, monkeypatch, tmp_path) -> None:
         (["--resume", "false"], {"resume": False}),
         (["--overwrite=true"], {"overwrite": True}),
         (["--check-data", "False", "--photometric", "True"], {"check_data": False, "photometric": True}),
+        (["--channels_last", "--seed", "3"], {"channels_last": True, "seed": 3}),
+        (["--channels-last", "False"], {"channels_last": False}),
+        (["--channels-last=True"], {"channels_last": True}),
+        (["--channels-last", "null"], {"channels_last": None}),
         (["--crop_size", "48,64"], {"crop_size": (48, 64)}),
         (["--crop-size=48x64", "--base_size", "96x144"], {"crop_size": (48, 64), "base_size": (96, 144)}),
         (["--crop_size", "[48, 64]"], {"crop_size": (48, 64)}),

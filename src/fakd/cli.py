@@ -28,6 +28,7 @@ from fakd.demo import demo
 from fakd.evaluation.commands import evaluate
 from fakd.evaluation.predicting import predict
 from fakd.export import benchmark, export
+from fakd.memory import memory_advice
 from fakd.methods import METHODS, method_options
 from fakd.models.convert import convert
 from fakd.serve import serve
@@ -75,12 +76,13 @@ _MIDDLE_PLACES = ("predict",)
 # ... and the one more that may be: fakd data check NAME [ROOT].
 _LAST_PLACE = {"data check": "root", "data show": "root"}
 
-# What a user can mend, a package of an extra that is not installed among it. Anything else is a bug of ours and keeps
-# its traceback.
+# What a user can mend, a package of an extra that is not installed among it. Anything else, but for a lack of memory,
+# is a bug of ours and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, NonFiniteLossError, MisconfigurationException)
 
 _load_yaml = get_loader("yaml")
 
+_BOOLS = (bool, bool | None)
 _NUMBERS = re.compile(r"[0-9.]+(?:[,x][0-9.]+)*")
 _LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales", "size"}
 
@@ -143,10 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
-    except _USER_ERRORS as error:
-        if os.environ.get("FAKD_TRACEBACK"):
+    except Exception as error:
+        message = memory_advice(error, options) or (_own_words(error) if isinstance(error, _USER_ERRORS) else None)
+        if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
-        say_error(_own_words(error))
+        say_error(message)
         return 1
     return 130 if outcome is None else 0
 
@@ -190,7 +193,7 @@ def _as_people_write(arguments: Sequence[str]) -> list[str]:
         elif name.startswith("--"):
             option = name[2:].replace("-", "_")
             following = arguments[place + 1] if place + 1 < len(arguments) else ""
-            if types.get(option) is bool and not equals and following.lower() not in ("true", "false"):
+            if types.get(option) in _BOOLS and not equals and following.lower() not in ("true", "false", "null"):
                 equals, value = "=", "true"
             result.append(f"--{option}{equals}{_plain_value(option, value, types)}")
             option = "" if equals else option
@@ -223,7 +226,7 @@ def _with_middle_gathered(arguments: Sequence[str], placed: Sequence[int]) -> li
 def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:
     if option in _LIST_OPTIONS and _NUMBERS.fullmatch(value):
         return f"[{value.replace('x', ',')}]"
-    return value.lower() if types.get(option) is bool else value
+    return value.lower() if types.get(option) in _BOOLS else value
 
 
 def _epilog(command: str) -> str | None:
