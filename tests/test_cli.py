@@ -404,6 +404,13 @@ def test_runs_with_and_without_their_name(parse, words) -> None:
     assert (list(map(str, parsed.runs)), parsed.output) == (["A", "B"], Path("x"))
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict", "serve", "convert", "export"])
+def test_help_names_other_libraries_networks(command, capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "torchvision:NAME, smp:FOLDER or hf:FOLDER" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("command", "said"), [("report", "fakd report RUN RUN"), ("benchmark", "MODEL MODEL"), ("data check", "NAME ROOT")]
 )

@@ -112,6 +112,7 @@ def test_baselines_that_differ_stand_in_the_table(make, here, tmp_path) -> None:
     [
         ({}, "say what to vary"),
         ({"table": 4, "vary": {"bound": "tight"}}, "say what to vary"),
+        ({"table": 4, "method": "cwd"}, "Table 4 is about pixel, fakd-pixel, cwd, fakd; leave out --method"),
         ({"table": 5, "method": "fakd-pixel"}, "Table 5 is about fakd"),
         ({"vary": {"bond": "tight"}}, "method 'fakd' has no option bond"),
         ({"vary": {"bound": "paper,loose"}}, "option bound of method 'fakd': .*loose"),

@@ -53,6 +53,12 @@ def test_methods_and_their_options_are_checked() -> None:
         DistillConfig(teacher=Path("t"), method="cwd", options={"strength": 1})
 
 
+def test_a_format_without_a_teacher_cache() -> None:
+    assert DistillConfig(teacher="t", teacher_cache_format="int8").teacher_cache is None
+    with pytest.raises(ValueError, match="teacher_cache_format is for a teacher cache: give --teacher_cache too"):
+        DistillConfig(teacher="t", teacher_cache_format="top8")
+
+
 def test_a_teacher_is_never_inside_the_folder_that_is_written(tmp_path) -> None:
     for teacher in (tmp_path / "run", tmp_path / "run/student.safetensors"):
         with pytest.raises(ValueError, match="holds the teacher"):

@@ -46,6 +46,8 @@ class AblateConfig(GridConfig):
         methods = tuple(_TABLE_4) if self.table == 4 else (self.method,)
         if unused := [method for method in self.method_options if method not in methods]:
             raise ValueError(f"method_options are given for {', '.join(unused)}, which is not run here.")
+        if self.table == 4 and self.method != "fakd":
+            raise ValueError(f"Table 4 is about {', '.join(_TABLE_4)}; leave out --method, or vary an option of it.")
         if self.table == 4:
             return [self._arm(method, {}, plain) for method, plain in _TABLE_4.items()]
         if self.table == 5 and self.method != "fakd":

@@ -25,8 +25,8 @@ class EvaluateConfig(InferenceConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
 
     model: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, or an .onnx
-    file of `fakd export`."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
+    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     dataset: str | None = None
     """Data set; by default the one that the network was trained on."""
     data_root: Path | None = None

@@ -20,7 +20,7 @@ class ConvertConfig:
 
     source: str
     """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file, or a
-    run folder."""
+    run folder; or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     target: Path
     """File to write: .safetensors, or .pth with --to mmseg."""
     to: Literal["fakd", "mmseg"] = "fakd"

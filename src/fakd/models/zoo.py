@@ -75,7 +75,11 @@ def find_teacher(name: str) -> PublishedTeacher:
     if name not in teachers:
         close = difflib.get_close_matches(name, teachers, n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
-        lines = [f"{PREFIX}{teacher.name}  ({teacher.network}, {teacher.dataset})" for teacher in teachers.values()]
+        lines = [
+            f"{PREFIX}{teacher.name}  ({teacher.network}, {teacher.dataset}, mIoU {teacher.mmseg_miou:.2f}; "
+            f"{teacher.paper_miou:.2f} in the paper)"
+            for teacher in teachers.values()
+        ]
         raise ValueError(f"no published teacher {name!r}; {meant}There are:\n  " + "\n  ".join(lines))
     return teachers[name]
 

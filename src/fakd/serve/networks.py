@@ -23,8 +23,8 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     """A trained network, and its teacher."""
 
     model: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, or an .onnx
-    file of `fakd export`."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
+    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     teacher: str | None = None
     """Network to compare with; by default the one that taught the run."""
     base_size: tuple[int, int] | None = None

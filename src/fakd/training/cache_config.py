@@ -21,7 +21,7 @@ class TeacherCacheConfig:
     where classes are many)."""
 
     def check_teacher_cache(self, method: str, classes: int, output: Path) -> None:
-        """Refuse what cannot be cached, and a cache in a run folder.
+        """Refuse what cannot be cached, a cache in a run folder, and a format of no cache.
 
         Args:
             method: that is taught by it.
@@ -32,6 +32,10 @@ class TeacherCacheConfig:
             ValueError: these do not go together.
         """
         if self.teacher_cache is None:
+            if self.teacher_cache_format != TeacherCacheConfig.teacher_cache_format:
+                raise ValueError(
+                    "teacher_cache_format is for a teacher cache: give --teacher_cache too, or leave it out."
+                )
             return
         self.teacher_cache = Path(self.teacher_cache)
         if output.resolve() in (self.teacher_cache.resolve(), *self.teacher_cache.resolve().parents):
