@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ from fakd.training.teacher_cache import TeacherCache, weights_digest
 from fakd.types import SegmentationOutput
 
 CPU = torch.device("cpu")
+T = TypeVar("T")
+
+
+def alone(mine: T) -> T:
+    """What a process is told that has no others."""
+    return mine
 
 
 def opened(config: DistillConfig) -> TeacherCache:
@@ -198,15 +205,34 @@ def test_an_image_that_changed_is_computed_anew(distill_config, computed, tmp_pa
 
 def test_scores_are_kept_until_a_label_changes(cached_config, monkeypatch) -> None:
     cache = opened(cached_config())
-    assert cache.confusion(lambda: torch.tensor([[1, 2], [3, 4]])).tolist() == [[1, 2], [3, 4]]
-    assert cache.confusion(lambda: pytest.fail("counted")).tolist() == [[1, 2], [3, 4]]
-    assert opened(cached_config(flip=True)).confusion(lambda: torch.tensor([[5]])).tolist() == [[5]]
+    assert cache.confusion(lambda: torch.tensor([[1, 2], [3, 4]]), alone).tolist() == [[1, 2], [3, 4]]
+    assert cache.confusion(lambda: pytest.fail("counted"), alone).tolist() == [[1, 2], [3, 4]]
+    assert opened(cached_config(flip=True)).confusion(lambda: torch.tensor([[5]]), alone).tolist() == [[5]]
     cache.data.source("val")._labels[0, 0, 0] ^= 1
-    assert cache.confusion(lambda: torch.tensor([[6]])).tolist() == [[6]]
+    assert cache.confusion(lambda: torch.tensor([[6]]), alone).tolist() == [[6]]
     cache.data.source("val")._labels[0, 0, 0] ^= 1
     (file,) = [path for path in cache.root.glob("*-val-*") if b"\x01\0\0\0\0\0\0\0\x02" in path.read_bytes()]
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    assert cache.confusion(lambda: torch.tensor([[7]])).tolist() == [[7]]
+    assert cache.confusion(lambda: torch.tensor([[7]]), alone).tolist() == [[7]]
+
+
+def test_only_the_first_process_looks_whether_scores_are_kept(cached_config, monkeypatch) -> None:
+    cache, counted = opened(cached_config()), torch.tensor([[1]])
+    monkeypatch.setenv("RANK", "1")
+    for told, due in ((None, counted), ({"confusion": torch.tensor([[2]])}, torch.tensor([[2]]))):
+        given: list[object] = []
+
+        def broadcast(mine: object, told: object = told, given: list[object] = given) -> object:
+            given.append(mine)
+            return told
+
+        assert torch.equal(cache.confusion(lambda: counted, broadcast), due)
+        assert given == [None]
+    assert list(cache.root.glob("*-val-*")) == []
+    monkeypatch.setenv("RANK", "0")
+    cache.confusion(lambda: counted, alone)
+    monkeypatch.setenv("RANK", "1")
+    assert cache.confusion(lambda: torch.tensor([[3]]), lambda _: None).tolist() == [[3]]  # whatever it could see
 
 
 def test_too_little_room_is_said_before_anything_is_computed(cached_config, computed, monkeypatch) -> None:

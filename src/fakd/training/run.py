@@ -87,7 +87,7 @@ def _teach(
     device = trainer.strategy.root_device
     cache = _open_cache(config, data, teacher)
     count = partial(_count, teacher, data, config, device, "evaluating the teacher", f"the teacher {config.teacher}")
-    matrix = cache.confusion(count) if cache else count()
+    matrix = cache.confusion(count, trainer.strategy.broadcast) if cache else count()
     scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
     say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
     if scores.mIoU <= chance and not config.allow_bad_teacher:

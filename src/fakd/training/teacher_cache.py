@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -53,19 +54,30 @@ class TeacherCache:
         self.root = root
         self.folder = root / f"{data.spec.name}-train-{size}-{form}-{self.key[:12]}"
 
-    def confusion(self, count: Callable[[], Tensor]) -> Tensor:
-        """The teacher's confusion matrix on the validation split; `count` computes it where it is not kept."""
-        inference = self.config.inference(self.data.spec.window)
-        images = self.data.whole_images(range(len(self.data.source("val"))), split="val")
-        seen = (part for batch in images for part in (*batch.name, batch.image, batch.label))
-        label = digest([str(_VERSION), self.weights, repr(inference), str(self.data.spec.num_classes), *seen])
-        path = self.root / f"{self.data.spec.name}-val-{label[:12]}.safetensors"
-        held = load_checked(path, label)
+    def confusion(self, count: Callable[[], Tensor], broadcast: Callable[[Any], Any]) -> Tensor:
+        """The teacher's confusion matrix on the validation split.
+
+        Args:
+            count: computes it where it is not kept, in all processes together.
+            broadcast: gives every process what the first one gave.
+        """
+        path, label = self._confusion_file()
+        # As the first process sees it: where another run writes the file just then, the others may see something else.
+        held = broadcast(load_checked(path, label) if is_main_process() else None)
         if held is None:
             held = {"confusion": count()}
             if is_main_process():
                 save_checked(path, held, label)
-        return held["confusion"]
+        confusion: Tensor = held["confusion"]
+        return confusion
+
+    def _confusion_file(self) -> tuple[Path, str]:
+        """Where it is kept, and what the file must say it is."""
+        inference = self.config.inference(self.data.spec.window)
+        images = self.data.whole_images(range(len(self.data.source("val"))), split="val")
+        seen = (part for batch in images for part in (*batch.name, batch.image, batch.label))
+        label = digest([str(_VERSION), self.weights, repr(inference), str(self.data.spec.num_classes), *seen])
+        return self.root / f"{self.data.spec.name}-val-{label[:12]}.safetensors", label
 
     def complete(self, teacher: Teacher, device: torch.device) -> LogitStore:
         """Verify every map, and compute those that are missing, damaged or of images that changed since.
