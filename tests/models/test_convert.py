@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from fakd.cli import main
 from fakd.data import get_dataset
@@ -34,6 +36,26 @@ def test_class_names_of_a_data_set(checkpoint: Path, tmp_path: Path) -> None:
     _, notes = load_model(target)
     assert notes["dataset"] == "camvid"
     assert json.loads(notes["classes"]) == list(get_dataset("camvid").classes)
+
+
+def test_the_networks_own_base_size_stays(tmp_path: Path) -> None:
+    source = tmp_path / "own.safetensors"
+    save_model(create_model("hrnet-w18s", num_classes=11), source, {"base_size": "[100, 200]", "dataset": "mine"})
+    target = convert(ConvertConfig(str(source), tmp_path / "named.safetensors", dataset="camvid"))
+    _, notes = load_model(target)
+    assert (notes["base_size"], notes["dataset"]) == ("[100, 200]", "camvid")
+
+
+def test_class_names_of_a_users_folder(checkpoint: Path, tmp_path: Path) -> None:
+    names = [f"kind {place}" for place in range(11)]
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(names))
+    Image.new("RGB", (12, 8)).save(tmp_path / "set" / "images" / "a.png")
+    config = ConvertConfig(str(checkpoint), tmp_path / "ours.safetensors", dataset="folder")
+    with pytest.raises(ValueError, match="folder needs the path of its files"):
+        convert(config)
+    _, notes = load_model(convert(replace(config, data_root=tmp_path / "set")))
+    assert json.loads(notes["classes"]) == names
 
 
 def test_student_of_a_run_folder(tmp_path: Path) -> None:

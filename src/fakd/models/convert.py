@@ -27,6 +27,8 @@ class ConvertConfig:
     """Form to write: fakd, or mmseg for MMSegmentation's names of the entries."""
     dataset: str | None = None
     """Data set whose class names and colours to store; by default those that the source brings."""
+    data_root: Path | None = None
+    """Folder of the data set, where its classes are read from there, as with --dataset folder."""
     overwrite: bool = False
     """Replace the target if it exists."""
 
@@ -40,6 +42,7 @@ def convert(config: ConvertConfig) -> Path:
     Raises:
         FileNotFoundError: there is no source.
         FileExistsError: the target exists.
+        DataError: the data set's classes cannot be read.
         ValueError: the source is none of the networks that both sides have, or does not fit the data set.
     """
     target = Path(config.target)
@@ -50,14 +53,16 @@ def convert(config: ConvertConfig) -> Path:
         )
     if target.exists() and not config.overwrite:
         raise FileExistsError(f"{target} exists. Choose another name, or give --overwrite.")
-    spec = get_dataset(config.dataset) if config.dataset else None
+    spec = get_dataset(config.dataset, config.data_root) if config.dataset else None
     model, notes = open_model(config.source)
     if spec is not None:
         if spec.num_classes != model.num_classes:
             raise ValueError(
                 f"{config.source} scores {model.num_classes} classes, but {spec.name} has {spec.num_classes}."
             )
-        notes = notes | spec.notes()
+        # The size that training images were fitted into stays the network's own.
+        own = {"base_size": notes["base_size"]} if "base_size" in notes else {}
+        notes = notes | spec.notes() | own
     if config.to == "mmseg":
         if not isinstance(model, Segmentor):
             raise ValueError(f"MMSegmentation has no network {model.config.network}: leave out --to mmseg.")
