@@ -67,7 +67,7 @@ def contrast_variances_gradient(weight: Tensor, covariance: Tensor, by_variances
     Returns:
         (C, A).
     """
-    pairs = by_variances + by_variances.mT
+    pairs, weight = by_variances + by_variances.mT, _centred(weight)
     differences = pairs.sum(-1, keepdim=True) * weight - pairs @ weight
     return 2 * _project(differences, covariance).sum(0)
 
