@@ -83,7 +83,6 @@ def test_runs_that_do_not_say(content: str | None, distill_config, teacher, cras
 
 def test_another_class_map(distill_config, teacher_run, tmp_path) -> None:
     path = tmp_path / "map.yaml"
-    lines = [f"{index}: {index}" for index in range(12)]
 
     def inputs() -> dict[str, str]:
         config = distill_config(class_map=path)
