@@ -52,7 +52,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
     """
     output = Path(config.output)
     occupied = output.exists() and (not output.is_dir() or any(output.iterdir()))
-    if occupied and not RunFolder(output / "teacher").config.is_file():
+    if occupied and not RunFolder(output / "teacher").begun:
         raise FileExistsError(f"{output} exists and holds no demo. Choose another folder with --output.")
     if output.exists() and config.overwrite:
         shutil.rmtree(output)

@@ -108,6 +108,7 @@ def test_overwrite_deletes_these_runs_alone(make, here, tmp_path) -> None:  # no
     shutil.rmtree(tmp_path / "grid/none-seed0")
     (tmp_path / "grid/none-seed0").mkdir()
     (tmp_path / "grid/none-seed0/thesis.txt").write_text("years of work")
+    (tmp_path / "grid/none-seed0/config.yaml").write_text("of: another program")
     with pytest.raises(FileExistsError, match="no run; it is not deleted"):
         compare(make(methods="none", overwrite=True))
     assert (tmp_path / "grid/none-seed1/results.json").is_file()

@@ -121,7 +121,7 @@ def _write(figures: Mapping[str, Figure], config: AnalyzeConfig) -> dict[str, st
     numbers = config.output / _NUMBERS
     if numbers.is_file():
         for name in json.loads(numbers.read_text()).get("files", {}).values():
-            (config.output / name).unlink(missing_ok=True)
+            (config.output / Path(name).name).unlink(missing_ok=True)  # of this folder, whatever the file says
     files = {name: f"{name}.{config.format}" for name in figures}
     for name, figure in figures.items():
         with written_at_once(config.output / files[name]) as temporary:

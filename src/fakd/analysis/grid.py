@@ -83,12 +83,12 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
 def _delete(cells: list[Cell], root: Path) -> None:
     """Delete the runs that are to be made anew, and what was measured for them."""
     for cell in cells:
-        if any(cell.folder.root.glob("*")) and not cell.folder.config.is_file():
+        if any(cell.folder.root.glob("*")) and not cell.folder.begun:
             raise FileExistsError(
                 f"{cell.folder.root} holds files but no run; it is not deleted. Choose another --output."
             )
     for cell in cells:
-        shutil.rmtree(cell.folder.root, ignore_errors=True)
+        cell.folder.delete()
         cell.log.unlink(missing_ok=True)
     (root / "budget.json").unlink(missing_ok=True)
     shutil.rmtree(root / "pilot", ignore_errors=True)
