@@ -50,6 +50,18 @@ def test_foreign_safetensors(path: Path) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize("content", [{"state_dict": {"student.a": torch.zeros(1)}}, {"network": {}}, [1]])
+def test_checkpoints_that_do_not_say_which_network_they_hold(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"does not say which network it holds.* Name the run folder, .*run, once"):
+        load_model(path)
+    path.write_bytes(b"cut")
+    with pytest.raises(ValueError, match="cannot be read as a file of weights"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("text", ["not json", "{}", '{"head": "pspnet", "backbone": "x", "num_classes": "y"}'])
 def test_unreadable_architecture(path: Path, model: Segmentor, text: str) -> None:
     save_file(load_file(path), path, metadata={module.CONFIG_KEY: text})

@@ -9,9 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fakd.analysis.runs import read_metrics
+from fakd.evaluation.commands import EvaluateConfig, evaluate
 from fakd.methods import METHODS
-from fakd.models import Segmentor, create_model, load_model, save_model
+from fakd.models import Segmentor, create_model, load_model, open_model, save_model
 from fakd.models.fast import inference_copy
+from fakd.models.opening import names_trained_model
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
 from fakd.training.module import DistillationModule
@@ -177,6 +179,16 @@ def test_best_checkpoint_is_the_best(train_config, monkeypatch, tmp_path) -> Non
     )
     train(train_config(eval_every=1))
     assert torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_runs_own_checkpoint_is_a_network(train_config, tmp_path) -> None:
+    results = train(train_config())
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    (model, notes), (same, same_notes) = open_model(last), open_model(tmp_path / "run")
+    assert (model.config, notes) == (same.config, same_notes)
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert names_trained_model(last)
+    assert evaluate(EvaluateConfig(str(last), workers=0))["mIoU"] == pytest.approx(results["mIoU"], abs=1e-9)
 
 
 def test_starts_from_a_trained_network(train_config, teacher_run, tmp_path) -> None:

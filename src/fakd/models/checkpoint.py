@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fakd.models.config import ModelConfig
@@ -14,6 +15,7 @@ from fakd.models.foreign import ForeignConfig, ForeignSegmentor
 from fakd.models.hub import HUB_FILE
 from fakd.models.mismatches import listed, mismatches
 from fakd.models.segmentor import Segmentor
+from fakd.models.torch_file import read_torch_file
 from fakd.writing import written_at_once
 
 CONFIG_KEY = "fakd.model"
@@ -21,6 +23,11 @@ CONFIG_KEY = "fakd.model"
 
 AnySegmentor = Segmentor | ForeignSegmentor
 """What can be saved with its architecture: a network of this project, or one that another library builds."""
+
+RUN_SUFFIX = ".ckpt"
+"""What the names of a run's own checkpoints end in."""
+NOTES_KEY = "network"
+"""The entry of such a checkpoint that holds what `save_model` would write beside the weights."""
 
 RUN_FILE = "student.safetensors"
 """The name under which a finished run keeps its trained network."""
@@ -52,7 +59,8 @@ def load_model(path: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
     """Rebuild a network that `save_model` wrote.
 
     Args:
-        path: a .safetensors file, the folder of a finished run, or one that `save_pretrained` or `fakd share` made.
+        path: a .safetensors file, the folder of a finished run, or one that `save_pretrained` or `fakd share` made; or
+            a .ckpt of a run, whose student it is.
 
     Returns:
         The network on the CPU in eval mode, and the caller's metadata.
@@ -68,12 +76,7 @@ def load_model(path: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
         raise FileNotFoundError(
             f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
+    metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else _content_of(path)
     if CONFIG_KEY not in metadata:
         raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
     try:
@@ -89,6 +92,35 @@ def load_model(path: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
+
+
+def _content_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a .safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return dict(file.metadata() or {}), tensors
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
+
+
+def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The same of the network that learns, out of a run's own checkpoint."""
+    content = read_torch_file(path)
+    notes, state = (
+        (content.get(key) for key in (NOTES_KEY, "state_dict")) if isinstance(content, dict) else (None, None)
+    )
+    if not isinstance(notes, dict) or not isinstance(state, dict):
+        raise ValueError(
+            f"{path} does not say which network it holds: it is no checkpoint of a run, or one of an earlier release. "
+            f"Name the run folder, {path.parent.parent}, once the run is finished."
+        )
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    prefix = "student."
+    return (
+        {str(key): str(value) for key, value in notes.items()},
+        {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},
+    )
 
 
 def network_of(text: str) -> AnySegmentor:

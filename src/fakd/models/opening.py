@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fakd.models.checkpoint import RUN_FILE, AnySegmentor, load_model
+from fakd.models.checkpoint import RUN_FILE, RUN_SUFFIX, AnySegmentor, load_model
 from fakd.models.foreign import ForeignName, is_foreign, open_foreign
 from fakd.models.hub import HUB_FILE
 from fakd.models.mismatches import listed, mismatches
@@ -21,7 +21,7 @@ def names_trained_model(name: str | Path) -> bool:
     path = Path(name)
     return (
         str(name).startswith(PREFIX)
-        or path.suffix in (".safetensors", *MMSEG_SUFFIXES)
+        or path.suffix in (".safetensors", RUN_SUFFIX, *MMSEG_SUFFIXES)
         or any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
     )
 
@@ -30,7 +30,8 @@ def open_model(name: str | Path) -> tuple[AnySegmentor, dict[str, str]]:
     """Load a trained network.
 
     Args:
-        name: a run folder, a shared folder or a .safetensors file of this project; a .pth file of MMSegmentation;
+        name: a run folder, a shared folder or a .safetensors file of this project; a .ckpt of a run, as best.ckpt, for
+            the network that learns in it; a .pth file of MMSegmentation;
             "mmseg:NAME", one of its published teachers, which is downloaded once; or another library's network:
             "torchvision:NAME" as torchvision publishes it, "hf:FOLDER" or "smp:FOLDER" as save_pretrained wrote it, or
             your own weights, as "smp:unet/resnet34=weights.safetensors"; "@PATH" behind these names the classifier.

@@ -14,6 +14,7 @@ from fakd.data.seeding import mixed_seed
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion, to_float_images
 from fakd.functional import cross_entropy
 from fakd.methods import Method
+from fakd.models.checkpoint import CONFIG_KEY, NOTES_KEY, AnySegmentor
 from fakd.schedules import poly
 from fakd.training.compiling import compiled
 from fakd.training.config import RunConfig
@@ -28,7 +29,12 @@ class DistillationModule(LightningModule):
     """
 
     def __init__(
-        self, student: nn.Module, method: Method, teacher: nn.Module | None, config: RunConfig, classes: Sequence[str]
+        self,
+        student: AnySegmentor,
+        method: Method,
+        teacher: nn.Module | None,
+        config: RunConfig,
+        classes: Sequence[str],
     ) -> None:
         super().__init__()
         self.student = student
@@ -57,6 +63,11 @@ class DistillationModule(LightningModule):
     def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
         """Make the step's random draws depend on (seed, step, rank) alone, so that a resumed run repeats them."""
         torch.manual_seed(mixed_seed("step", self.config.seed, self.global_step, self.global_rank))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which network it holds, so that it can be opened as one."""
+        notes = self.config.spec.notes(self.config.base_size)
+        checkpoint[NOTES_KEY] = {CONFIG_KEY: self.student.config.to_json(), **notes}
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """The sum of the loss terms; callbacks find each by its name in `loss_terms`."""

@@ -127,7 +127,7 @@ def _notes(kept: dict[str, Any], run: RunConfig, device: torch.device) -> Iterat
 def _watched(module: DistillationModule) -> Iterator[list[str]]:
     """Gather the names of modules whose output is not finite, in the order in which they compute."""
     wrong: list[str] = []
-    networks = [("student", module.student), ("method", module.method)]
+    networks: list[tuple[str, nn.Module]] = [("student", module.student), ("method", module.method)]
     networks += [("teacher", teacher) for teacher in module.teachers]
     hooks = []
     for role, network in networks:
