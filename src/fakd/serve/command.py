@@ -52,7 +52,8 @@ def serve(config: ServeConfig) -> None:
         SystemExit: the process was told to end; what had been sent to the page is deleted.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _end)
     with served(config) as url:
         say(f"{url}\nStop it with Ctrl-C.")
         while True:
