@@ -91,7 +91,7 @@ def print_steps(
         form: SegmentationDataset(data.source("train"), data.train_transform, 0, taught)
         for form, taught in (("without", None), ("with", store))
     }
-    assert module._teacher[0] is teacher
+    assert module.teachers[0] is teacher
     times: dict[str, list[float]] = {f"{part}, {form}": [] for part in ("step", "loading") for form in datasets}
     images = len(store) // 2
 
