@@ -31,9 +31,9 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image as TvImage
 from torchvision.tv_tensors import Mask
 
-from fakd.data.dataset import SegmentationDataset
-from fakd.data.pairs import PairedFiles, label_table
-from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
+from fakd.data.loading import SegmentationDataset
+from fakd.data.paired_files import PairedFiles, label_table
+from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.data.transforms import TrainTransform, fitted_size
 
 CROP = (512, 512)

@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 import torch
 from networks import network
 
+from fakd.commands.benchmark import BenchmarkConfig, benchmark
+from fakd.commands.export import ExportConfig, export
 from fakd.console import quiet_libraries
-from fakd.export import BenchmarkConfig, ExportConfig, benchmark, export
 from fakd.export.checking import SIZES, check_graph
+from fakd.export.contestant import take_turns
 from fakd.export.graph import Deployed, write_graph
-from fakd.export.int8 import Calibration, score_file
-from fakd.export.quantizing import QUANTIZED, quantize
-from fakd.export.turns import take_turns
+from fakd.export.int8 import QUANTIZED, Calibration, quantize, score_file
 from fakd.models import PRESETS, open_model, save_model
 from fakd.models.onnx import OnnxNetwork
 

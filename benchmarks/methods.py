@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from turns import peak_memory
 
-from fakd.functional.contrastive import cross_image_kd
-from fakd.functional.intra_class import intra_class_kd
+from fakd.functional.cirkd import cross_image_kd
+from fakd.functional.ifvd import intra_class_kd
 from fakd.methods import METHODS, Method, create_method
 from fakd.types import SegmentationOutput
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fakd.models import PRESETS, Segmentor, create_model
-from fakd.models.fast import inference_copy
+from fakd.models.inference_copy import inference_copy
 
 VARIANTS = ("eval", "no_grad", "folded", "channels-last")
 

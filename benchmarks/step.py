@@ -31,7 +31,7 @@ from fakd.data import Sample
 from fakd.data.datamodule import SegmentationData
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
-from fakd.models.fast import inference_copy
+from fakd.models.inference_copy import inference_copy
 from fakd.training.config import TrainConfig
 from fakd.training.module import DistillationModule
 

@@ -24,10 +24,9 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from fakd.data.datamodule import SegmentationData
-from fakd.data.dataset import SegmentationDataset
-from fakd.data.logit_codes import TOP8
-from fakd.data.logit_store import LogitStore
+from fakd.data.loading import SegmentationDataset
 from fakd.data.spec import Sample
+from fakd.data.teacher_logits import TOP8, LogitStore
 from fakd.evaluation import to_float_images
 from fakd.functional import resize_labels
 from fakd.methods import create_method

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 
 import fakd
 from fakd.data import get_dataset
-from fakd.data.dataset import SegmentationDataset
-from fakd.data.sampler import StepBatchSampler
+from fakd.data.loading import SegmentationDataset, StepBatchSampler
 from fakd.data.transforms import TrainTransform
 from fakd.evaluation import evaluate_model, scores_from_confusion, to_float_images
 from fakd.functional import cross_entropy

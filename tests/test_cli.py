@@ -15,14 +15,14 @@ import yaml
 from torch.utils.data import DataLoader, Dataset
 
 from fakd import __version__, cli
+from fakd.commands.data_check import CheckConfig
+from fakd.commands.data_prepare import PrepareConfig
+from fakd.commands.data_show import ShowConfig
+from fakd.commands.evaluate import EvaluateConfig
+from fakd.commands.inspect import InspectConfig
+from fakd.commands.predict import PredictConfig
 from fakd.data import DataError
-from fakd.data.checking import CheckConfig
-from fakd.data.preparing import PrepareConfig
-from fakd.data.showing import ShowConfig
-from fakd.evaluation.commands import EvaluateConfig
-from fakd.evaluation.predicting import PredictConfig
 from fakd.training import DistillConfig, TrainConfig
-from fakd.training.inspect import InspectConfig
 from fakd.training.nonfinite import NonFiniteLossError
 
 CONFIGS = {name: next(iter(get_type_hints(function).values())) for name, function in cli.COMMANDS.items()}

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
+from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 
 NETWORK = "pspnet/test_resnet.r160_in1k"
 SETTINGS: dict[str, Any] = {

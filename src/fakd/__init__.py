@@ -1,7 +1,7 @@
 """Feature-augmented knowledge distillation for semantic segmentation."""
 
-from fakd.covariance import ClassCovariance
 from fakd.methods import FAKD, ChannelKD, FAKDPixel, PixelKD
+from fakd.methods.covariance import ClassCovariance
 from fakd.models import ClassifierTap, Segmentor, create_model, load_mmseg, load_model, save_mmseg, save_model
 from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 

@@ -14,29 +14,29 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_l
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fakd import __version__
-from fakd.analysis.ablate import ablate
-from fakd.analysis.analyze import analyze
-from fakd.analysis.compare import compare
-from fakd.analysis.report import report
-from fakd.analysis.sharing import share
-from fakd.console import console, quiet_libraries, say_error
-from fakd.data.checking import check_dataset
+from fakd.commands.ablate import ablate
+from fakd.commands.analyze import analyze
+from fakd.commands.benchmark import benchmark
+from fakd.commands.compare import compare
+from fakd.commands.convert import convert
+from fakd.commands.data_check import check_dataset
+from fakd.commands.data_prepare import prepare
+from fakd.commands.data_show import show
+from fakd.commands.demo import demo
+from fakd.commands.evaluate import evaluate
+from fakd.commands.export import export
+from fakd.commands.inspect import inspect_networks
+from fakd.commands.paper import paper
+from fakd.commands.predict import predict
+from fakd.commands.replay import replay
+from fakd.commands.report import report
+from fakd.commands.serve import serve
+from fakd.commands.share import share
+from fakd.console import console, memory_advice, quiet_libraries, say_error
 from fakd.data.plain_yaml import check_yaml
-from fakd.data.preparing import prepare
-from fakd.data.showing import show
-from fakd.demo import demo
-from fakd.evaluation.commands import evaluate
-from fakd.evaluation.predicting import predict
-from fakd.export import benchmark, export
-from fakd.memory import memory_advice
 from fakd.methods import METHODS, method_options
-from fakd.models.convert import convert
-from fakd.serve import serve
 from fakd.training import distill, train
-from fakd.training.inspect import inspect_networks
 from fakd.training.nonfinite import NonFiniteLossError
-from fakd.training.paper import paper
-from fakd.training.replay import replay
 
 COMMANDS: dict[str, Callable[[Any], Any]] = {
     "demo": demo,

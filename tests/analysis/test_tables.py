@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
-from fakd.analysis.comparison import Comparison, Row
-from fakd.analysis.comparison_table import csv_text, short_lines, table_lines
-from fakd.analysis.paired import Difference, Spread, paired_difference, spread
+from fakd.analysis.paper_rows import paper_rows
 from fakd.analysis.published import published_student, published_teacher, teacher_network
+from fakd.analysis.statistics import Difference, Spread, paired_difference, spread
 from fakd.analysis.tables import escape_latex, latex_lines, markdown_lines, rich_lines
 from fakd.console import console
-from fakd.training.paper import paper_rows
+from fakd.experiments.comparison import Comparison, Row
+from fakd.experiments.comparison_table import csv_text, short_lines, table_lines
 
 
 def row(**changes: object) -> Row:

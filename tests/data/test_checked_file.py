@@ -3,7 +3,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakd.data.checked_file import load_checked, save_checked
+from fakd.data.teacher_logits import load_checked, save_checked
 
 TENSORS = {"levels": torch.arange(24, dtype=torch.uint8).view(2, 3, 4), "low": torch.tensor([[0.5], [-2.0]])}
 

@@ -4,10 +4,8 @@ import torch
 from colour_source import ColourSource
 from torch.utils.data import DataLoader
 
-from fakd.data.dataset import SegmentationDataset
 from fakd.data.geometry import WHOLE_IMAGE, Geometry
-from fakd.data.sampler import StepBatchSampler
-from fakd.data.seeding import mixed_seed, seeded
+from fakd.data.loading import SegmentationDataset, StepBatchSampler, mixed_seed, seeded
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform
 

@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader
 
 from fakd.data import DataError, get_dataset, image_cache
 from fakd.data.datamodule import SegmentationData
-from fakd.data.dataset import SegmentationDataset
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
-from fakd.data.sampler import StepBatchSampler
+from fakd.data.loading import SegmentationDataset, StepBatchSampler
 from fakd.data.spec import Sample, Source
 from fakd.data.transforms import TrainTransform
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakd.data.logit_codes import LogitFormat, coded_bytes, decode_logits, encode_logits
+from fakd.data.teacher_logits import LogitFormat, coded_bytes, decode_logits, encode_logits
 
 maps = st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99), st.floats(-3, 3))
 

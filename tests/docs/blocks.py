@@ -5,12 +5,11 @@ import re
 import shlex
 import subprocess
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import tomllib
 
 from fakd.cli import COMMANDS, _as_people_write, _config_class, build_parser
 

@@ -21,7 +21,7 @@ from videos import noise, write_video
 import fakd
 from fakd import cli
 from fakd.data import DATASETS
-from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
+from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.methods import METHODS
 from fakd.models import create_model
 
@@ -38,7 +38,10 @@ ONLY_CHECKED = {
         "README.md",
         "fakd export demo/fakd",
     ): "needs the demo's student; docs/export.md, predict.md, share.md have the same",
-    ("README.md", "fakd convert checkpoint.pth"): "needs a published checkpoint; tests/models/test_convert.py has one",
+    (
+        "README.md",
+        "fakd convert checkpoint.pth",
+    ): "needs a checkpoint; tests/commands/test_convert.py has one",
     ("CONTRIBUTING.md", "make check"): "runs this test",
     ("docs/add-a-method.md", '    "feature-cosine": FeatureCosine,'): "a line of a dict; tests/test_add_a_method.py",
     ("docs/any-model.md", "pip install"): "downloads published networks",
@@ -47,11 +50,11 @@ ONLY_CHECKED = {
         "student = fakd.ClassifierTap(network",
     ): "of three networks: tests/models/test_classifier_tap.py",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
-    ("docs/index.md", "pip install ."): "installs from the package index; tests/test_demo.py runs the demo",
+    ("docs/index.md", "pip install ."): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,
     ("docs/scaling.md", "srun"): "needs a cluster",
     ("docs/scaling.md", "python -m pytest"): _TESTS,
-    ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/analysis/test_sharing.py does it "
+    ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/commands/test_share.py does it "
     "to a server of its own",
     ("docs/teacher-cache.md", "fakd distill --dataset camvid"): _CAMVID,
     ("docs/teacher-cache.md", "python benchmarks/teacher_cache.py"): _CAMVID,
@@ -198,7 +201,7 @@ def run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         stop = staticmethod(lambda config: None)
         student = None
 
-    monkeypatch.setattr("fakd.training.cells.RunProcess", Trained)
+    monkeypatch.setattr("fakd.experiments.run_queue.RunProcess", Trained)
     monkeypatch.setattr("fakd.training.run.chance_miou", lambda matrix: -1.0)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fakd.data.spec import SlidingWindow
-from fakd.evaluation.inference import Inference, predict_logits, to_float_images, window_starts
-from fakd.evaluation.inference_config import InferenceConfig
+from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits, to_float_images, window_starts
 from fakd.types import SegmentationOutput
 
 CLASSES = 3

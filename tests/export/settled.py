@@ -3,12 +3,12 @@
 from torch import nn
 
 from fakd.models import create_model
-from fakd.models.checkpoint import AnySegmentor
+from fakd.models.network import Network
 
 TINY = "pspnet/test_resnet.r160_in1k"
 
 
-def settled(name: str, classes: int = 7, channels: int | None = None) -> AnySegmentor:
+def settled(name: str, classes: int = 7, channels: int | None = None) -> Network:
     """In one fresh from its initialisation rounding grows from layer to layer, and all pixels get the same class."""
     model = create_model(name, num_classes=classes, channels=channels)
     for module in model.modules():

@@ -121,7 +121,7 @@ def test_any_shape_and_layout_in_many_tiles(diagonal, shape, classes, dtype, lay
         features = features.to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (shape[0], *shape[2:]), generator=generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fakd.functional.feature_tiles._ON_CPU", 32 * 8)  # blocks of 8 pixels
+        patch.setattr("fakd.functional.kernels.rows._ON_CPU", 32 * 8)  # blocks of 8 pixels
         patch.setattr("fakd.functional.moments._PRODUCTS_AT_ONCE", 2**14)
         found = class_moments(features, labels, classes, diagonal=diagonal)
     count, mean, covariance = expected_moments(features, labels, classes, diagonal)

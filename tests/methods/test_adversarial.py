@@ -12,7 +12,7 @@ from two_processes import one_of_two
 
 from fakd.methods.adversarial import AdversarialTerm
 from fakd.methods.discriminator import Discriminator, SelfAttention
-from fakd.schedules import poly
+from fakd.methods.schedules import poly
 
 CLASSES = 5
 KINDS = ("hinge", "wgan-gp")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fakd.functional import pixel_kd
-from fakd.functional.contrastive import cross_image_kd, memory_kd
+from fakd.functional.cirkd import cross_image_kd, memory_kd
 from fakd.methods.cirkd import CIRKD
 from fakd.models import create_model
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fakd.functional import channel_kd, pixel_kd
-from fakd.functional.attention import attention_kd
-from fakd.functional.intra_class import intra_class_kd
-from fakd.methods.attention_transfer import AttentionTransfer
-from fakd.methods.cwd_features import FeatureChannelKD
+from fakd.functional.at import attention_kd
+from fakd.functional.ifvd import intra_class_kd
+from fakd.methods.at import AttentionTransfer
+from fakd.methods.cwd import FeatureChannelKD
 from fakd.methods.fitnet import FitNet
 from fakd.methods.ifvd import IFVD
 from fakd.types import SegmentationOutput

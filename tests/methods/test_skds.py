@@ -6,7 +6,7 @@ from method_scene import CLASSES, Scene, network
 from torch.testing import assert_close
 
 from fakd.functional import pixel_kd
-from fakd.functional.pairwise import pairwise_affinity
+from fakd.functional.skds import pairwise_affinity
 from fakd.methods.method import Method
 from fakd.methods.skds import SKDS
 from fakd.models import create_model

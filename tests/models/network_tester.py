@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from fakd.models import ModelConfig, Segmentor, create_model, load_model, save_model
+from fakd.models import Segmentor, create_model, load_model, save_model
+from fakd.models.network import config_from_json
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -72,7 +73,7 @@ class NetworkTester:
         assert all(p.grad.isfinite().all() for p in model.parameters())
 
     def test_rebuilds_from_its_config(self, model: Segmentor) -> None:
-        config = ModelConfig.from_json(model.config.to_json())
+        config = config_from_json(model.config.to_json())
         assert config == model.config
         twin = Segmentor(config)
         twin.load_state_dict(model.state_dict())

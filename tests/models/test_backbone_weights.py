@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from fakd.checksum import checksum_in_name
-from fakd.download import DownloadError
-from fakd.models import BACKBONES, create_model, weights
+from fakd.files.checksum import checksum_in_name
+from fakd.files.download import DownloadError
+from fakd.models import BACKBONES, create_model
+from fakd.models import backbone_weights as weights
+from fakd.models.backbone_weights import LITE_PACKAGES, lite_state_dict, lite_weights_path, load_backbone_weights
 from fakd.models.encoder import Encoder, Layout
-from fakd.models.lite import LITE_PACKAGES, lite_state_dict, lite_weights_path
-from fakd.models.mmseg_names import backbone_names
-from fakd.models.weights import load_backbone_weights
+from fakd.models.mmseg.names import backbone_names
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_efficientnet"])
@@ -264,6 +264,6 @@ def test_lite_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("fakd.models.lite.importlib.import_module", missing)
+    monkeypatch.setattr("fakd.models.backbone_weights.importlib.import_module", missing)
     assert lite_weights_path("efficientnet_lite0") is None
     assert lite_weights_path("resnet18") is None

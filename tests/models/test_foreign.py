@@ -15,11 +15,12 @@ from torchvision.transforms.v2.functional import normalize
 from fakd.functional import resize_logits
 from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
+from fakd.models.by_name import copy_weights, names_trained_model
 from fakd.models.cost import measure_cost
-from fakd.models.fast import inference_copy
-from fakd.models.foreign import ForeignConfig, ForeignName
-from fakd.models.mapped import MappedTeacher
-from fakd.models.opening import copy_weights, names_trained_model
+from fakd.models.foreign import ForeignName
+from fakd.models.inference_copy import inference_copy
+from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.network import config_from_json
 from fakd.types import SegmentationModel
 
 IMAGES = torch.rand(2, 3, 64, 96)
@@ -95,7 +96,7 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     loaded, notes = load_model(tmp_path / "m.safetensors")
     assert torch.equal(torch.get_rng_state(), before)
-    assert loaded.config == network.config == ForeignConfig.from_json(network.config.to_json())
+    assert loaded.config == network.config == config_from_json(network.config.to_json())
     assert repr(loaded.config) == repr(network.config)  # what a teacher cache is named by
     assert notes == {"note": "kept"}
     assert torch.equal(loaded(IMAGES).logits, network(IMAGES).logits)

@@ -14,8 +14,9 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 import fakd
-from fakd.models import ModelConfig, Segmentor, create_model, open_model
-from fakd.models.opening import names_trained_model
+from fakd.models import Segmentor, create_model, open_model
+from fakd.models.by_name import names_trained_model
+from fakd.models.network import config_from_json
 
 NOTES = {"dataset": "toy-scenes", "classes": '["a", "b", "c"]'}
 
@@ -60,8 +61,8 @@ def test_the_folder_holds_one_file_of_weights_that_every_reader_reads(model, fol
         assert names_trained_model(source)
         assert same(open_model(source)[0], model)
     with safe_open(folder / "model.safetensors", framework="pt") as file:
-        assert ModelConfig.from_json(file.metadata()["fakd.model"]) == model.config
-    assert ModelConfig.from_json((folder / "config.json").read_text()) == model.config
+        assert config_from_json(file.metadata()["fakd.model"]) == model.config
+    assert config_from_json((folder / "config.json").read_text()) == model.config
 
 
 def test_the_card_is_one_that_the_hub_reads(folder) -> None:

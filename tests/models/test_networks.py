@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from fakd.models import HEADS, ModelConfig, Segmentor, create_model
 from fakd.models.config import default_aux_channels
 from fakd.models.encoder import Encoder
-from fakd.models.isa import ISAHead
+from fakd.models.heads.isa import ISAHead
+from fakd.models.network import config_from_json
 from fakd.models.presets import preset_config
 
 
@@ -267,11 +268,11 @@ def test_config_refuses() -> None:
     with pytest.raises(ValueError, match="unknown head 'unet'; valid heads: pspnet"):
         Segmentor(ModelConfig("unet", "resnet18", 4))
     with pytest.raises(ValueError, match="must be a JSON object"):
-        ModelConfig.from_json("[]")
+        config_from_json("[]")
     with pytest.raises(ValueError, match=r"unknown model settings \['colour'\]"):
-        ModelConfig.from_json('{"head": "pspnet", "backbone": "resnet18", "num_classes": 2, "colour": 1}')
+        config_from_json('{"head": "pspnet", "backbone": "resnet18", "num_classes": 2, "colour": 1}')
     with pytest.raises(ValueError, match=r"\['backbone', 'num_classes'\] are missing"):
-        ModelConfig.from_json('{"head": "pspnet"}')
+        config_from_json('{"head": "pspnet"}')
 
 
 @pytest.mark.parametrize(

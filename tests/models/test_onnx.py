@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from fakd.models import OnnxNetwork, open_model, open_onnx, open_predictor
+from fakd.models import OnnxNetwork, open_any, open_model, open_onnx
 
 NOTES = {
     "fakd.version": "0.1.0",
@@ -70,7 +70,7 @@ def test_labels_inside_are_scores_of_one_and_zero(tmp_path: Path) -> None:
 
 def test_opened_by_its_name(tmp_path: Path) -> None:
     path = written(tmp_path / "a.onnx")
-    assert isinstance(open_predictor(str(path))[0], OnnxNetwork)
+    assert isinstance(open_any(str(path))[0], OnnxNetwork)
     with pytest.raises(ValueError, match="only predicts"):
         open_model(path)
 

@@ -21,8 +21,8 @@ import numpy as np
 from hostile import png
 from PIL import Image
 
+from fakd.commands.predict import PredictConfig, predict
 from fakd.data.spec import DataError
-from fakd.evaluation.predicting import PredictConfig, predict
 from fakd.models import create_model, save_model
 
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif"}

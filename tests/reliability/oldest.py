@@ -6,9 +6,9 @@ python tests/reliability/oldest.py VENV tests/functional -x
 import argparse
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from torch import nn
 
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS
-from fakd.data.toy_scenes import ToyScenes
+from fakd.data.sets.toy_scenes import ToyScenes
 from fakd.training import DistillConfig, distill
 from fakd.training.module import DistillationModule
 

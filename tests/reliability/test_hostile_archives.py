@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hostile import linux_only, outcome_and_memory
 
-from fakd.data.extracting import extract
+from fakd.data.prepare.archives import extract
 from fakd.data.spec import DataError
 
 ZEROS = bytes(64 << 20)

@@ -8,8 +8,8 @@ from urllib.error import URLError
 
 import pytest
 
-import fakd.download as module
-from fakd.download import DownloadError, download
+import fakd.files.download as module
+from fakd.files.download import DownloadError, download
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from hostile import Runs, linux_only, outcome_and_memory
 
 from fakd.cli import main
 from fakd.models import open_model
-from fakd.models.torch_file import read_torch_file, read_weights
+from fakd.models.weights_file import read_torch_file, read_weights
 from fakd.training import TrainConfig, train
 
 

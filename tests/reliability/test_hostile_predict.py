@@ -9,9 +9,10 @@ from fuzz_predict import fuzz
 from PIL import Image
 
 from fakd.cli import main
+from fakd.commands import evaluate as commands
+from fakd.commands.predict import PredictConfig, predict
 from fakd.data.spec import DataError
-from fakd.evaluation import commands, room
-from fakd.evaluation.predicting import PredictConfig, predict
+from fakd.evaluation import predictor as room
 from fakd.models import create_model, save_model
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakd.cli import main
-from fakd.data.class_file import read_class_list
 from fakd.data.plain_yaml import check_yaml, read_yaml
 from fakd.data.spec import DataError
+from fakd.data.user.class_file import read_class_list
 
 LAUGHS = "\n".join(
     ["classes: &a0 [x, x, x, x, x, x, x, x, x, x]"]

@@ -49,7 +49,7 @@ def test_covariance_over_ten_billion_pixels(diagonal: bool, mean: float, monkeyp
         )
         if diagonal:
             batch = replace(batch, covariance=batch.covariance.diagonal(dim1=1, dim2=2))
-        monkeypatch.setattr("fakd.covariance.class_moments", lambda *_, batch=batch, **__: batch)
+        monkeypatch.setattr("fakd.methods.covariance.class_moments", lambda *_, batch=batch, **__: batch)
         estimate.update(torch.zeros(1, channels, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long))
     centred = means - means.mean(0)
     expected = covariances.mean(0) + centred.T @ centred / updates

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from fakd.cli import build_parser, main
 from fakd.models import load_model
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
-from fakd.training.folder import RunFolder
+from fakd.training.run_folder import RunFolder
 
 FOLDER = Path(__file__).parent / "old_releases"
 RELEASES = pytest.mark.parametrize("release", sorted(path.parent.name for path in FOLDER.glob("*/config.yaml")))

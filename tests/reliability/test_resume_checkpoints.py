@@ -18,9 +18,8 @@ from fakd.analysis.runs import read_metrics
 from fakd.cli import main
 from fakd.training import DistillConfig, distill
 from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles, full_disk_explained, newest_checkpoint
-from fakd.training.folder import RunFolder, check_folder
-from fakd.training.metrics_file import MetricsFile, cut_torn_rows
 from fakd.training.module import DistillationModule
+from fakd.training.run_folder import MetricsFile, RunFolder, check_folder, cut_torn_rows
 
 FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 2, "eval_every": 4}
 STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "optimizer_states": [], "loops": {}}

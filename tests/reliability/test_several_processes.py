@@ -18,7 +18,7 @@ from torch.testing import assert_close
 from fakd.analysis.runs import read_metrics
 from fakd.data import DATASETS, Sample
 from fakd.data.datamodule import SegmentationData
-from fakd.data.toy_scenes import TOY_SCENES
+from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.evaluation import evaluate_model, scores_from_confusion
 from fakd.methods import METHODS, create_method
 from fakd.models import create_model, load_model

@@ -11,9 +11,8 @@ from browser import fetched, forget, needed, show, started, wait, webdriver
 from PIL import Image
 from tiny import SMALL
 
+from fakd.commands.serve import ServeConfig, served
 from fakd.models import create_model, save_model
-from fakd.serve import ServeConfig
-from fakd.serve.command import served
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = needed

@@ -10,13 +10,13 @@ import torch
 import yaml
 from PIL import Image
 
-from fakd.analysis.compare import CompareConfig
 from fakd.cli import main
-from fakd.data.toy_scenes import TOY_SCENES
-from fakd.evaluation.commands import EvaluateConfig, evaluate
+from fakd.commands.compare import CompareConfig
+from fakd.commands.evaluate import EvaluateConfig, evaluate
+from fakd.commands.inspect import InspectConfig, inspect_networks
+from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.models import ForeignSegmentor, load_model
 from fakd.training import DistillConfig, TrainConfig, distill, train
-from fakd.training.inspect import InspectConfig, inspect_networks
 from fakd.training.module import DistillationModule
 
 OURS = list(TOY_SCENES.classes)

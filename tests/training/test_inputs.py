@@ -10,9 +10,9 @@ from tiny import SMALL
 from fakd.data import DATASETS
 from fakd.models import open_model, save_model
 from fakd.training import distill, train
-from fakd.training.folder import RunFolder, prepare_folder
 from fakd.training.inputs import run_inputs
 from fakd.training.module import DistillationModule
+from fakd.training.run_folder import RunFolder, prepare_folder
 from fakd.training.teacher import load_teacher
 
 

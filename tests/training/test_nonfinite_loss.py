@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fakd.cli import main
+from fakd.commands.replay import ReplayConfig, replay
 from fakd.data import Sample
 from fakd.methods import ChannelKD
 from fakd.training import distill, module, train
 from fakd.training.module import DistillationModule
 from fakd.training.nonfinite import NonFiniteLossError, StopOnNonFinite
-from fakd.training.replay import ReplayConfig, replay
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:

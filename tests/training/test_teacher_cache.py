@@ -14,17 +14,17 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fakd.data.logit_store import LogitStore
+from fakd.data.teacher_logits import LogitStore
 from fakd.evaluation import to_float_images
 from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, open_model, save_model
 from fakd.training import DistillConfig, distill
 from fakd.training import teacher_cache as module_under_test
-from fakd.training.cache_config import CACHEABLE
-from fakd.training.folder import RunFolder, check_same_options
 from fakd.training.module import DistillationModule
 from fakd.training.run import _open_data, load_teacher
+from fakd.training.run_folder import RunFolder, check_same_options
 from fakd.training.teacher_cache import TeacherCache, weights_digest
+from fakd.training.teacher_options import CACHEABLE
 from fakd.types import SegmentationOutput
 
 CPU = torch.device("cpu")

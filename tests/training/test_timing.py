@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fakd.data.dataset import SegmentationDataset
+from fakd.data.loading import SegmentationDataset
 from fakd.training import train
 from fakd.training.module import DistillationModule
 

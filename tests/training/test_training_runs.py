@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fakd.analysis.runs import read_metrics
-from fakd.evaluation.commands import EvaluateConfig, evaluate
+from fakd.commands.evaluate import EvaluateConfig, evaluate
 from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, load_model, open_model, save_model
-from fakd.models.fast import inference_copy
-from fakd.models.opening import names_trained_model
+from fakd.models.by_name import names_trained_model
+from fakd.models.inference_copy import inference_copy
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
 from fakd.training.module import DistillationModule

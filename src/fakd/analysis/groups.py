@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fakd.analysis.paired import Difference, Spread, paired_difference, spread
 from fakd.analysis.runs import Run, read_run
+from fakd.analysis.statistics import Difference, Spread, paired_difference, spread
 from fakd.methods import METHODS, method_options
 from fakd.training import DistillConfig, TrainConfig
-from fakd.training.folder import RunFolder
+from fakd.training.run_folder import RunFolder
 
 ALONE = "none"
 """The method of the student alone, which others are compared with."""

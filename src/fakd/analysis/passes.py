@@ -13,17 +13,17 @@ from torch import Tensor
 
 from fakd.analysis.figures.feature_maps import FeatureMap, feature_map
 from fakd.analysis.groups import classes_of
-from fakd.analysis.measuring import Measured, class_pixels, measure
+from fakd.analysis.measured import Measured, class_pixels, measure
 from fakd.analysis.runs import Run
 from fakd.console import progress, say
 from fakd.data import DataError, Sample, get_dataset
 from fakd.data.datamodule import SegmentationData
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference, scores_from_confusion
-from fakd.evaluation.inference_config import InferenceConfig
+from fakd.evaluation.inference import InferenceConfig
+from fakd.files.atomic import written_at_once
 from fakd.models import load_model
-from fakd.training.folder import RunFolder
-from fakd.writing import written_at_once
+from fakd.training.run_folder import RunFolder
 
 _TOLERANCE = 0.5
 """Percentage points of mIoU that another device or number format may make."""

@@ -13,7 +13,7 @@ from fakd.data import DatasetSpec, Sample
 from fakd.data.palette import colorize
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import predict_logits
-from fakd.models import AnySegmentor
+from fakd.models import Network
 
 
 def draw_curves(runs: Mapping[str, Run], path: Path) -> None:
@@ -35,7 +35,7 @@ def draw_curves(runs: Mapping[str, Run], path: Path) -> None:
 
 
 def draw_predictions(
-    models: Mapping[str, AnySegmentor],
+    models: Mapping[str, Network],
     samples: Sequence[Sample],
     spec: DatasetSpec,
     base_size: tuple[int, int],
@@ -74,7 +74,7 @@ def draw_predictions(
     figure.savefig(path, dpi=130)
 
 
-def _predict(model: AnySegmentor, image: Tensor, sample: Sample) -> Tensor:
+def _predict(model: Network, image: Tensor, sample: Sample) -> Tensor:
     """Class indices at the label's size; ignored pixels stay visible as what the model says of them."""
     return predict_logits(model, image.unsqueeze(0), sample.label.shape[-2:]).argmax(1)[0].to(torch.uint8)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from fakd.analysis.groups import Group, teacher_places
+from fakd.analysis.paper_rows import TEACHER, PaperRow, paper_rows
 from fakd.analysis.runs import Run
 from fakd.data.plain_yaml import read_yaml
 from fakd.methods import METHODS, method_options
-from fakd.models.zoo import PREFIX, find_teacher
-from fakd.training.folder import RunFolder
-from fakd.training.paper import TEACHER, PaperRow, paper_rows
+from fakd.models.mmseg.published import PREFIX, find_teacher
+from fakd.training.run_folder import RunFolder
 
 
 def published_student(

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
 from fakd.analysis.figures.calibration import draw_calibration, expected_calibration_error
-from fakd.analysis.figures.class_gains import class_gains, draw_class_gains
-from fakd.analysis.figures.class_iou import draw_class_iou
+from fakd.analysis.figures.class_gains import class_gains, draw_class_gains, draw_class_iou
 from fakd.analysis.figures.confusion import draw_confusion
 from fakd.analysis.figures.covariance import (
     covariance_growth,
@@ -21,9 +20,9 @@ from fakd.analysis.figures.feature_maps import draw_feature_maps
 from fakd.analysis.figures.rare_classes import draw_rare_classes, rank_correlation
 from fakd.analysis.figures.style import Look, choose_looks
 from fakd.analysis.groups import Group
-from fakd.analysis.measuring import Measured, pooled
-from fakd.analysis.paired import Spread, parts, spread
+from fakd.analysis.measured import Measured, pooled
 from fakd.analysis.passes import Passes
+from fakd.analysis.statistics import Spread, parts, spread
 
 Section = tuple[dict[str, Figure], dict[str, Any]]
 

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from fakd.data.ade20k import ADE20K
-from fakd.data.camvid import CAMVID
-from fakd.data.cityscapes import CITYSCAPES
-from fakd.data.pascal_context import PASCAL_CONTEXT
 from fakd.data.reading import read_image
+from fakd.data.sets.ade20k import ADE20K
+from fakd.data.sets.camvid import CAMVID
+from fakd.data.sets.cityscapes import CITYSCAPES
+from fakd.data.sets.pascal_context import PASCAL_CONTEXT
+from fakd.data.sets.toy_scenes import TOY_SCENES
+from fakd.data.sets.voc2012 import VOC2012
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
-from fakd.data.toy_scenes import TOY_SCENES
-from fakd.data.user_folder import FOLDER, describe_folder
-from fakd.data.voc2012 import VOC2012
+from fakd.data.user.folder import FOLDER, describe_folder
 
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec for spec in (ADE20K, CAMVID, CITYSCAPES, PASCAL_CONTEXT, TOY_SCENES, VOC2012)

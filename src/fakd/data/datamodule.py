@@ -9,12 +9,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from fakd.data.dataset import SegmentationDataset
 from fakd.data.image_cache import CachedSource
-from fakd.data.logit_store import LogitStore
-from fakd.data.sampler import StepBatchSampler
-from fakd.data.seeding import mixed_seed
+from fakd.data.loading import SegmentationDataset, StepBatchSampler, mixed_seed
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
+from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import EvalTransform, TrainTransform
 from fakd.types import IGNORE_INDEX
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from fakd.data.pairs import PairedFiles
+from fakd.data.paired_files import PairedFiles
 from fakd.data.reading import upright_size
 from fakd.data.spec import Source
 

@@ -33,7 +33,7 @@ class CachedSource:
         DataError: a file is at fault; the message names it.
 
     Example:
-        >>> from fakd.data.toy_scenes import ToyScenes
+        >>> from fakd.data.sets.toy_scenes import ToyScenes
         >>> scenes = ToyScenes("val", count=2)
         >>> cached = CachedSource(scenes, image_sizes(scenes))
         >>> torch.equal(cached[1].image, scenes[1].image), len(cached.block)

@@ -1,9 +1,10 @@
-"""IoU, mIoU, mAcc and aAcc from one confusion matrix over the whole data set."""
+"""What a confusion matrix says: mIoU, mAcc, aAcc, and each class's share of the pixels."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -101,3 +102,21 @@ def chance_miou(matrix: Tensor) -> float:
 
 def _by_class(classes: Sequence[str], values: Tensor) -> dict[str, float | None]:
     return {name: None if value != value else value for name, value in zip(classes, values.tolist(), strict=True)}
+
+
+def class_shares(labels: Tensor, num_classes: int) -> Tensor:
+    """Count the pixels of every class.
+
+    Args:
+        labels: (H, W) class indices of any integer type.
+        num_classes: C; pixels of other values, as 255 for ignored ones, count for no class.
+
+    Returns:
+        (C,) float64 shares of all pixels, 0 to 1.
+
+    Example:
+        >>> class_shares(torch.tensor([[0, 2, 2, 2]]), 4).tolist()
+        [0.25, 0.0, 0.75, 0.0]
+    """
+    counts = torch.bincount(labels.flatten().long(), minlength=num_classes)
+    return counts[:num_classes].double() / labels.numel()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fakd.functional.inputs import full_precision
-from fakd.functional.resize import resize_logits
+from fakd.functional.maps import resize_logits
 from fakd.types import IGNORE_INDEX
 
 Average = Literal["valid", "all"]

@@ -6,9 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from fakd.functional.class_runs import ClassRuns
-from fakd.functional.feature_tiles import Tile, TileReader, feature_rows, feature_tiles
 from fakd.functional.inputs import full_precision, pixel_classes
+from fakd.functional.kernels import ClassRuns, Tile, TileReader, feature_rows, feature_tiles
 
 # The most vectors whose float32 sum is taken in one go.
 _LONGEST_RUN = 1024

@@ -4,12 +4,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from fakd.methods.attention_transfer import AttentionTransfer
+from fakd.methods.at import AttentionTransfer
 from fakd.methods.cirkd import CIRKD
-from fakd.methods.cwd import ChannelKD
-from fakd.methods.cwd_features import FeatureChannelKD
-from fakd.methods.fakd import FAKD
-from fakd.methods.fakd_pixel import FAKDPixel
+from fakd.methods.cwd import ChannelKD, FeatureChannelKD
+from fakd.methods.fakd import FAKD, FAKDPixel
 from fakd.methods.fitnet import FitNet
 from fakd.methods.ifvd import IFVD
 from fakd.methods.method import Method

@@ -16,7 +16,7 @@ from fakd.functional.adversarial import (
 from fakd.functional.inputs import check_logits, full_precision, no_autocast
 from fakd.methods.discriminator import Discriminator
 from fakd.methods.method import check_number
-from fakd.schedules import poly
+from fakd.methods.schedules import poly
 
 Adversary = Literal["hinge", "wgan-gp"]
 

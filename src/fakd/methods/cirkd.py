@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakd.functional import pixel_kd, resize_labels, resize_logits
-from fakd.functional.contrastive import cross_image_kd, memory_kd
+from fakd.functional.cirkd import cross_image_kd, memory_kd
 from fakd.functional.inputs import full_precision
 from fakd.methods.memory_bank import ClassQueues, PixelQueues, RegionQueues
 from fakd.methods.method import Method, check_number

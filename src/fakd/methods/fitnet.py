@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import resize_logits
-from fakd.functional.hint import hint_kd
+from fakd.functional.fitnet import hint_kd
 from fakd.methods.method import Method, check_number
 from fakd.methods.projector import Projector
 from fakd.types import SegmentationModel, SegmentationOutput

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import pixel_kd, resize_labels, resize_logits
-from fakd.functional.intra_class import intra_class_kd
+from fakd.functional.ifvd import intra_class_kd
 from fakd.methods.adversarial import AdversarialTerm, Adversary
 from fakd.methods.method import Method, check_number
 from fakd.types import SegmentationModel, SegmentationOutput

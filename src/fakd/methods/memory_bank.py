@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fakd.functional.contrastive import unit_vectors
+from fakd.functional.cirkd import unit_vectors
 from fakd.functional.inputs import check_labels, pixel_classes
 
 

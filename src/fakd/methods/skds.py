@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import pixel_kd, resize_logits
-from fakd.functional.pairwise import pairwise_affinity
+from fakd.functional.skds import pairwise_affinity
 from fakd.methods.adversarial import AdversarialTerm, Adversary
 from fakd.methods.method import Method, check_number
 from fakd.types import SegmentationModel, SegmentationOutput

@@ -7,36 +7,36 @@
 
 from dataclasses import replace
 
-from fakd.models.checkpoint import AnySegmentor, load_model, save_model
+from fakd.models.backbone_weights import load_backbone_weights
+from fakd.models.by_name import copy_weights, open_any, open_model
 from fakd.models.config import ModelConfig, default_aux_channels
 from fakd.models.encoder import BACKBONES, Encoder
 from fakd.models.foreign import ForeignConfig, ForeignSegmentor, create_foreign, is_foreign
-from fakd.models.mmseg import load_mmseg, save_mmseg
+from fakd.models.mmseg.checkpoint import load_mmseg, save_mmseg
+from fakd.models.network import Network, load_model, save_model
 from fakd.models.onnx import OnnxNetwork, open_onnx
-from fakd.models.opening import copy_weights, open_model, open_predictor
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, Segmentor
 from fakd.models.tap import ClassifierTap
-from fakd.models.weights import load_backbone_weights
 
 __all__ = [
     "BACKBONES",
     "HEADS",
     "PRESETS",
-    "AnySegmentor",
     "ClassifierTap",
     "ForeignConfig",
     "ForeignSegmentor",
     "ModelConfig",
+    "Network",
     "OnnxNetwork",
     "Segmentor",
     "copy_weights",
     "create_model",
     "load_mmseg",
     "load_model",
+    "open_any",
     "open_model",
     "open_onnx",
-    "open_predictor",
     "save_mmseg",
     "save_model",
 ]
@@ -52,7 +52,7 @@ def create_model(
     dropout: float | None = None,
     aux: bool = True,
     backbone_weights: str | None = None,
-) -> AnySegmentor:
+) -> Network:
     """Build a segmentation network.
 
     Args:

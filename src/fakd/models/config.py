@@ -1,9 +1,7 @@
 """Everything needed to rebuild a network without its weights."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 OUTPUT_STRIDES = (8, 16, 32)
 """How many image pixels one cell of the encoder's last map may stand for, along each side."""
@@ -52,23 +50,6 @@ class ModelConfig:
     def to_json(self) -> str:
         """Return the config as one line of JSON."""
         return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "ModelConfig":
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: not a JSON object, or a field is missing or unknown.
-        """
-        values: Any = json.loads(text)
-        if not isinstance(values, Mapping):
-            raise ValueError(f"a model config must be a JSON object, got {text[:80]!r}")
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ValueError(f"unknown model settings {unknown}; this version of fakd knows {known}")
-        if missing := [name for name in ("head", "backbone", "num_classes") if name not in values]:
-            raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
-        return cls(**values)
 
 
 def default_aux_channels(stage_channels: int) -> int:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from fakd.functional import cross_entropy
-from fakd.models.checkpoint import AnySegmentor
+from fakd.models.network import Network
 from fakd.types import SegmentationOutput
 
 # Every usual stride divides it; of an odd image, the ratio to its rounded-up logits would not be the stride.
@@ -44,7 +44,7 @@ class Cost:
     """Peak bytes of one training step, see `measure_cost`."""
 
 
-def measure_cost(model: AnySegmentor, image_size: tuple[int, int], batch_size: int = 16) -> Cost:
+def measure_cost(model: Network, image_size: tuple[int, int], batch_size: int = 16) -> Cost:
     """Measure a network without computing anything: a copy of it runs on PyTorch's meta device.
 
     The memory is what tensors of float32 hold at once, at the worst moment:
@@ -87,7 +87,7 @@ def measure_cost(model: AnySegmentor, image_size: tuple[int, int], batch_size: i
     )
 
 
-def inference_cost(model: AnySegmentor, image_size: tuple[int, int]) -> tuple[int, int]:
+def inference_cost(model: Network, image_size: tuple[int, int]) -> tuple[int, int]:
     """Count the learned numbers without the auxiliary head, and the multiply-accumulates of one image in eval mode.
 
     Args:
@@ -145,16 +145,14 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
     return [value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _run_inference(model: AnySegmentor, image_size: tuple[int, int]) -> tuple[SegmentationOutput, int, int]:
+def _run_inference(model: Network, image_size: tuple[int, int]) -> tuple[SegmentationOutput, int, int]:
     """Return the output for one image, its multiply-accumulates, and the peak bytes."""
     with torch.no_grad(), PeakMemory() as memory, FlopCounterMode(display=False) as counter:
         output = _without_content(model).eval()(torch.empty(1, 3, *image_size, device="meta"))
     return output, counter.get_total_flops() // 2, memory.peak
 
 
-def _run_training(
-    model: AnySegmentor, image_size: tuple[int, int], batch_size: int
-) -> tuple[tuple[int, ...] | None, int]:
+def _run_training(model: Network, image_size: tuple[int, int], batch_size: int) -> tuple[tuple[int, ...] | None, int]:
     """Return the shape of one image's auxiliary logits, and the peak bytes of a step."""
     with torch.enable_grad(), PeakMemory() as memory:
         network = _without_content(model).train()
@@ -167,7 +165,7 @@ def _run_training(
     return aux_shape, memory.peak
 
 
-def _supervised_loss(network: AnySegmentor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
+def _supervised_loss(network: Network, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
     # A function of its own, as the training step is: it lets go of the outputs before the backward pass.
     output: SegmentationOutput = network(images)
     loss = cross_entropy(output.logits, labels)
@@ -176,7 +174,7 @@ def _supervised_loss(network: AnySegmentor, images: Tensor, labels: Tensor) -> t
     return loss + cross_entropy(output.aux, labels), tuple(output.aux.shape[1:])
 
 
-def _without_content(model: AnySegmentor) -> AnySegmentor:
+def _without_content(model: Network) -> Network:
     """Copy the network to the meta device, without ever copying its weights, all of them to be trained."""
     known: dict[int, Any] = {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
     for parameter in model.parameters():

@@ -1,16 +1,74 @@
-"""Encoders from timm whose strides are traded for dilation."""
+"""Encoders: any of timm, with strides traded for dilation, as OpenMMLab builds its own."""
 
 import difflib
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import timm
 import torch
+from timm.models.hrnet import HighResolutionModule
+from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from fakd.models.dilation import dilate_first_block_only, dilate_first_convolution_only
-from fakd.models.hrnet import fuse_bilinearly
+from fakd.models.layers import resize
+
+
+def dilate_first_convolution_only(resnet: Any) -> None:
+    """Let blocks of two 3x3 convolutions dilate only the first, in place; timm dilates both."""
+    for module in resnet.modules():
+        if isinstance(module, BasicBlock):
+            _dilate(module.conv2, 1)
+
+
+def dilate_first_block_only(mobilenet: Any) -> None:
+    """Let a stage's first block take its whole dilation and the others none, in place.
+
+    timm does the reverse: the first block keeps the dilation of the stage before, and the others have their own.
+    """
+    for stage in mobilenet.blocks:
+        dilation = stage[-1].conv_dw.dilation[0]
+        for block in stage:
+            _dilate(block.conv_dw, dilation if block is stage[0] else 1)
+
+
+def _dilate(conv: nn.Conv2d, dilation: int) -> None:
+    conv.dilation = (dilation, dilation)
+    conv.padding = tuple(dilation * (size // 2) for size in conv.kernel_size)
+
+
+class BilinearFusion(HighResolutionModule):
+    """A module of HRNet whose coarse branches are enlarged bilinearly and to the fine branch's actual size.
+
+    timm enlarges by nearest neighbour and a power of two, as the classifier was trained, which fits only images
+    whose sides are multiples of 32. Where a side is not, the benchmark enlarges by the power of two first and
+    then to the size, so that is done here.
+    """
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Return the fused branches, fine to coarse, from branches of (B, channels, h, w)."""
+        x = [branch(map_) for branch, map_ in zip(self.branches, x, strict=True)]
+        if self.num_branches == 1:
+            return x
+        return [
+            self.fuse_act(
+                reduce(operator.add, (resize(path(source), target) for path, source in zip(paths, x, strict=True)))
+            )
+            for paths, target in zip(self.fuse_layers, x, strict=True)
+        ]
+
+
+def fuse_bilinearly(body: nn.Module) -> None:
+    """Turn every fusion of a timm HRNet into a bilinear one, in place; weights stay as they are."""
+    for module in body.modules():
+        if isinstance(module, HighResolutionModule):
+            # Rebuilding them would be a second copy of timm's construction; only the forward pass differs.
+            module.__class__ = BilinearFusion
+        elif isinstance(module, nn.Upsample):
+            module.mode, module.align_corners = "bilinear", False
+
 
 SUGGESTED = "resnet18, resnet50, resnet10t, efficientnet_lite0, mobilenetv2_100, mobilenetv3_small_050"
 """Some timm encoders that can be dilated, for error messages."""

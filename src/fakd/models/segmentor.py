@@ -5,16 +5,15 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from fakd.models.aspp import ASPPHead
 from fakd.models.config import ModelConfig
 from fakd.models.encoder import Encoder
-from fakd.models.fcn import FCNHead
-from fakd.models.fcn_concat import FCNConcatHead
-from fakd.models.head import DecodeHead
-from fakd.models.hub import HubModel
-from fakd.models.isa import ISAHead
+from fakd.models.heads.aspp import ASPPHead
+from fakd.models.heads.fcn import FCNConcatHead, FCNHead
+from fakd.models.heads.head import DecodeHead
+from fakd.models.heads.isa import ISAHead
+from fakd.models.heads.psp import PSPHead
 from fakd.models.layers import pixel_classifier
-from fakd.models.psp import PSPHead
+from fakd.models.network import Network
 from fakd.types import SegmentationOutput
 
 HEADS: Mapping[str, type[DecodeHead]] = {
@@ -26,7 +25,7 @@ HEADS: Mapping[str, type[DecodeHead]] = {
 """Head name -> class."""
 
 
-class Segmentor(nn.Module, HubModel):
+class Segmentor(Network, built_from=ModelConfig):
     """An encoder, a decode head, and a 1x1 classifier; in training also an auxiliary head.
 
     Images are float RGB (B, 3, H, W) in [0, 1]: the network subtracts the mean and divides by the standard
@@ -41,8 +40,6 @@ class Segmentor(nn.Module, HubModel):
     """
 
     config: ModelConfig
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: ModelConfig, encoder: Encoder | None = None) -> None:
         super().__init__()
@@ -64,11 +61,6 @@ class Segmentor(nn.Module, HubModel):
             else None
         )
 
-    @property
-    def num_classes(self) -> int:
-        """C, the channels of the logits."""
-        return self.config.num_classes
-
     def drop_aux(self) -> None:
         """Take the auxiliary head away, as inference has no use for it."""
         self.aux_head = None
@@ -88,18 +80,9 @@ class Segmentor(nn.Module, HubModel):
         Raises:
             ValueError: `images` is not a float tensor of three channels.
         """
-        check_images(images)
+        self.check_images(images)
         stages = self.encoder((images - self.mean) / self.std)
         features = self.head(stages)
         logits = self.classifier(self.dropout(features))
         aux = self.aux_head(stages[-2]) if self.training and self.aux_head is not None else None
         return SegmentationOutput(logits, features, aux, stages)
-
-
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless the images are float (B, 3, H, W)."""
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(
-            "images must be float (B, 3, H, W) with RGB values in [0, 1], "
-            f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-        )

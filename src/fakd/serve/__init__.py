@@ -1,5 +1,1 @@
-"""A page on this machine that shows what a student and its teacher see in an image."""
-
-from fakd.serve.command import ServeConfig, serve
-
-__all__ = ["ServeConfig", "serve"]
+"""Student and teacher side by side in a browser."""

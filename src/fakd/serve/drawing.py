@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from fakd.data.palette import Palette, overlay
-from fakd.functional.resize import resize_labels
-from fakd.serve.comparing import Comparison
+from fakd.functional.maps import resize_labels
+from fakd.serve.pair import Comparison
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from fakd.data import DataError, read_image
 from fakd.data.reading import upright_size
-from fakd.evaluation.network import Network
-from fakd.evaluation.room import lack_of_room
-from fakd.serve.comparing import MOST_PASSES, compare
+from fakd.evaluation.predictor import Predictor, lack_of_room
 from fakd.serve.drawing import Drawing, agreement_map, at_page_size, figures, legend, slider_pictures
-from fakd.serve.networks import described
+from fakd.serve.pair import MOST_PASSES, compare, described
 from fakd.serve.samples import Sample
 
 STYLE = Path(__file__).with_name("style.css").read_text()
@@ -37,8 +35,8 @@ Shown = tuple[str, Any, str, Any, str, Drawing | None]
 class Page:
     """What a page shows: two networks, and images to pick."""
 
-    student: Network
-    teacher: Network | None
+    student: Predictor
+    teacher: Predictor | None
     samples: Sequence[Sample]
     most_pixels: int
     """Of an image."""

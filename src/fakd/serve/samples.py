@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from fakd.data import DataError, get_dataset, read_image
 from fakd.data.spec import Source
-from fakd.evaluation.sources import find_sources
+from fakd.evaluation.images import find_sources
 
 _THUMBNAIL = 240  # pixels of the longest side
 

@@ -15,9 +15,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors import SafetensorError
 
 from fakd.console import say
-from fakd.models.torch_file import read_torch_file
-from fakd.training.folder import RunFolder
-from fakd.writing import written_at_once
+from fakd.files.atomic import written_at_once
+from fakd.models.weights_file import read_torch_file
+from fakd.training.run_folder import RunFolder
 
 _FORMAT = 2
 """Goes up where a run of an earlier release, gone on with, would not end as by that release."""

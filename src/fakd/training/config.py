@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
-from fakd.evaluation.inference_config import InferenceConfig
+from fakd.evaluation.inference import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
-from fakd.training.cache_config import TeacherCacheConfig
 from fakd.training.launch import launched
 from fakd.training.sources import check_source, plain_name
-from fakd.training.teacher_classes import TeacherClassesConfig
+from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Size = tuple[int, int]

@@ -1,7 +1,7 @@
 """What a run reads that its options only name, and that may change under the same name."""
 
 from fakd.data.identity import digest
-from fakd.models.mapped import MappedTeacher
+from fakd.models.merged_teacher import MappedTeacher
 from fakd.training.config import DistillConfig, RunConfig
 from fakd.training.teacher import Teacher, as_saved
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from fakd.console import say
 from fakd.data import Sample
-from fakd.data.seeding import mixed_seed
+from fakd.data.loading import mixed_seed
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion, to_float_images
 from fakd.functional import cross_entropy
 from fakd.methods import Method
-from fakd.models.checkpoint import CONFIG_KEY, NOTES_KEY, AnySegmentor
-from fakd.schedules import poly
+from fakd.methods.schedules import poly
+from fakd.models.network import CONFIG_KEY, NOTES_KEY, Network
 from fakd.training.compiling import compiled
 from fakd.training.config import RunConfig
 from fakd.types import SegmentationOutput
@@ -30,7 +30,7 @@ class DistillationModule(LightningModule):
 
     def __init__(
         self,
-        student: AnySegmentor,
+        student: Network,
         method: Method,
         teacher: nn.Module | None,
         config: RunConfig,

@@ -11,7 +11,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from fakd.data import Sample
-from fakd.writing import written_at_once
+from fakd.files.atomic import written_at_once
 
 LARGEST = 50_000_000
 """Numbers in a tensor of the state, such as CIRKD's memory, beyond which it is not kept as it was before the step."""

@@ -13,14 +13,14 @@ from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import Method, create_method
-from fakd.models import AnySegmentor, copy_weights, create_model, save_model
+from fakd.models import Network, copy_weights, create_model, save_model
 from fakd.training.callbacks import LastCheckpoint
 from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
 from fakd.training.compiling import check_compiler
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.inputs import run_inputs
 from fakd.training.module import DistillationModule
+from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.teacher import Teacher, as_saved, load_teacher
 from fakd.training.teacher_cache import TeacherCache, weights_digest
 from fakd.training.timing import StepTimer
@@ -79,7 +79,7 @@ def _teach(
     trainer: Trainer,
     data: SegmentationData,
     teacher: Teacher,
-    student: AnySegmentor,
+    student: Network,
     method: Method,
 ) -> dict[str, Any]:
     """Evaluate the teacher, and train the student by it."""
@@ -154,7 +154,7 @@ def _cached_images(source: Source, copies: int) -> CachedSource:
         return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
 
 
-def create_student(config: RunConfig) -> AnySegmentor:
+def create_student(config: RunConfig) -> Network:
     """Make the network that learns, from the run's seed and the weights it is to start from."""
     seed_everything(config.seed, verbose=False)
     student = create_model(
@@ -178,7 +178,7 @@ def _fit(
     folder: RunFolder,
     trainer: Trainer,
     data: SegmentationData,
-    student: AnySegmentor,
+    student: Network,
     teacher: Teacher | None,
     method: Method,
     notes: dict[str, Any],

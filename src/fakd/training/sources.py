@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fakd.data import DatasetSpec, get_dataset
 from fakd.models.foreign import ForeignName, is_foreign, published_classes
-from fakd.models.zoo import PREFIX, find_teacher
+from fakd.models.mmseg.published import PREFIX, find_teacher
 
 
 def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, mapped: bool) -> None:

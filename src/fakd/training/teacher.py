@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from fakd.console import say
-from fakd.models import AnySegmentor, open_model
-from fakd.models.fast import inference_copy
-from fakd.models.mapped import MappedTeacher
-from fakd.models.opening import names_trained_model
+from fakd.models import Network, open_model
+from fakd.models.by_name import names_trained_model
+from fakd.models.inference_copy import inference_copy
+from fakd.models.merged_teacher import MappedTeacher
 from fakd.training.config import RunConfig
-from fakd.training.teacher_classes import TeacherClassesConfig
+from fakd.training.teacher_options import TeacherClassesConfig
 
-Teacher = AnySegmentor | MappedTeacher
+Teacher = Network | MappedTeacher
 
 
 def load_teacher(name: str, config: RunConfig) -> Teacher:

@@ -1,4 +1,4 @@
-"""A teacher's logits of all training images, computed once and kept for every run that has this teacher."""
+"""The teacher cache: the teacher's logits, kept from run to run."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,10 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from fakd.console import is_main_process, progress, say
-from fakd.data.checked_file import load_checked, save_checked
 from fakd.data.datamodule import SegmentationData
 from fakd.data.identity import digest, image_identity, image_size
-from fakd.data.logit_codes import coded_bytes
-from fakd.data.logit_store import LogitStore
 from fakd.data.spec import Source
+from fakd.data.teacher_logits import LogitStore, coded_bytes, load_checked, save_checked
 from fakd.data.transforms import fitted_size
 from fakd.evaluation import to_float_images
 from fakd.training.config import DistillConfig

@@ -13,10 +13,9 @@ from fakd.models.foreign import is_foreign
 from fakd.training.callbacks import LastCheckpoint, LogTerms, ProgressReport
 from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles
 from fakd.training.config import RunConfig
-from fakd.training.folder import RunFolder
 from fakd.training.launch import cluster_environment
-from fakd.training.metrics_file import MetricsFile
 from fakd.training.nonfinite import StopOnNonFinite
+from fakd.training.run_folder import MetricsFile, RunFolder
 from fakd.training.timing import LoaderClock, StepTimer
 
 

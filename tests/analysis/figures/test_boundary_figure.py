@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.measuring import Measured, boundary_band
-from fakd.analysis.paired import Spread
+from fakd.analysis.measured import Measured, boundary_band
+from fakd.analysis.statistics import Spread
 from fakd.types import IGNORE_INDEX
 
 

@@ -7,8 +7,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fakd.analysis.figures.calibration import draw_calibration, expected_calibration_error
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.measuring import calibration_counts
-from fakd.analysis.paired import Spread
+from fakd.analysis.measured import calibration_counts
+from fakd.analysis.statistics import Spread
 
 
 @pytest.mark.parametrize("bins", [1, 4, 15])

@@ -5,10 +5,9 @@ from itertools import pairwise
 import pytest
 from drawn import drawn, has_colour, styled, texts
 
-from fakd.analysis.figures.class_gains import class_gains, draw_class_gains
-from fakd.analysis.figures.class_iou import draw_class_iou
+from fakd.analysis.figures.class_gains import class_gains, draw_class_gains, draw_class_iou
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.paired import Spread
+from fakd.analysis.statistics import Spread
 
 ALONE = {"road": 90.0, "car": 40.0, "pole": 10.0, "sky": 80.0, "bus": None}
 FAKD = {"road": 89.0, "car": 46.0, "pole": 13.0, "sky": None, "bus": 7.0}

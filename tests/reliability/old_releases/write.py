@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fakd.data import DATASETS
-from fakd.data.toy_scenes import TOY_SCENES, ToyScenes
+from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.models import load_model, save_model
 from fakd.training import DistillConfig, TrainConfig, distill, train
 

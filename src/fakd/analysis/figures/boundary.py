@@ -9,8 +9,8 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from fakd.analysis.figures.style import Look, as_floats, draw_bars, rows_height
-from fakd.analysis.measuring import Measured
-from fakd.analysis.paired import Spread, parts, spread_text
+from fakd.analysis.measured import Measured
+from fakd.analysis.statistics import Spread, parts, spread_text
 from fakd.evaluation import scores_from_confusion
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fakd.analysis.figures.style import Look
-from fakd.analysis.paired import Spread, spread_text
+from fakd.analysis.statistics import Spread, spread_text
 
 
 def expected_calibration_error(counts: Tensor) -> float:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fakd.analysis.figures.style import Look, as_floats, rows_height, set_logarithmic
 from fakd.analysis.runs import Run
-from fakd.models.torch_file import read_torch_file
-from fakd.training.folder import RunFolder
+from fakd.models.weights_file import read_torch_file
+from fakd.training.run_folder import RunFolder
 
 _STATE = "method.covariance."
 _GROWTH = "watched/variance"

@@ -14,14 +14,14 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.data.class_map import Groups
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
-from fakd.evaluation.inference_config import InferenceConfig
-from fakd.models import AnySegmentor, open_model
+from fakd.evaluation.inference import InferenceConfig
+from fakd.models import Network, open_model
 from fakd.models.cost import measure_cost
-from fakd.models.fast import inference_copy
-from fakd.models.mapped import MappedTeacher
-from fakd.models.zoo import PREFIX
-from fakd.training.folder import RunFolder
-from fakd.training.teacher_classes import TeacherClassesConfig
+from fakd.models.inference_copy import inference_copy
+from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.mmseg.published import PREFIX
+from fakd.training.run_folder import RunFolder
+from fakd.training.teacher_options import TeacherClassesConfig
 
 UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
 """What files that are gone, damaged or of another kind raise."""
@@ -39,18 +39,18 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Network:
+class Asked:
     """A trained network, and how it is asked."""
 
     layer: Layer
-    model: AnySegmentor | MappedTeacher
+    model: Network | MappedTeacher
     fit: EvalTransform
     inference: Inference
 
 
 def open_networks(
     groups: Sequence[Group], teachers: Mapping[str, Run | None], spec: DatasetSpec, device: torch.device
-) -> tuple[list[Network], list[str]]:
+) -> tuple[list[Asked], list[str]]:
     """Load the network of each group's first seed, and the teachers that are not among the groups.
 
     Args:
@@ -89,7 +89,7 @@ def open_networks(
         size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
         copy = inference_copy(model)
         network = (copy if merged is None else MappedTeacher(copy, merged)).to(device)
-        networks.append(Network(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
+        networks.append(Asked(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
     return networks, notes
 
 
@@ -103,7 +103,7 @@ def giga_macs(run: Run) -> float | None:
         return None
 
 
-def _class_groups(run: Run, spec: DatasetSpec, model: AnySegmentor, notes: Mapping[str, str]) -> Groups | None:
+def _class_groups(run: Run, spec: DatasetSpec, model: Network, notes: Mapping[str, str]) -> Groups | None:
     """Which of the teacher's classes belong to each of the run's, where it was told."""
     given = {name: run.config[name] for name in ("class_map", "teacher_classes") if run.config.get(name)}
     options = TeacherClassesConfig(**given)

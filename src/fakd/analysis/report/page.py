@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +16,13 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from fakd import __version__
+from fakd.analysis.command_line import reproduce
 from fakd.analysis.groups import Group, find_alone
 from fakd.analysis.report.figures import class_gains, curves, logged_names
 from fakd.analysis.report.page_tables import class_table, group_table, run_names, run_table
 from fakd.analysis.report.pictures import Gallery
-from fakd.analysis.report.reproduce import reproduce
 from fakd.analysis.runs import Run
-from fakd.training.folder import RunFolder
+from fakd.training.run_folder import RunFolder
 
 
 class _Details(NamedTuple):
@@ -71,7 +71,7 @@ def render(
         gallery=gallery,
         details=[_details(run, names[str(run.folder)]) for run in runs],
         unfinished=unfinished,
-        created=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
+        created=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         version=__version__,
         data=_json(data),
         style=Markup(_asset("style.css")),

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fakd.analysis.groups import Group, find_alone
-from fakd.analysis.paired import LEVEL, Difference, Spread, spread, spread_text
+from fakd.analysis.paper_rows import PaperRow
 from fakd.analysis.published import group_row, published_teacher, run_teacher_network
 from fakd.analysis.report.figures import class_iou
 from fakd.analysis.report.networks import giga_macs
 from fakd.analysis.runs import Run
-from fakd.training.paper import PaperRow
+from fakd.analysis.statistics import LEVEL, Difference, Spread, spread, spread_text
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"

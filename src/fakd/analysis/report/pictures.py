@@ -1,19 +1,23 @@
-"""What the networks see: validation images with the masks of students, teacher and truth."""
+"""Pictures for the page: chosen, predicted, and encoded."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2 import functional as F
 
 from fakd.analysis.groups import ALONE, Group
-from fakd.analysis.report.encoding import image_uri, mask_uri, shrink
-from fakd.analysis.report.networks import UNREADABLE, Layer, Network, open_networks
+from fakd.analysis.report.networks import UNREADABLE, Asked, Layer, open_networks
 from fakd.analysis.runs import Run
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
+from fakd.data.palette import Palette
 from fakd.data.spec import Source
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
 from fakd.types import IGNORE_INDEX
@@ -123,7 +127,7 @@ def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
 
 
 def _look_through(
-    source: Source, networks: Sequence[Network], spec: DatasetSpec, indices: Sequence[int], device: torch.device
+    source: Source, networks: Sequence[Asked], spec: DatasetSpec, indices: Sequence[int], device: torch.device
 ) -> list[_Seen]:
     """Predict and score every image once; images without a labelled pixel are passed over."""
     found = []
@@ -191,3 +195,41 @@ def _picture(seen: _Seen, spec: DatasetSpec) -> Picture:
         iou=[*seen.iou, {}],
         classes=[index for index in np.unique(label.numpy()).tolist() if index < spec.num_classes],
     )
+
+
+WIDTH = 480
+"""Pixels that a picture on the page is wide at most."""
+
+
+def shrink(picture: Tensor, width: int = WIDTH) -> Tensor:
+    """Resize to at most that width: a (3, H, W) image smoothly, a (H, W) mask to the nearest pixel."""
+    if picture.shape[-1] <= width:
+        return picture
+    size = [max(1, round(picture.shape[-2] * width / picture.shape[-1])), width]
+    if picture.ndim == 3:
+        image: Tensor = F.resize_image(picture, size, antialias=True)
+        return image
+    mask: Tensor = F.resize_mask(picture.unsqueeze(0), size)[0]
+    return mask
+
+
+def image_uri(image: Tensor) -> str:
+    """A (3, H, W) uint8 image as a JPEG."""
+    return _uri(Image.fromarray(image.permute(1, 2, 0).cpu().numpy()), "jpeg", quality=80, optimize=True)
+
+
+def mask_uri(mask: Tensor, palette: Palette) -> str:
+    """(H, W) class indices as a PNG of their colours; ignored pixels are transparent."""
+    indices = mask.cpu().numpy().astype(np.uint8)
+    ignored = len(palette)  # next to the classes: a small palette needs fewer bits a pixel
+    indices[indices == IGNORE_INDEX] = ignored
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette([value for colour in (*palette, (0, 0, 0)) for value in colour])
+    bits = next(bits for bits in (1, 2, 4, 8) if ignored < 1 << bits)
+    return _uri(picture, "png", optimize=True, transparency=ignored, bits=bits)
+
+
+def _uri(picture: Image.Image, kind: str, **options: object) -> str:
+    buffer = BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

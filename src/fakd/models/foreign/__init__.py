@@ -10,7 +10,7 @@ from fakd.models.foreign import from_hf, from_smp, from_torchvision
 from fakd.models.foreign.config import ForeignConfig, Found
 from fakd.models.foreign.name import ForeignName, is_foreign
 from fakd.models.foreign.segmentor import ForeignSegmentor
-from fakd.models.mismatches import listed, mismatches
+from fakd.models.weights_file import listed, mismatches
 
 _SOURCES: dict[str, ModuleType] = {"torchvision": from_torchvision, "smp": from_smp, "hf": from_hf}
 

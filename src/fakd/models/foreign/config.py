@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -57,19 +57,6 @@ class ForeignConfig:
     def to_json(self) -> str:
         """Return the config as one line of JSON."""
         return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "ForeignConfig":
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: not a JSON object, or a field is missing or unknown.
-        """
-        values: Any = json.loads(text)
-        known = [item.name for item in fields(cls)]
-        if not isinstance(values, Mapping) or set(values) != set(known):
-            raise ValueError(f"the config of a foreign network must be a JSON object with {known}, got {text[:200]!r}")
-        return cls(**values)
 
 
 class Anatomy(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from fakd.console import say
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
 from fakd.models.foreign.library import library, read_json
-from fakd.models.mismatches import listed
+from fakd.models.weights_file import listed
 
 _EXTRA = "hf"
 # Where the classifier is, by the type of the network; that of others is looked for.

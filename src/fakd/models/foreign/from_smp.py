@@ -7,7 +7,7 @@ from typing import Any
 from fakd.console import say
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
 from fakd.models.foreign.library import library, read_json
-from fakd.models.torch_file import read_weights
+from fakd.models.weights_file import read_weights
 
 _EXTRA = "smp"
 _HALF = ((0.5,) * 3, (0.5,) * 3)

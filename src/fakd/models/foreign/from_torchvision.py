@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from torchvision.models import get_model, get_model_builder, get_model_weights
 
-from fakd.checksum import checksum_in_name
 from fakd.console import say
-from fakd.download import cache_folder, download
+from fakd.files.checksum import checksum_in_name
+from fakd.files.download import cache_folder, download
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
-from fakd.models.torch_file import read_weights
+from fakd.models.weights_file import read_weights
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "fcn_resnet50": ("classifier.4",),

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from fakd.models.foreign import from_hf, from_smp, from_torchvision
 from fakd.models.foreign.config import Anatomy, ForeignConfig
-from fakd.models.hub import HubModel
-from fakd.models.segmentor import check_images
+from fakd.models.network import Network
 from fakd.models.tap import ClassifierTap
 from fakd.types import SegmentationOutput
 
@@ -22,7 +21,7 @@ BUILDERS: Mapping[str, Callable[[ForeignConfig], Anatomy]] = {
 """Library -> what builds one of its networks with random weights, without asking the network for anything."""
 
 
-class ForeignSegmentor(ClassifierTap, HubModel):
+class ForeignSegmentor(ClassifierTap, Network, built_from=ForeignConfig):
     """A network that another library builds, used as a `Segmentor` is.
 
     Images are float RGB (B, 3, H, W) in [0, 1] of any height and width: they are normalised here, and where the network
@@ -38,8 +37,6 @@ class ForeignSegmentor(ClassifierTap, HubModel):
     """
 
     config: ForeignConfig
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: ForeignConfig) -> None:
         if config.library not in BUILDERS:
@@ -83,7 +80,7 @@ class ForeignSegmentor(ClassifierTap, HubModel):
         Raises:
             ValueError: `images` is not a float tensor of three channels.
         """
-        check_images(images)
+        self.check_images(images)
         size = images.shape[-2:]
         images = (images - self.mean) / self.std
         images = images.flip(1) if self.config.bgr else images

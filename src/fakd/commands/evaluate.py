@@ -1,0 +1,101 @@
+"""`fakd evaluate`: scores of a trained network on a data set."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from fakd.console import console, progress, say
+from fakd.data import get_dataset
+from fakd.data.datamodule import SegmentationData
+from fakd.evaluation.evaluate import evaluate_model
+from fakd.evaluation.inference import InferenceConfig
+from fakd.evaluation.predictor import Device, base_size_in, inference_for, pick_device
+from fakd.evaluation.scores import Scores, scores_from_confusion
+from fakd.files.atomic import check_free, written_at_once
+from fakd.models.by_name import open_any
+
+
+@dataclass
+class EvaluateConfig(InferenceConfig):
+    """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
+
+    model: str
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
+    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    dataset: str | None = None
+    """Data set; by default the one that the network was trained on."""
+    data_root: Path | None = None
+    """Folder of the data set."""
+    base_size: tuple[int, int] | None = None
+    """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
+    workers: int = 2
+    """Loader processes."""
+    device: Device = "auto"
+    """Where to compute."""
+    output: Path | None = None
+    """File to write the scores to, as JSON."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Print a table of scores; write them as JSON if asked.
+
+    Returns:
+        The scores in percent, as `Scores.to_dict`.
+
+    Raises:
+        ValueError: network and data set have different numbers of classes, or options contradict each other.
+        FileExistsError: the file for the scores exists.
+        DataError: the data set is not as it should be.
+    """
+    if config.output is not None:
+        check_free(config.output, config.overwrite)
+    model, notes = open_any(config.model)
+    name = config.dataset or notes.get("dataset")
+    if name is None:
+        raise ValueError(f"{config.model} does not say what it was trained on: name the data set with --dataset.")
+    spec = get_dataset(name, config.data_root)
+    if spec.needs_root and config.data_root is None:
+        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
+    if model.num_classes != spec.num_classes:
+        raise ValueError(f"{config.model} scores {model.num_classes} classes, but {name} has {spec.num_classes}.")
+    inference = inference_for(model, config, spec.window)
+    base_size = config.base_size or base_size_in(notes, config.model)
+    data = SegmentationData(spec, config.data_root, base_size=base_size, workers=config.workers)
+    data.source("val").check()
+    with progress("images") as bar:
+        task = bar.add_task("evaluating", total=len(data.source("val")), note="")
+        matrix = evaluate_model(
+            model,
+            data.val_dataloader(),
+            spec.num_classes,
+            device=pick_device(config.device),
+            inference=inference,
+            on_image=lambda count: bar.advance(task, count),
+        )
+    scores = scores_from_confusion(matrix, spec.classes)
+    _print_scores(scores, name)
+    if config.output is not None:
+        found = {"model": str(config.model), "dataset": name, "inference": asdict(inference), **scores.to_dict()}
+        with written_at_once(config.output) as temporary:
+            temporary.write_text(json.dumps(found, indent=2))
+        say(f"written to {config.output}")
+    return scores.to_dict()
+
+
+def _print_scores(scores: Scores, dataset: str) -> None:
+    table = Table("class", *(f"{name} %" for name in ("IoU", "accuracy")), title=dataset)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in scores.IoU:
+        cells = (scores.IoU[name], scores.acc[name])
+        table.add_row(Text(name), *("-" if value is None else f"{value:.2f}" for value in cells))
+    table.add_section()
+    table.add_row("mean (mIoU, mAcc)", f"{scores.mIoU:.2f}", f"{scores.mAcc:.2f}", style="bold")
+    table.add_row("all pixels (aAcc)", "", f"{scores.aAcc:.2f}")
+    console.print(table)

@@ -1,0 +1,167 @@
+"""`fakd predict`: masks of a user's images."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fakd.console import progress, say
+from fakd.data import DataError
+from fakd.data.palette import colorize, overlay, write_label_png
+from fakd.data.video import count_frames, require_av
+from fakd.evaluation.images import Frame, Frames, Source, by_size, find_sources, in_background, pixels
+from fakd.evaluation.inference import InferenceConfig
+from fakd.evaluation.predictor import Device, Predictor, lack_of_room, open_predictor
+from fakd.evaluation.scores import class_shares
+from fakd.files.atomic import written_at_once
+
+SHARES_FILE = "shares.csv"
+"""In the output folder."""
+
+Shares = dict[tuple[str, Path], Sequence[float]]
+"""Title and place of every image in the order they were read -> each class's share of its pixels."""
+
+_BATCH_SCORES = 1 << 30  # bytes of scores of the images of a batch together, if they are more than one
+
+
+@dataclass
+class PredictConfig(InferenceConfig):
+    """Write the masks that a trained network predicts: class indices and colours, as PNG."""
+
+    model: str
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
+    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    images: list[Path] | Path
+    """Images and videos; folders, which are searched for images in all their subfolders; patterns in quotes, as
+    'photos/**/*.jpg'. As many as you like."""
+    output: Path
+    """Folder to write to: labels/NAME.png holds class indices, color/NAME.png colours, shares.csv each class's share of
+    the pixels; of a video NAME/000123.png and so on."""
+    overlay: bool = False
+    """Whether to write overlay/NAME.png too: the colours over the image."""
+    opacity: float = 0.5
+    """Opacity of the colours in overlays, 0 to 1."""
+    every: int = 1
+    """Frames of a video from one that is taken to the next."""
+    base_size: tuple[int, int] | None = None
+    """Height and width in pixels that images are fitted into before the network sees them, aspect kept; by default as
+    in training. Masks always have the image's own size."""
+    batch_size: int = 4
+    """Most images of one size that run together; fewer where their scores would take more than 1 GiB."""
+    workers: int = 2
+    """Processes that read images meanwhile."""
+    device: Device = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Write into an output folder that is not empty."""
+
+
+def predict(config: PredictConfig) -> list[Path]:
+    """Write the masks of every image; go on past those that cannot be read, and list them at the end.
+
+    Returns:
+        The label PNGs that were written.
+
+    Raises:
+        ValueError: a number is out of range, or options contradict each other.
+        FileNotFoundError: there is no image.
+        FileExistsError: the output folder is not empty.
+        DataError: some images could not be read, or are too large; all others were written.
+    """
+    _check_numbers(config)
+    sources = find_sources([config.images] if isinstance(config.images, Path) else config.images, config.output)
+    _require_free(config.output, config.overwrite)
+    if any(source.is_video for source in sources):
+        require_av()
+    network = open_predictor(config.model, config, config.base_size, config.device)
+    shares: Shares = {}
+    failed = []
+    with progress("images") as bar:
+        task = bar.add_task("predicting", total=_expected(sources, config.every), note="")
+
+        def readable() -> Iterator[Frame]:
+            for frame in in_background(Frames(sources, network.base_size, config.every), config.workers):
+                fault = frame.fault or lack_of_room(frame.title, pixels(frame)[0].shape, network.num_classes)
+                if fault:
+                    failed.append(fault)
+                    bar.advance(task)
+                else:
+                    shares[frame.title, frame.place] = ()
+                    yield frame
+
+        try:
+            for group in by_size(readable(), config.batch_size, _BATCH_SCORES // (4 * network.num_classes)):
+                for frame, labels in zip(group, _predicted(network, group), strict=True):
+                    _write(frame, labels, network, config)
+                    shares[frame.title, frame.place] = class_shares(labels, network.num_classes).tolist()
+                    bar.advance(task)
+        finally:
+            # Also where it was stopped half-way; what was read and not yet predicted then has none.
+            written = {frame: row for frame, row in shares.items() if row}
+            if written:
+                _write_shares(config.output / SHARES_FILE, network.classes, written)
+    total = len(written) + len(failed)
+    say(f"{len(written)} of {total} images written to {config.output}")
+    if failed:
+        raise DataError(f"{len(failed)} of {total} images could not be read:\n  " + "\n  ".join(failed))
+    return [_file(config.output / "labels", place) for _, place in written]
+
+
+def _check_numbers(config: PredictConfig) -> None:
+    if not 0 <= config.opacity <= 1:
+        raise ValueError(f"opacity must be between 0 and 1, got {config.opacity}.")
+    for name, least in (("batch_size", 1), ("every", 1), ("workers", 0)):
+        if (given := getattr(config, name)) < least:
+            raise ValueError(f"{name} must be {least} or more, got {given}.")
+
+
+def _require_free(output: Path, overwrite: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file: name the folder for the masks, after the images.")
+    if output.is_dir() and any(output.iterdir()) and not overwrite:
+        raise FileExistsError(f"{output} is not empty. Choose another folder, or give --overwrite=true.")
+
+
+def _expected(sources: Sequence[Source], every: int) -> int:
+    """Images and frames, as far as the videos say how long they are."""
+    return sum(-(-count_frames(source.path) // every) if source.is_video else 1 for source in sources)
+
+
+def _predicted(network: Predictor, group: Sequence[Frame]) -> Tensor:
+    """(B, H, W) labels of images of one size; of half of them at a time where the device has no room for all."""
+    try:
+        fitted = torch.stack([pixels(frame)[1] for frame in group])
+        return network.labels(fitted, pixels(group[0])[0].shape[-2:])
+    except torch.OutOfMemoryError:
+        if len(group) == 1:
+            raise
+    half = len(group) // 2
+    return torch.cat([_predicted(network, group[:half]), _predicted(network, group[half:])])
+
+
+def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConfig) -> None:
+    pictures = {"color": colorize(labels, network.palette)}
+    if config.overlay:
+        pictures["overlay"] = overlay(pixels(frame)[0], labels, network.palette, config.opacity)
+    for folder in ("labels", *pictures):
+        _file(config.output / folder, frame.place).parent.mkdir(parents=True, exist_ok=True)
+    write_label_png(_file(config.output / "labels", frame.place), labels, network.palette)
+    for folder, picture in pictures.items():
+        Image.fromarray(picture.numpy()).save(_file(config.output / folder, frame.place))
+
+
+def _write_shares(path: Path, classes: Sequence[str], shares: Shares) -> None:
+    with written_at_once(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "mask", *classes])
+        for (title, place), row in shares.items():
+            table.writerow([title, _file(Path(), place).as_posix(), *(f"{share:.6f}" for share in row)])
+
+
+def _file(folder: Path, place: Path) -> Path:
+    """Not with_suffix, which would take "b.c" for a name with a suffix."""
+    return folder / f"{place}.png"

@@ -1,0 +1,125 @@
+"""Things that stand on the pavement: trees, lamps, traffic signs and bins."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakd.data.sets.toy_scenes.canvas import Array, Canvas, Colour, any_colour, jitter, shade, shades
+from fakd.data.sets.toy_scenes.kinds import Kind
+
+LEAVES: tuple[Colour, ...] = ((66, 98, 44), (88, 116, 54), (58, 84, 60), (150, 108, 48), (112, 122, 66))
+Floats = NDArray[np.float64]
+METAL: tuple[Colour, ...] = ((92, 96, 100), (58, 62, 64), (140, 142, 142), (60, 78, 66))
+
+
+def draw_tree(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+    """A trunk and a crown of many leafy blobs, the lower ones darker; round, slender or a conifer."""
+    height = rng.uniform(4.0, 9.0)
+    shape = rng.choice(3, p=(0.6, 0.25, 0.15))
+    spread = (rng.uniform(0.3, 0.42), 0.17, 0.24)[shape] * height
+    clear = (rng.uniform(1.6, 2.6), 1.2, 0.5)[shape]
+    (column, row), scale = canvas.camera.pixel(x, 0, z), canvas.camera.scale(z)
+    girth = scale * height * 0.022
+    top = row - scale * height * 0.7
+    trunk = ((column - girth, row), (column + girth, row), (column + girth / 2, top), (column - girth / 2, top))
+    canvas.polygon(trunk, jitter(rng, (82, 68, 56), 10), Kind.TREE, z)
+    leaf = jitter(rng, LEAVES[rng.integers(len(LEAVES))], 8)
+    blobs = int(np.clip(scale * 2.2, 14, 48))
+    share = np.sort(rng.random(blobs) ** 0.8)
+    reach = np.sqrt(np.clip(1 - (2 * share - 0.9) ** 2, 0.04, 1)) if shape != 2 else 1.05 - share
+    side = rng.uniform(-1, 1, blobs) * reach * spread
+    gains = 0.6 + 0.45 * share + 0.18 * side / spread * canvas.light.sun + rng.uniform(-0.12, 0.2, blobs)
+    radii = rng.uniform(0.12, 0.26, blobs) * spread * (0.5 + 0.5 * reach) * 1.6
+    rises = clear + share * (height - clear)
+    _draw_leaves(canvas, (column + scale * side, row - scale * rises), scale * radii, shades(leaf, gains), z)
+
+
+def _draw_leaves(canvas: Canvas, centres: tuple[Floats, Floats], radii: Floats, colours: Array, z: float) -> None:
+    """Blobs of leaves, slightly broader than high."""
+    columns, rows = centres
+    boxes = np.stack((columns - 1.15 * radii, rows - radii, columns + 1.15 * radii, rows + radii), axis=1)
+    canvas.ellipses(boxes, colours, Kind.TREE, z)
+
+
+def draw_bush(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+    """A low bush or a bit of hedge."""
+    leaf = jitter(rng, LEAVES[rng.integers(3)], 8)
+    (column, row), scale = canvas.camera.pixel(x, 0, z), canvas.camera.scale(z)
+    width, height = rng.uniform(0.5, 1.6), rng.uniform(0.7, 1.5)
+    across, up = rng.uniform((-width, 0.25), (width, height * 0.8), (14, 2)).T
+    radii = scale * height * rng.uniform(0.15, 0.3, 14)
+    _draw_leaves(canvas, (column + scale * across, row - scale * up), radii, shades(leaf, 0.65 + 0.4 * up), z)
+
+
+def draw_lamp(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+    """A street lamp with an arm over the road, or a plain mast."""
+    metal = jitter(rng, METAL[rng.integers(len(METAL))], 8)
+    height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.12, 0.2)
+    canvas.line(canvas.camera.project([x, x], [0, height], [z, z]), thick, metal, Kind.POLE, z)
+    if rng.random() < 0.75:
+        tip = x - math.copysign(rng.uniform(1.0, 2.2), x)
+        arm = canvas.camera.project([x, (x + tip) / 2, tip], [height, height + 0.35, height + 0.4], [z] * 3)
+        canvas.line(arm, thick * 0.7, metal, Kind.POLE, z)
+        centre = canvas.camera.project(tip, height + 0.35, z)
+        glow: Colour = (255, 226, 150) if canvas.light.lit_windows > 0.25 else (206, 206, 200)
+        radius = canvas.camera.scale(z) * 0.3
+        canvas.ellipse((centre[0], centre[1]), (radius, radius * 0.45), glow, Kind.POLE, z)
+
+
+def draw_sign(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+    """A traffic sign or a traffic light on its post; the lights count as signs too."""
+    scale = canvas.camera.scale(z)
+    height = rng.uniform(2.2, 3.0)
+    foot, head = canvas.camera.project([x, x], [0, height], [z, z])
+    post = jitter(rng, (128, 130, 132), 12)
+    canvas.line(np.stack((foot, head)), scale * 0.08, post, Kind.POLE, z)
+    size = scale * rng.uniform(0.34, 0.48)
+    board = rng.integers(5)
+    red, blue = jitter(rng, (196, 38, 40), 8), jitter(rng, (36, 82, 170), 8)
+    white, dark = jitter(rng, (232, 232, 228), 6), (34.0, 34.0, 36.0)
+    if board == 0:
+        canvas.ellipse((head[0], head[1]), (size, size), red, Kind.TRAFFIC_SIGN, z)
+        canvas.ellipse((head[0], head[1]), (size * 0.68, size * 0.68), white, None, z)
+        canvas.line(head + np.array([(-0.3, 0), (0.3, 0)]) * size, size * 0.3, dark, None, z)
+    elif board == 1:
+        corners = np.array([(-1.1, 0.8), (1.1, 0.8), (0, -1.1)])
+        canvas.polygon(head + corners * size, red, Kind.TRAFFIC_SIGN, z)
+        canvas.polygon(head + (corners * 0.58 + (0, 0.08)) * size, white, None, z)
+    elif board == 2:
+        corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+        canvas.polygon(head + corners * size, white, Kind.TRAFFIC_SIGN, z)
+        canvas.polygon(head + corners * size * 0.84, blue, None, z)
+        canvas.polygon(head + np.array([(-0.5, 0.5), (0.5, 0.5), (0, -0.6)]) * size, white, None, z)
+    elif board == 3:
+        corners = np.array([(-1.6, -0.6), (1.3, -0.6), (1.8, 0), (1.3, 0.6), (-1.6, 0.6)])
+        paint = (white, blue, jitter(rng, (222, 180, 40), 8))[rng.integers(3)]
+        canvas.polygon(head + corners * size, paint, Kind.TRAFFIC_SIGN, z)
+        canvas.line(head + np.array([(-1, 0), (1, 0)]) * size, size * 0.25, dark if paint[0] > 150 else white, None, z)
+    else:
+        _draw_traffic_light(canvas, rng, (head[0], head[1]), size, z)
+
+
+def _draw_traffic_light(
+    canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float], size: float, z: float
+) -> None:
+    """A dark box with three lamps, one of them on."""
+    column, row = centre
+    corners = np.array([(-0.5, -1.4), (0.5, -1.4), (0.5, 1.4), (-0.5, 1.4)]) * size
+    canvas.polygon(corners + centre, (30, 32, 32), Kind.TRAFFIC_SIGN, z)
+    lamps: tuple[Colour, ...] = ((240, 60, 50), (250, 190, 60), (70, 220, 130))
+    lit = rng.integers(3)
+    for place, lamp in enumerate(lamps):
+        colour = lamp if place == lit else shade(lamp, 0.3)
+        canvas.ellipse((column, row + (place - 1) * 0.85 * size), (size * 0.36, size * 0.36), colour, None, z)
+
+
+def draw_bin(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+    """A bin, letter box or advertising column: part of no class, so labelled void."""
+    foot, scale = canvas.camera.project(x, 0, z), canvas.camera.scale(z)
+    width, height = rng.uniform(0.25, 0.5) * scale, rng.uniform(0.9, 2.2) * scale
+    colour = any_colour(rng, 1.6)
+    body = np.array([(-width, 0), (width, 0), (width * 1.05, -height), (-width * 1.05, -height)])
+    canvas.polygon(foot + body, colour, Kind.VOID, z)
+    canvas.polygon(foot + body * (1.1, 0.15) - (0, height * 0.85), shade(colour, 0.6), Kind.VOID, z)
+    canvas.polygon(foot + body * (0.6, 0.3) - (0, height * 0.4), shade(colour, 1.4), None, z)

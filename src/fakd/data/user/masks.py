@@ -1,0 +1,108 @@
+"""Reading a user's masks: a value for every class, or a colour."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fakd.data.paired_files import RawMask
+from fakd.data.pairing import listed
+from fakd.data.reading import load_mask, stored_indices
+from fakd.data.spec import DataError
+from fakd.data.user.class_list import ClassList, Colour
+from fakd.types import IGNORE_INDEX
+
+Codes = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class UserMasks:
+    """Reads masks as the values of a class list, whichever way they are stored.
+
+    A mask of red, green and blue holds colours, which must be exactly those of the classes. One of a single channel or
+    with a palette holds values. What is seen could still be meant, as in black and white masks of two classes: if the
+    colours seen are those of other classes than the values, the class list must say which counts (`masks`).
+    """
+
+    classes: ClassList
+
+    def __call__(self, path: Path) -> RawMask:
+        """Return the (H, W) values of a mask.
+
+        Raises:
+            DataError: The file is not readable, has a colour of no class, or could mean two things.
+        """
+        mask = load_mask(path)
+        kind = self.classes.options.get("masks")
+        if len(mask.getbands()) > 1 or kind == "color":
+            return self._from_colours(mask, path)
+        if kind is None and mask.mode in ("L", "P"):
+            self._require_one_meaning(mask, path)
+        return stored_indices(mask, path)
+
+    def _from_colours(self, mask: Image.Image, path: Path) -> RawMask:
+        if missing := [item.name for item in self.classes.classes if not item.colours]:
+            raise DataError(
+                f"{path}: an RGB mask where an index mask is due, as {self.classes.path.name} gives no colour for "
+                f"{listed(missing)}. Give every class its colour there, or store class numbers in one channel."
+            )
+        codes = _codes(np.asarray(mask.convert("RGB")))
+        known, values = self._by_code
+        nearest = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        unknown = known[nearest] != codes
+        if unknown.any():
+            raise DataError(f"{path}: {self._unknown(codes[unknown])}")
+        found: RawMask = values[nearest]
+        return found
+
+    @cached_property
+    def _colours(self) -> dict[Colour, tuple[str, int]]:
+        """The name and the value of every colour."""
+        classes = {colour: (item.name, item.values[0]) for item in self.classes.classes for colour in item.colours}
+        return classes | dict.fromkeys(self.classes.ignored_colours, ("ignore", self.classes.ignored_value))
+
+    @cached_property
+    def _by_code(self) -> tuple[Codes, npt.NDArray[np.int32]]:
+        """Every colour as a number, ascending, and its value."""
+        codes = _codes(np.array(list(self._colours), dtype=np.uint8))
+        order = np.argsort(codes)
+        return codes[order], np.array([value for _, value in self._colours.values()], dtype=np.int32)[order]
+
+    def _unknown(self, codes: Codes) -> str:
+        """Say which colours are of no class, the most frequent first, and which ones they may be meant to be."""
+        found, counts = np.unique(codes, return_counts=True)
+        known = np.array(list(self._colours))
+        words = []
+        for place in np.argsort(-counts, kind="stable"):
+            colour = int(found[place]) >> 16, int(found[place]) >> 8 & 255, int(found[place]) & 255
+            near = tuple(known[np.square(known - colour).sum(1).argmin()].tolist())
+            words.append(f"{colour} in {counts[place]} pixels (nearest is {near}, {self._colours[near][0]})")
+        return (
+            f"{'colours' if len(words) > 1 else 'colour'} of no class: {listed(words)}. Add them to "
+            f"{self.classes.path.name}, or correct the mask; editors smooth edges and so make colours in between."
+        )
+
+    def _require_one_meaning(self, mask: Image.Image, path: Path) -> None:
+        palette = mask.getpalette("RGB") if mask.mode == "P" else [grey for grey in range(256) for _ in range(3)]
+        colours = np.array(palette).reshape(-1, 3).tolist()
+        table = self.classes.table
+        for value, count in enumerate(mask.histogram()[: len(colours)]):
+            name, meant = self._colours.get(tuple(colours[value]), ("", value))
+            if count and table[meant] != table[value]:
+                raise DataError(
+                    f"{path}: value {value} stands for {self._meaning(int(table[value]))}, but it is shown in the "
+                    f"colour {tuple(colours[value])}, which stands for {name}. Say in classes.yaml which one counts, "
+                    "with `masks: index` or `masks: color`."
+                )
+
+    def _meaning(self, index: int) -> str:
+        names = {place: item.name for place, item in enumerate(self.classes.classes)}
+        return names.get(index, "ignore" if index == IGNORE_INDEX else "no class")
+
+
+def _codes(colours: npt.NDArray[np.uint8]) -> Codes:
+    wide = colours.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

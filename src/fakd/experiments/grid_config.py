@@ -1,0 +1,205 @@
+"""The options that every grid of runs has: one data set, one teacher, several methods, several seeds."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from fakd.experiments.option_values import method_values, run_values, words
+from fakd.experiments.run_queue import Cell
+from fakd.training import DistillConfig, RunConfig, TrainConfig
+from fakd.training.run_folder import RunFolder
+from fakd.training.sources import check_source
+from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
+
+# What is said of the students' network, which a teacher that is trained here does not take over.
+_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
+_DATA = ("dataset", "data_root")
+_RUNS_OWN = {"seed", "output", "resume", "overwrite", "check_data"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is run with every seed: a student, a method and its options."""
+
+    name: str
+    """The folder of its runs below the output, without the seed."""
+    label: str
+    """How tables call it."""
+    student: str
+    method: str
+    options: Mapping[str, Any]
+    """What is changed of the method's defaults."""
+    baseline: str | None
+    """Name of the arm that it is compared with; None where it is one itself."""
+
+
+@dataclass(kw_only=True)
+class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
+    """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
+
+    teacher: str | None = None
+    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
+    of its published ones; or another library's, named as in `fakd distill`."""
+    teacher_network: str | None = None
+    """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
+    teacher_options: dict[str, Any] = field(default_factory=dict)
+    """Options of `fakd train` for that teacher where it is not trained like the students, as
+    --teacher_options.max_steps 1000."""
+    method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of methods, by the method's name, as --method_options.cwd.weight 1."""
+    allow_bad_teacher: bool = False
+    """Go on even when the teacher is no better than chance."""
+
+    seed: int = 0
+    """The first seed, and the one of a teacher that is trained here."""
+    seeds: int | list[int] | str = 3
+    """How many seeds, from --seed on, or which, as 0,1,2."""
+    budget: Literal["steps", "minutes"] = "steps"
+    """What all runs have in common: the number of steps, or the time they may train."""
+    minutes: float | None = None
+    """Minutes of training of every run under --budget minutes; each method's steps are worked out from a short run."""
+    jobs: int | None = None
+    """How many runs at once; by default one per GPU, or one on a CPU, whose cores they share."""
+    sort: Literal["given", "mIoU", "mAcc", "time"] = "given"
+    """Order of the rows: as given, the best first, or the fastest first."""
+
+    output: Path | None = None
+    """Folder of the runs, their logs and the tables; by default runs/DATASET/COMMAND."""
+    resume: bool = True
+    """Keep finished runs, and go on with interrupted ones; false refuses a folder that holds any."""
+    overwrite: bool = False
+    """Delete these runs first, with a teacher that was trained here."""
+
+    def __post_init__(self) -> None:
+        """Check every run of the grid without touching data or networks.
+
+        Raises:
+            ValueError: a value is out of range, or options contradict each other.
+        """
+        self.given = {item.name: getattr(self, item.name) for item in fields(RunConfig)}
+        """The options as they came, before defaults were worked out that depend on the number of steps."""
+        teacher, self.teacher = self.teacher, None  # it may lie in the output, unless that is deleted
+        self.resume = self.resume and not self.overwrite
+        super().__post_init__()
+        self.resume = bool(self.given["resume"])
+        self.teacher = None if teacher is None else str(teacher)
+        self.check_class_map()
+        self.seed_list = self._seeds()
+        """The seeds, in order."""
+        self._check_budget()
+        self._check_teacher()
+        self.teacher_options = run_values(TrainConfig, self.teacher_options, "teacher_options")
+        self.method_options = {
+            method: method_values(method, options)
+            for method, options in ((_method_name(key), value) for key, value in self.method_options.items())
+        }
+        self.cells(self.arms(), {})
+        self.teacher_cell()
+
+    def arms(self) -> list[Arm]:
+        """The rows of the table, in order.
+
+        Raises:
+            ValueError: there is no such method, or a name is given twice.
+        """
+        raise TypeError("a GridConfig is a CompareConfig or an AblateConfig")
+
+    @property
+    def root(self) -> Path:
+        """The folder of everything."""
+        assert self.output is not None  # RunConfig resolves it
+        return self.output
+
+    @property
+    def teacher_path(self) -> str:
+        """The teacher of every run."""
+        return self.teacher if self.teacher is not None else str(self.root / "teacher")
+
+    def teacher_cell(self) -> Cell | None:
+        """The run that trains the teacher; None where it is trained already."""
+        if self.teacher_network is None:
+            return None
+        inherited = {key: value for key, value in self._shared().items() if key not in _STUDENTS_OWN}
+        options = {**inherited, "network": self.teacher_network, "seed": self.seed, **self.teacher_options}
+        return Cell("teacher", TrainConfig(**{**options, "output": self.root / "teacher", "resume": self.resume}))
+
+    def cells(self, arms: list[Arm], steps: Mapping[str, int]) -> dict[tuple[str, int], Cell]:
+        """Every run, by the name of its arm and its seed; seed by seed, so that the first are soon seen side by side.
+
+        Args:
+            arms: what to run.
+            steps: by the name of an arm, how many steps it gets; the others get `max_steps`.
+        """
+        return {(arm.name, seed): self.cell(arm, seed, steps.get(arm.name)) for seed in self.seed_list for arm in arms}
+
+    def cell(self, arm: Arm, seed: int, steps: int | None = None, **changes: Any) -> Cell:
+        """One run.
+
+        Args:
+            arm: what to run.
+            seed: with which seed.
+            steps: how many; None is `max_steps`.
+            changes: any other options.
+        """
+        options: dict[str, Any] = {**self._shared(), "teacher": self.teacher_path, "resume": self.resume}
+        options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
+        options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
+        options |= {"teacher_cache": self.teacher_cache, "teacher_cache_format": self.teacher_cache_format}
+        options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
+        options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
+        return Cell(f"{arm.name}-seed{seed}", DistillConfig(**options))
+
+    def command_line(self, command: str) -> list[str]:
+        """The words that ask for this grid."""
+        defaults = {item.name: {} if item.default is MISSING else item.default for item in fields(self)}
+        values = {item.name: self.given.get(item.name, getattr(self, item.name)) for item in fields(self)}
+        for name in ("resume", "overwrite"):  # how the folder was treated, not what is in it
+            del values[name]
+        changed = {name: value for name, value in values.items() if value != defaults[name]}
+        # The data first, then what the comparison is about, then how every run is trained.
+        changed = dict(sorted(changed.items(), key=lambda item: (item[0] not in _DATA, item[0] in self.given)))
+        return ["fakd", command, *(word for name, value in changed.items() for word in words(name, value))]
+
+    def _shared(self) -> dict[str, Any]:
+        """What all runs have in common. Files are checked once for all of them."""
+        return {**{key: value for key, value in self.given.items() if key not in _RUNS_OWN}, "check_data": False}
+
+    def _seeds(self) -> list[int]:
+        given = self.seeds
+        if isinstance(given, str):
+            try:
+                given = [int(part) for part in given.split(",")]
+            except ValueError:
+                raise ValueError(f"seeds must be a count, as 3, or a list, as 0,1,2; got {given!r}.") from None
+        seeds = list(range(self.seed, self.seed + given)) if isinstance(given, int) else given
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must be one or more different numbers from 0 on, got {self.seeds!r}.")
+        return seeds
+
+    def _check_budget(self) -> None:
+        if self.budget == "minutes" and (self.minutes is None or self.minutes <= 0):
+            raise ValueError(f"--budget minutes needs --minutes above 0, got {self.minutes}.")
+        if self.budget == "steps" and self.minutes is not None:
+            raise ValueError("minutes is given, but the budget is steps: add --budget minutes, or leave out --minutes.")
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs must be 1 or more, got {self.jobs}.")
+
+    def _check_teacher(self) -> None:
+        if (self.teacher is None) == (self.teacher_network is None):
+            raise ValueError(
+                "say which teacher: --teacher for one that is trained, or else --teacher_network to train one."
+            )
+        if self.teacher is None:
+            return
+        if self.teacher_options:
+            raise ValueError("teacher_options are for training a teacher: give --teacher_network, not --teacher.")
+        if self.overwrite:
+            check_source(self.teacher, "teacher", self.root, self.spec, mapped=self.class_map is not None)
+        if RunFolder(self.root).config.is_file():
+            raise ValueError(f"output {self.root} is a run, or holds the teacher; choose another --output.")
+
+
+def _method_name(key: str) -> str:
+    """A method as the command line spells options: fakd_pixel for fakd-pixel."""
+    return key.replace("_", "-")

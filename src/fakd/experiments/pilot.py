@@ -1,0 +1,62 @@
+"""How long a step of each method takes, so that all may be given the same time."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+
+from fakd.console import say
+from fakd.experiments.grid_config import Arm, GridConfig
+from fakd.experiments.run_queue import Cell, Failure, run_cells
+from fakd.training.run_folder import write_json
+
+STEPS = 30
+"""Length of the short run of each method."""
+_WARM_UP = 10
+"""Its first steps, in which loaders start and libraries choose their kernels."""
+
+
+def seconds_per_step(config: GridConfig, arms: Sequence[Arm]) -> dict[str, float] | list[Failure] | None:
+    """Measure every arm by a short run, as many side by side as the runs themselves will be.
+
+    What was measured is kept in budget.json, so that a comparison that goes on keeps its numbers of steps.
+
+    Returns:
+        Seconds by the name of the arm, the failures if there were any, or None if interrupted.
+    """
+    path = config.root / "budget.json"
+    known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    if missing := [arm for arm in arms if arm.name not in known]:
+        say(f"measuring what a step takes: {STEPS} steps of each method")
+        cells = {arm.name: _short_run(config, arm) for arm in missing}
+        failures = run_cells(list(cells.values()), config.jobs)
+        if failures is None or failures:
+            return failures
+        known |= {name: _measured(cell.folder.logs) for name, cell in cells.items()}
+        write_json(path, known)
+        shutil.rmtree(_folder(config))
+    return {arm.name: known[arm.name] for arm in arms}
+
+
+def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]:
+    """How many steps fit into the minutes, at least one, by the name of the arm."""
+    return {name: max(1, round(60 * minutes / each)) for name, each in seconds.items()}
+
+
+def _short_run(config: GridConfig, arm: Arm) -> Cell:
+    every = {"eval_every": STEPS, "checkpoint_every": STEPS, "log_every": 1}
+    return config.cell(arm, config.seed_list[0], STEPS, output=_folder(config) / arm.name, resume=True, **every)
+
+
+def _folder(config: GridConfig) -> Path:
+    return config.root / "pilot"
+
+
+def _measured(logs: Path) -> float:
+    """Mean seconds from one logged step to the next, after the warm-up."""
+    events = EventAccumulator(str(logs / "tensorboard"))
+    events.Reload()
+    times = [event.wall_time for event in events.Scalars("loss/total")][_WARM_UP:]
+    return float(times[-1] - times[0]) / (len(times) - 1)

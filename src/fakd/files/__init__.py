@@ -1,0 +1,1 @@
+"""Files: written at once, downloaded, verified."""

@@ -1,0 +1,67 @@
+"""A teacher as a student with other classes sees it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fakd.functional import merge_logits
+from fakd.models.network import Network
+from fakd.types import Classifier, SegmentationOutput
+
+
+class MergedClassifier:
+    """What a method may ask of a merged teacher's classifier: how many channels it reads, and how many classes it says.
+
+    The weight is missing, as a logsumexp of convolutions is none.
+    """
+
+    kernel_size, padding, dilation = (1, 1), (0, 0), (1, 1)
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        self.in_channels, self.out_channels = in_channels, out_channels
+
+    @property
+    def weight(self) -> Tensor:
+        """Raise, for there is none."""
+        raise AttributeError("a teacher whose classes are merged has no classifier with a weight")
+
+
+class MappedTeacher(nn.Module):
+    """A network that scores the student's classes: its own logits, merged at its own stride by `merge_logits`.
+
+    Features and stages are the network's own; there are no auxiliary scores.
+
+    Args:
+        network: the teacher, with `num_classes`, `classifier` and `config`.
+        groups: for each class of the student, the indices of the network's that belong to it.
+
+    Raises:
+        ValueError: a group is empty, or an index is none of the network's classes.
+    """
+
+    classifier: Classifier
+
+    def __init__(self, network: Network, groups: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.network = network
+        self.groups = tuple(map(tuple, groups))
+        merge_logits(torch.zeros(1, network.num_classes, 1, 1), self.groups)  # groups that cannot be fail here
+        self.config = (network.config, self.groups)
+        """What tells two such teachers apart, their weights aside."""
+        self.classifier = MergedClassifier(network.classifier.in_channels, len(self.groups))
+
+    @property
+    def num_classes(self) -> int:
+        """C, the classes of the student."""
+        return len(self.groups)
+
+    @property
+    def mean(self) -> Tensor:
+        """What the network's normalisation subtracts."""
+        return self.network.mean
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Score the student's classes in images (B, 3, H, W)."""
+        output: SegmentationOutput = self.network(images)
+        return output._replace(logits=merge_logits(output.logits, self.groups), aux=None)

@@ -1,0 +1,1 @@
+"""MMSegmentation's checkpoints: read, written, and fetched."""

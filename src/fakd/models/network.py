@@ -1,0 +1,277 @@
+"""A trained network as one file that rebuilds itself, here and on the Hugging Face Hub."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub.constants import CONFIG_NAME
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fakd.files.atomic import written_at_once
+from fakd.models.weights_file import listed, mismatches, read_torch_file
+
+CONFIG_KEY = "fakd.model"
+"""The metadata entry that holds a network's config as JSON."""
+
+RUN_SUFFIX = ".ckpt"
+"""What the names of a run's own checkpoints end in."""
+NOTES_KEY = "network"
+"""The entry of such a checkpoint that holds what `save_model` would write beside the weights."""
+
+RUN_FILE = "student.safetensors"
+"""The name under which a finished run keeps its trained network."""
+HUB_FILE = "model.safetensors"
+"""The name under which a shared folder, here or on the Hugging Face Hub, keeps its network."""
+
+_CARD = """---
+{{ card_data }}
+---
+
+# Segmentation network made with fakd
+
+[fakd]({{ paper_url }}) builds it from `{{ config }}`.
+
+Nothing is said here about its data and its scores: `fakd share RUN FOLDER` writes a card that says it.
+
+```python
+from fakd import Segmentor
+
+model = Segmentor.from_pretrained("FOLDER OR USER/NAME")  # images (B, 3, H, W), RGB in [0, 1]
+```
+"""
+
+
+class NetworkConfig(Protocol):
+    """Everything needed to rebuild a network without its weights; a frozen dataclass of plain values."""
+
+    num_classes: int
+
+    @property
+    def network(self) -> str:
+        """What people call it."""
+
+    def to_json(self) -> str:
+        """Return the config as one line of JSON."""
+
+
+class Network(
+    nn.Module,
+    ModelHubMixin,
+    library_name="fakd",
+    pipeline_tag="image-segmentation",
+    tags=["semantic-segmentation"],
+    paper_url="https://arxiv.org/abs/2208.14143",
+    model_card_template=_CARD,
+):
+    """A segmentation network that can be saved with its architecture, and shared.
+
+    Shared, it is the file of `save_model` as model.safetensors, config.json for readers, and README.md. A folder on
+    this machine is read without any network. Names of the Hub go through huggingface_hub, with its cache, its
+    environment variables (HF_HUB_OFFLINE, HF_ENDPOINT) and the token of `hf auth login`.
+
+    A subclass names the class of its config: `class Segmentor(Network, built_from=ModelConfig)`, and is built from one
+    alone.
+    """
+
+    config: Any
+    """A `NetworkConfig`."""
+    mean: Tensor
+    std: Tensor
+    classifier: Any
+    """The last convolution, see `fakd.types.Classifier`."""
+    aux_head: Any
+    """The auxiliary head, or None."""
+    notes: Mapping[str, str] = {}
+    """What was saved beside the weights, as the names of the classes."""
+    _kinds: ClassVar[dict[type, type["Network"]]] = {}
+    """Class of a config -> class of the network that it builds."""
+
+    def __init_subclass__(cls, built_from: type | None = None, **about: Any) -> None:
+        super().__init_subclass__(**about)
+        # The weights' own file says how the network is built; config.json is for readers, and is not interpreted.
+        cls._hub_mixin_init_parameters = {}
+        if built_from is not None:
+            Network._kinds[built_from] = cls
+
+    @property
+    def num_classes(self) -> int:
+        """C, the channels of the logits."""
+        return int(self.config.num_classes)
+
+    def drop_aux(self) -> None:
+        """Take the auxiliary head away, as inference has no use for it."""
+        raise NotImplementedError
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise ValueError unless the images are float (B, 3, H, W)."""
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            )
+
+    def generate_model_card(self, *args: Any, **words: Any) -> ModelCard:
+        return super().generate_model_card(*args, config=self.config.to_json(), **words)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_model(self, save_directory / HUB_FILE, self.notes)
+        with written_at_once(save_directory / CONFIG_NAME) as temporary:
+            temporary.write_text(self.config.to_json() + "\n")
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **download: Any) -> Any:
+        if Path(model_id).is_dir():
+            return load_model(model_id)[0]
+        asked = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        return load_model(hf_hub_download(model_id, HUB_FILE, **{name: download[name] for name in asked}))[0]
+
+
+def save_model(model: Network, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights, architecture and the caller's notes; the file at `path` is never seen half-written.
+
+    Args:
+        model: the network.
+        path: where to write, usually ending in .safetensors; its folder is made if it does not exist.
+        metadata: strings to keep with the weights, such as the class names; read back by `load_model`.
+
+    Raises:
+        ValueError: a metadata value is not a string, or its key is "fakd.model".
+    """
+    path = Path(path)
+    notes = dict(metadata or {})
+    if CONFIG_KEY in notes:
+        raise ValueError(f"metadata key {CONFIG_KEY!r} is reserved for the architecture")
+    if wrong := [f"{key} ({type(value).__name__})" for key, value in notes.items() if not isinstance(value, str)]:
+        raise ValueError(f"metadata values must be strings, got {', '.join(wrong)}: encode them, e.g. with json.dumps")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written_at_once(path) as temporary:
+        save_file(tensors, temporary, metadata={CONFIG_KEY: model.config.to_json(), **notes})
+
+
+def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
+    """Rebuild a network that `save_model` wrote.
+
+    Args:
+        path: a .safetensors file, the folder of a finished run, or one that `save_pretrained` or `fakd share` made; or
+            a .ckpt of a run, whose student it is.
+
+    Returns:
+        The network on the CPU in eval mode, and the caller's metadata.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, was not written by fakd, or does not fit its own architecture.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / (HUB_FILE if (path / HUB_FILE).is_file() else RUN_FILE)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
+        )
+    metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else _content_of(path)
+    if CONFIG_KEY not in metadata:
+        raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
+    try:
+        config = config_from_json(metadata.pop(CONFIG_KEY))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
+    # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        expected = _without_weights(config).state_dict()  # a small file may claim a network that no memory holds
+        if problems := mismatches(expected, tensors):
+            raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
+        model = _build(config)
+    model.load_state_dict(tensors)
+    model.notes = dict(metadata)
+    return model.eval(), metadata
+
+
+def _content_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a .safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return dict(file.metadata() or {}), tensors
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
+
+
+def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The same of the network that learns, out of a run's own checkpoint."""
+    content = read_torch_file(path)
+    notes, state = (
+        (content.get(key) for key in (NOTES_KEY, "state_dict")) if isinstance(content, dict) else (None, None)
+    )
+    if not isinstance(notes, dict) or not isinstance(state, dict):
+        raise ValueError(
+            f"{path} does not say which network it holds: it is no checkpoint of a run, or one of an earlier release. "
+            f"Name the run folder, {path.parent.parent}, once the run is finished."
+        )
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    prefix = "student."
+    return (
+        {str(key): str(value) for key, value in notes.items()},
+        {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},
+    )
+
+
+def network_of(text: str) -> Network:
+    """Build the network that a config's JSON describes on PyTorch's meta device: layers and shapes without content.
+
+    Raises:
+        ValueError: it describes none that this version can build.
+    """
+    try:
+        return _without_weights(config_from_json(text))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_weights(config: NetworkConfig) -> Network:
+    with torch.device("meta"), _RatesOnCPU():
+        return _build(config)
+
+
+def config_from_json(text: str) -> NetworkConfig:
+    """Read what a config's `to_json` wrote; its class is the one that has the most of these settings.
+
+    Raises:
+        ValueError: not a JSON object, or a setting is missing or unknown.
+    """
+    values: Any = json.loads(text)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"a network's config must be a JSON object, got {text[:80]!r}")
+    kind = max(Network._kinds, key=lambda kind: len(values.keys() & {setting.name for setting in fields(kind)}))
+    known = {
+        setting.name: setting.default is MISSING and setting.default_factory is MISSING for setting in fields(kind)
+    }
+    if unknown := sorted(values.keys() - known.keys()):
+        raise ValueError(f"unknown model settings {unknown}; this version of fakd knows {list(known)}")
+    if missing := [name for name, required in known.items() if required and name not in values]:
+        raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
+    config: NetworkConfig = kind(**values)
+    return config
+
+
+def _build(config: NetworkConfig) -> Network:
+    build: Any = Network._kinds[type(config)]
+    network: Network = build(config)
+    return network
+
+
+class _RatesOnCPU(TorchFunctionMode):
+    """Lets constructors read the drop rates of their layers, which some make by linspace, where all else is meta."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs.setdefault("device", "cpu")
+        return func(*args, **kwargs)

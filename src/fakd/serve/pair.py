@@ -1,0 +1,188 @@
+"""Student and teacher side by side: opened, asked, and compared."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fakd.console import say
+from fakd.data.plain_yaml import read_yaml
+from fakd.data.transforms import EvalTransform
+from fakd.evaluation.inference import InferenceConfig
+from fakd.evaluation.predictor import Device, Predictor, open_predictor
+from fakd.evaluation.scores import class_shares
+from fakd.models import ModelConfig
+from fakd.models.foreign import is_foreign
+from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.mmseg.published import PREFIX
+from fakd.models.onnx import OnnxNetwork
+from fakd.training.teacher_options import TeacherClassesConfig
+
+
+@dataclass
+class PairConfig(InferenceConfig, TeacherClassesConfig):
+    """A trained network, and its teacher."""
+
+    model: str
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
+    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    teacher: str | None = None
+    """Predictor to compare with; by default the one that taught the run."""
+    base_size: tuple[int, int] | None = None
+    """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
+    """Open the student, and the teacher that is named, or else the one that the student's run folder names.
+
+    Raises:
+        FileNotFoundError: one of those that are named is not there. A teacher that only the run names may be gone: then
+            there is none.
+        ValueError: the two do not have the same classes, or a file is damaged.
+    """
+    student = open_predictor(config.model, config, config.base_size, config.device)
+    run = Path(config.model) / "config.yaml"
+    options = read_yaml(run) if run.is_file() else {}
+    name = config.teacher if config.teacher is not None else _teacher_of(run.parent, options)
+    if name is None:
+        return student, None
+    teacher = open_predictor(name, config, config.base_size, config.device)
+    classes = config if config.teacher is not None or config.class_map is not None else _class_map_of(options)
+    classes.check_class_map()
+    notes = {"classes": json.dumps(teacher.classes)}
+    groups = classes.class_groups(student.classes, teacher.num_classes, notes)
+    if groups is not None:
+        if isinstance(teacher.model, OnnxNetwork | MappedTeacher):
+            raise ValueError(f"the classes of {name} cannot be merged: name the checkpoint that it was exported from.")
+        merged = MappedTeacher(teacher.model, groups)
+        teacher = replace(teacher, model=merged, classes=student.classes, palette=student.palette)
+    if teacher.num_classes != student.num_classes:
+        raise ValueError(
+            f"{config.model} scores {student.num_classes} classes, but its teacher {name} {teacher.num_classes}: name "
+            "another by --teacher, or say by --class_map which of its classes belong together."
+        )
+    return student, teacher
+
+
+def described(network: Predictor) -> str:
+    """What it is, in a few words."""
+    model = network.model.network if isinstance(network.model, MappedTeacher) else network.model
+    if isinstance(model, OnnxNetwork):
+        return f"{network.name}: an ONNX file of {model.path.stat().st_size / 1e6:.1f} MB"
+    config = model.config
+    what = f"{config.head}/{config.backbone}" if isinstance(config, ModelConfig) else f"{config.library}:{config.name}"
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return f"{network.name}: {what}, {parameters / 1e6:.1f} M parameters"
+
+
+def _teacher_of(folder: Path, options: Mapping[str, Any]) -> str | None:
+    """The one that a run was taught by: where the run was told, or beside the run if both were moved."""
+    name = options.get("teacher")
+    if name is None or is_foreign(name) or str(name).startswith(PREFIX):
+        return name and str(name)
+    places = [Path(name), folder.parent / Path(name).name, folder.parent.parent / Path(name).name]
+    found = next((str(place) for place in places if place.exists()), None)
+    if found is None:
+        say(f"the teacher of {folder} is not at {name} any more: the student is shown alone. Name it by --teacher.")
+    return found
+
+
+def _class_map_of(options: Mapping[str, Any]) -> TeacherClassesConfig:
+    return TeacherClassesConfig(
+        class_map=options.get("class_map") or None, teacher_classes=options.get("teacher_classes") or None
+    )
+
+
+MOST_PASSES = 5
+"""Timed passes of a network over an image."""
+_TIMING_SECONDS = 2.0  # after which no other is begun
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network says."""
+
+    labels: Tensor
+    """(H, W) uint8, at the image's own size."""
+    shares: Tensor
+    """(C,) each class's share of the pixels."""
+    milliseconds: float
+    """Median over the timed passes: the image, already in memory and fitted, to the class of every pixel."""
+    passes: int
+    """How many those were; the one before them, which is slower, is not among them."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An image as the student sees it, and as the teacher does."""
+
+    image: Tensor
+    """(3, H, W) uint8 RGB."""
+    student: Answer
+    teacher: Answer | None = None
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the pixels to which both give the same class; None without a teacher."""
+        return None if self.teacher is None else agreement(self.student.labels, self.teacher.labels)
+
+
+def compare(image: Tensor, student: Predictor, teacher: Predictor | None = None) -> Comparison:
+    """Ask both networks, one after the other.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        student: asked first.
+        teacher: of the same classes; None where there is none.
+    """
+    return Comparison(image, ask(image, student), None if teacher is None else ask(image, teacher))
+
+
+def ask(image: Tensor, network: Predictor) -> Answer:
+    """Ask one network, and then again until it is clear how long it takes.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        network: on its device.
+    """
+    fitted = image if network.base_size is None else EvalTransform(network.base_size).fit(image)
+    images, size = fitted.unsqueeze(0).to(network.device), image.shape[-2:]
+    labels = network.labels(images, size)[0]
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < MOST_PASSES and sum(seconds) < _TIMING_SECONDS):
+        start = time.perf_counter()
+        network.labels(images, size)  # on the CPU at the end, so no device is still at work
+        seconds.append(time.perf_counter() - start)
+    return Answer(labels, class_shares(labels, network.num_classes), statistics.median(seconds) * 1000, len(seconds))
+
+
+def agreement(student_labels: Tensor, teacher_labels: Tensor) -> float:
+    """Compute the share of pixels with the same class in both.
+
+    Args:
+        student_labels: (H, W) class indices.
+        teacher_labels: (H, W) class indices.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        ValueError: the sizes differ.
+
+    Example:
+        >>> import torch
+        >>> agreement(torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0, 1], [2, 3]]))
+        0.75
+    """
+    if student_labels.shape != teacher_labels.shape:
+        raise ValueError(
+            f"masks of {tuple(student_labels.shape)} and {tuple(teacher_labels.shape)} pixels, expected one size."
+        )
+    return (student_labels == teacher_labels).double().mean().item()

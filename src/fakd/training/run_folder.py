@@ -1,0 +1,304 @@
+"""The run folder: what lies where, when it may be written to, and its metrics as CSV."""
+
+import csv
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from fakd.console import is_main_process
+from fakd.data.plain_yaml import read_yaml
+from fakd.files.atomic import written_at_once
+from fakd.models.network import RUN_FILE
+from fakd.training.config import RunConfig
+
+# What may differ between a run and its resumption: where and how fast it runs, not what it computes.
+_FREE_ON_RESUME = {
+    "output",
+    "resume",
+    "overwrite",
+    "workers",
+    "cache_images",
+    "check_data",
+    "allow_bad_teacher",
+    "log_every",
+    "keep_checkpoints",
+}
+NONFINITE = "nonfinite"
+_PATHS = ("data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes")
+_INPUTS = {
+    "classes": "the classes of the data set",
+    "teacher": "the teacher's weights, or what the class map makes of its classes,",
+}
+
+
+class RunFolder:
+    """Paths inside a run folder.
+
+    config.yaml        every option, resolved
+    versions.json      of this package, the libraries, Python and the machine
+    inputs.json        digests of what the options only name: the teacher, the classes
+    checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it, and
+                       if more are to be kept, previous-2.ckpt and so on; best.ckpt by mIoU on val
+    logs/              metrics as CSV, one folder per start of the run; TensorBoard events
+    nonfinite/         where the loss became infinite or NaN: what `fakd replay` needs to compute it again
+    student.safetensors  the trained network alone
+    results.json       its scores, size and cost
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        assert root is not None  # RunConfig resolves it
+        self.root = root
+        self.config = root / "config.yaml"
+        self.versions = root / "versions.json"
+        self.inputs = root / "inputs.json"
+        self.checkpoints = root / "checkpoints"
+        self.last = self.checkpoint(0)
+        self.previous = self.checkpoint(1)
+        self.logs = root / "logs"
+        self.nonfinite = root / NONFINITE
+        self.student = root / RUN_FILE
+        self.results = root / "results.json"
+
+    def checkpoint(self, age: int) -> Path:
+        """Where the checkpoint lies after which so many were written."""
+        return self.checkpoints / ("last.ckpt" if age == 0 else "previous.ckpt" if age == 1 else f"previous-{age}.ckpt")
+
+    def found_checkpoints(self) -> list[Path]:
+        """Those to resume from, the newest first."""
+        found = [path for path in (self.last, self.previous) if path.is_file()]
+        older = self.checkpoints.glob("previous-*.ckpt")
+        return found + sorted(older, key=lambda path: int(path.stem.removeprefix("previous-")))
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
+        return "fakd" in _read_json(self.versions)
+
+    def delete(self) -> None:
+        """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
+        for file in (self.results, self.student, *self.unfinished()):
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.logs, self.nonfinite):
+            if folder.is_symlink():
+                folder.unlink()  # what it points to may be shared
+            elif folder.is_dir():
+                shutil.rmtree(folder)
+        for file in (self.inputs, self.config, self.versions):
+            file.unlink(missing_ok=True)
+
+    def unfinished(self) -> list[Path]:
+        """What a process that was killed had begun to write."""
+        files = (self.config, self.versions, self.inputs, self.student, self.results)
+        beside = [path for file in files for path in self.root.glob(f".{file.name}.*.tmp")]
+        folders = (self.checkpoints, self.logs, self.nonfinite)
+        return beside + [path for folder in folders for path in folder.rglob(".*.tmp")]
+
+
+def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -> RunFolder:
+    """Make the run folder, or accept the one that is to be resumed; write the resolved config, inputs and versions.
+
+    Args:
+        config: of the run.
+        inputs: what `run_inputs` gives for it.
+
+    Raises:
+        FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
+        ValueError: the run to resume was started with other options, or with other inputs.
+    """
+    folder = RunFolder(config.output)
+    if not is_main_process():
+        return folder
+    inputs = inputs or {}
+    if check_folder(config, folder):
+        if config.overwrite:
+            folder.delete()
+        else:
+            _check_same_inputs(inputs, folder)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    for left in folder.unfinished():
+        left.unlink()
+    cut_torn_rows(folder.logs)
+    write_json(folder.versions, installed_versions())  # first, as it is what tells the others from a user's own
+    write_json(folder.inputs, inputs)
+    # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
+    options = {**config.to_dict(), "resume": False, "overwrite": False}
+    write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
+    return folder
+
+
+def check_folder(config: RunConfig, folder: RunFolder) -> bool:
+    """Look whether a run may be written to the folder; nothing is changed.
+
+    Returns:
+        Whether a run is there already, to be resumed or overwritten.
+
+    Raises:
+        FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
+        ValueError: the run to resume was started with other options, or by the other command.
+    """
+    if folder.root.exists() and not folder.root.is_dir():
+        raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
+    # These alone are left by a start that failed before its first step, as on a teacher that was refused.
+    ours = {*folder.unfinished(), *((folder.config, folder.versions, folder.inputs) if folder.begun else ())}
+    occupied = any(path.is_file() and path not in ours for path in folder.root.rglob("*"))
+    if occupied and config.overwrite:
+        if not (folder.begun and folder.config.is_file()):
+            raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
+    elif occupied and config.resume:
+        check_same_options(config, folder)
+    elif occupied:
+        raise FileExistsError(
+            f"{folder.root} is not empty. Go on with it by --resume, replace it by --overwrite, "
+            "or choose another folder by --output."
+        )
+    return occupied
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that no reader ever sees half of it."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that no reader ever sees half of it."""
+    with written_at_once(path) as temporary:
+        temporary.write_text(text)
+
+
+def check_same_options(config: RunConfig, folder: RunFolder) -> None:
+    """Compare with what the run in the folder was started with.
+
+    Raises:
+        ValueError: an option that changes the outcome differs, or the folder is no run, or of the other command.
+    """
+    given, now = _begun_with(folder), config.to_dict()
+    commands = ["distill" if "teacher" in options else "train" for options in (given, now)]
+    if commands[0] != commands[1]:
+        raise ValueError(
+            f"{folder.root} was begun by `fakd {commands[0]}`, and this is `fakd {commands[1]}`. Go on with it by "
+            "that command, or give another --output."
+        )
+    before = config.defaults() | given  # an option that the earlier start did not know had its default
+
+    def same(key: str) -> bool:
+        if key in _PATHS and before.get(key) and now[key]:
+            return Path(before[key]).resolve() == Path(now[key]).resolve()
+        return bool(before.get(key) == now[key])
+
+    changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
+    if changed:
+        changes = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
+        raise ValueError(
+            f"{folder.root} was started with other options: {changes}. Give the same, or another --output."
+        )
+
+
+def _begun_with(folder: RunFolder) -> dict[str, Any]:
+    """The options of the run in the folder.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not folder.config.is_file():
+        raise ValueError(f"{folder.root} cannot be resumed: it has no config.yaml.")
+    options = read_yaml(folder.config)
+    if not isinstance(options, dict) or "dataset" not in options:
+        raise ValueError(
+            f"{folder.root} cannot be resumed: its config.yaml is damaged, or of another program; expected the options "
+            "of a run. Give another --output."
+        )
+    return options
+
+
+def _check_same_inputs(inputs: Mapping[str, str], folder: RunFolder) -> None:
+    """Compare with what the run in the folder read; runs of earlier releases do not say.
+
+    Raises:
+        ValueError: it is no longer the same.
+    """
+    before = _read_json(folder.inputs)
+    if changed := [_INPUTS[name] for name in inputs if before.get(name, inputs[name]) != inputs[name]]:
+        raise ValueError(
+            f"{folder.root} cannot be resumed: {' and '.join(changed)} have changed since it was begun. Put back what "
+            "was there, or start anew with --overwrite, or give another --output."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What a file says; nothing where there is none, or it is damaged or another program's."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class MetricsFile(CSVLogger):
+    """Lightning's CSV logger, whose every row is on the disk before the checkpoint of its step."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The file, made when it is first asked for."""
+        if self._experiment is None:
+            self._experiment = _Rows(self.log_dir)
+        return self._experiment  # type: ignore[return-value]
+
+
+class _Rows(ExperimentWriter):
+    def save(self) -> None:
+        """Write the rows, and wait for the disk."""
+        if not self.metrics:
+            return
+        try:
+            super().save()
+            with open(self.metrics_file_path, "rb+") as file:
+                os.fsync(file.fileno())
+        finally:
+            self.metrics = []  # where the disk is full, Lightning would write them again as it ends, behind a torn row
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Add columns; Lightning's own would first empty the file."""
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        with written_at_once(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def cut_torn_rows(logs: Path) -> None:
+    """Take away the last row of each file where a run was killed, or its disk was full, while that was written.
+
+    Its step comes after the last checkpoint, so the row is written anew.
+    """
+    for path in logs.glob("csv/*/metrics.csv"):
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+
+
+def installed_versions() -> dict[str, str]:
+    """Each by its name."""
+    versions = {name: version(name) for name in _LIBRARIES}
+    versions["python"] = platform.python_version()
+    versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        versions["gpu"] = torch.cuda.get_device_name()
+    return versions

@@ -1,0 +1,95 @@
+"""What every command that distils may be told of its teacher: where its logits are kept, and what its classes are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakd.data.class_map import Groups, read_class_map, read_class_names
+from fakd.data.teacher_logits import TOP8, LogitFormat
+
+
+@dataclass(kw_only=True)
+class TeacherClassesConfig:
+    """What a teacher's classes are to a student that has others."""
+
+    class_map: Path | None = None
+    """YAML file for a teacher that was trained on other classes: each line one of its classes and the student's class
+    that it belongs to, as "rider: person", or null to drop it."""
+    teacher_classes: Path | None = None
+    """File with the names of the teacher's classes, one a line, where the teacher does not bring them."""
+
+    def check_class_map(self) -> None:
+        """Make the paths paths.
+
+        Raises:
+            ValueError: names are given that nothing reads.
+        """
+        self.class_map = None if self.class_map is None else Path(self.class_map)
+        self.teacher_classes = None if self.teacher_classes is None else Path(self.teacher_classes)
+        if self.teacher_classes is not None and self.class_map is None:
+            raise ValueError("teacher_classes names classes for a class map: give --class_map too, or leave it out.")
+
+    def class_groups(self, student_classes: Sequence[str], count: int, notes: Mapping[str, str]) -> Groups | None:
+        """Return which of the teacher's classes belong to each of the student's; None without a class map.
+
+        Args:
+            student_classes: their names.
+            count: of the classes that the teacher scores.
+            notes: what the teacher's file says about them.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the map does not fit the classes.
+        """
+        if self.class_map is None:
+            return None
+        names = None if self.teacher_classes is None else read_class_names(self.teacher_classes)
+        if names is None and "classes" in notes:
+            told = json.loads(notes["classes"])
+            names = tuple(map(str, told)) if isinstance(told, list) and len(told) == count else None
+        return read_class_map(self.class_map, student_classes, names, count)
+
+
+CACHEABLE = ("none", "pixel", "cwd", "fakd", "fakd-pixel")
+"""The methods that ask a teacher for its logits alone, or for nothing."""
+
+
+@dataclass(kw_only=True)
+class TeacherCacheConfig:
+    """Where a teacher's logits are kept from run to run, and how."""
+
+    teacher_cache: Path | None = None
+    """Folder that keeps the teacher's logits of every training image, computed once, so that the teacher need not run
+    in training; for the methods none, pixel, cwd, fakd and fakd-pixel. Runs share it."""
+    teacher_cache_format: LogitFormat = "int8"
+    """How they are kept: float16, int8 (half the size) or top8 (the eight best classes of each position; the smallest
+    where classes are many)."""
+
+    def check_teacher_cache(self, method: str, classes: int, output: Path) -> None:
+        """Refuse what cannot be cached, a cache in a run folder, and a format of no cache.
+
+        Args:
+            method: that is taught by it.
+            classes: how many the teacher scores.
+            output: the run folder.
+
+        Raises:
+            ValueError: these do not go together.
+        """
+        if self.teacher_cache is None:
+            if self.teacher_cache_format != TeacherCacheConfig.teacher_cache_format:
+                raise ValueError(
+                    "teacher_cache_format is for a teacher cache: give --teacher_cache too, or leave it out."
+                )
+            return
+        self.teacher_cache = Path(self.teacher_cache)
+        if output.resolve() in (self.teacher_cache.resolve(), *self.teacher_cache.resolve().parents):
+            raise ValueError(f"teacher_cache {self.teacher_cache} lies in the run folder {output}: choose another.")
+        if self.teacher_cache_format == "top8" and classes <= TOP8:
+            raise ValueError(f"teacher_cache_format top8 is for more than 8 classes, got {classes}: choose int8.")
+        if method not in CACHEABLE:
+            raise ValueError(
+                f"method {method!r} learns from the teacher's features, and a teacher cache keeps its logits only: "
+                f"leave out --teacher_cache, or choose one of the methods {', '.join(CACHEABLE)}."
+            )

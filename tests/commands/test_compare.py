@@ -1,0 +1,277 @@
+"""A comparison from its options to its tables, and what it does when runs fail, stop, or are there already."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+import yaml
+from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
+from jsonargparse import ArgumentParser
+from scipy import stats
+from tiny import NETWORK, SETTINGS
+
+from fakd.commands.compare import CompareConfig, compare
+from fakd.experiments import pilot
+from fakd.experiments.grid import FailedRunsError
+from fakd.experiments.pilot import steps_within
+from fakd.experiments.processes import RunProcess
+from fakd.models import load_model
+from fakd.models.cost import measure_cost
+
+
+@pytest.fixture
+def make(few_scenes: None, teacher_run: Path, tmp_path: Path) -> Callable[..., CompareConfig]:
+    def config(**changes: Any) -> CompareConfig:
+        own = {"teacher": str(teacher_run), "students": NETWORK, "methods": "none,cwd", "seeds": 2}
+        own |= {"output": tmp_path / "grid", "allow_bad_teacher": True, "max_steps": 2, "eval_every": 2}
+        return CompareConfig(**{**SETTINGS, **own, **changes})
+
+    return config
+
+
+def test_table_of_a_comparison(make, here, tmp_path, teacher_run, capsys) -> None:  # noqa: F811
+    here.student = None
+    content = compare(make(methods="none,cwd,fakd", method_options={"cwd": {"weight": "0.5"}}))
+    assert names(here.started) == [f"{method}-seed{seed}" for seed in (0, 1) for method in ("none", "cwd", "fakd")]
+    results = {
+        (method, seed): json.loads((tmp_path / f"grid/{method}-seed{seed}/results.json").read_text())
+        for method in ("none", "cwd", "fakd")
+        for seed in (0, 1)
+    }
+    with (tmp_path / "grid/comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["teacher", "student alone", "cwd weight 0.5", "fakd"]
+    teacher, _, cwd, _ = rows
+    assert float(teacher["mIoU"]) == pytest.approx(results["cwd", 0]["teacher"]["mIoU"])
+    assert float(teacher["seconds"]) == json.loads((teacher_run / "results.json").read_text())["seconds"]
+    ours, theirs = ([results[method, seed]["mIoU"] for seed in (0, 1)] for method in ("cwd", "none"))
+    assert float(cwd["mIoU"]) == pytest.approx(mean(ours))
+    assert float(cwd["mIoU_sd"]) == pytest.approx(stdev(ours))
+    interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert float(cwd["mIoU_difference"]) == pytest.approx(mean(ours) - mean(theirs))
+    assert [float(cwd["mIoU_low"]), float(cwd["mIoU_high"])] == pytest.approx([interval.low, interval.high])
+    cost = measure_cost(load_model(tmp_path / "grid/cwd-seed0")[0], (32, 32))
+    assert (int(cwd["parameters"]), float(cwd["gmacs"])) == (cost.parameters, pytest.approx(cost.macs / 1e9))
+    assert float(cwd["peak_memory"]) > 2**20
+    assert content == json.loads((tmp_path / "grid/comparison.json").read_text())
+    assert content["rows"][2]["options"] == {"weight": 0.5}
+    assert yaml.safe_load((tmp_path / "grid/cwd-seed1/config.yaml").read_text())["options"] == {"weight": 0.5}
+    page = (tmp_path / "grid/comparison.md").read_text()
+    assert "--method-options.cwd.weight 0.5" in page
+    assert f"| cwd weight 0.5 | 2 | {mean(ours):.2f} ± {stdev(ours):.2f} |" in page
+    assert "images 8" not in page
+    assert r"\begin{tabular}{lrrrrrrrrrr}" in (tmp_path / "grid/comparison.tex").read_text()
+    assert max(len(line) for line in capsys.readouterr().out.splitlines() if "±" in line) <= 80
+
+
+def test_command_on_the_page_asks_for_the_same(make, here, tmp_path) -> None:  # noqa: F811
+    config = make(
+        method_options={"cwd": {"weight": 2}}, scale=(0.5, 1.5), learning_rate=0.00003, flip=True, seeds="3,1"
+    )
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(CompareConfig, as_group=False)
+    arguments = [
+        f"--{word[2:].replace('-', '_')}" if word[:2] == "--" else word for word in config.command_line("compare")[2:]
+    ]
+    sizes = [f"[{word}]" if word in ("32,32", "0.5,1.5") else word for word in arguments]  # as the command line does
+    assert CompareConfig(**parser.parse_args(sizes).as_dict()) == config
+
+
+def test_finished_runs_stay_and_more_seeds_come_to_them(make, here, tmp_path) -> None:  # noqa: F811
+    compare(make())
+    before = (tmp_path / "grid/comparison.csv").read_text()
+    here.started.clear()
+    compare(make())
+    assert here.started == []
+    assert (tmp_path / "grid/comparison.csv").read_text() == before
+    compare(make(seeds=3, methods="none,cwd,pixel"))
+    assert names(here.started) == ["pixel-seed0", "pixel-seed1", "none-seed2", "cwd-seed2", "pixel-seed2"]
+    with pytest.raises(ValueError, match="max_steps was 2 and is 3"):
+        compare(make(max_steps=3))
+    with pytest.raises(FileExistsError, match="not empty"):
+        compare(make(resume=False))
+
+
+def test_overwrite_deletes_these_runs_alone(make, here, tmp_path) -> None:  # noqa: F811
+    compare(make())
+    here.started.clear()
+    compare(make(methods="none", overwrite=True, max_steps=3))
+    assert names(here.started) == ["none-seed0", "none-seed1"]
+    assert (tmp_path / "grid/cwd-seed0/results.json").is_file()
+    shutil.rmtree(tmp_path / "grid/none-seed0")
+    (tmp_path / "grid/none-seed0").mkdir()
+    (tmp_path / "grid/none-seed0/thesis.txt").write_text("years of work")
+    (tmp_path / "grid/none-seed0/config.yaml").write_text("of: another program")
+    with pytest.raises(FileExistsError, match="no run; it is not deleted"):
+        compare(make(methods="none", overwrite=True))
+    assert (tmp_path / "grid/none-seed1/results.json").is_file()
+
+
+def test_killed_comparison_goes_on_where_it_was(make, here, tmp_path) -> None:  # noqa: F811
+    class Killed(BaseException):
+        pass
+
+    def kill(config: Any) -> None:
+        if names([config]) == ["none-seed1"] and len(here.started) == 3:
+            raise Killed
+
+    here.stop = staticmethod(kill)
+    with pytest.raises(Killed):
+        compare(make())
+    assert not (tmp_path / "grid/comparison.md").exists()
+    compare(make())
+    assert names(here.started) == ["none-seed0", "cwd-seed0", "none-seed1", "none-seed1", "cwd-seed1"]
+    assert (tmp_path / "grid/comparison.md").is_file()
+
+
+def test_stopped_by_the_user(make, here, tmp_path, capsys) -> None:  # noqa: F811
+    def stop(config: Any) -> None:
+        if len(here.started) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    here.stop = staticmethod(stop)
+    assert compare(make()) is None
+    assert "stopped with 2 of 4 runs finished; go on with the same command" in capsys.readouterr().out
+    assert not (tmp_path / "grid/comparison.md").exists()
+
+
+def test_failed_runs_are_listed_under_the_table_of_the_others(make, here, tmp_path) -> None:  # noqa: F811
+    def fail(config: Any) -> str | None:
+        return "out of luck" if config.method == "cwd" and config.seed in wrong else None
+
+    here.fail, wrong = staticmethod(fail), {1}
+    with pytest.raises(FailedRunsError, match=r"1 of 4 runs failed.*cwd-seed1: out of luck \(log: .*cwd-seed1.log\)"):
+        compare(make())
+    page = (tmp_path / "grid/comparison.md").read_text()
+    assert f"- cwd-seed1: out of luck (`{tmp_path}/grid/cwd-seed1.log`)" in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| cwd |")]
+    assert row.split("|")[2].strip() == "1"
+    assert "[-] |" in row  # one common seed gives no interval
+    wrong |= {0}
+    shutil.rmtree(tmp_path / "grid/cwd-seed0")
+    with pytest.raises(FailedRunsError, match="2 of 4 runs failed"):
+        compare(make())
+    assert "| cwd |" not in (tmp_path / "grid/comparison.md").read_text()
+    wrong.clear()
+    assert compare(make())["failed"] == []
+    assert "Runs that failed" not in (tmp_path / "grid/comparison.md").read_text()
+
+
+def test_teacher_is_trained_once_with_its_own_options(make, here, tmp_path) -> None:  # noqa: F811
+    own = {"max_steps": 3, "crop-size": "48,40"}
+    changes = {"teacher": None, "teacher_network": NETWORK, "teacher_options": own, "seeds": "5", "head_channels": 4}
+    compare(make(methods="none", **changes))
+    compare(make(methods="none", **{**changes, "seeds": "5,6"}))
+    assert names(here.started)[0] == "teacher"
+    assert names(here.started).count("teacher") == 1
+    trained = yaml.safe_load((tmp_path / "grid/teacher/config.yaml").read_text())
+    assert (trained["max_steps"], trained["crop_size"], trained["head_channels"]) == (3, [48, 40], None)
+    assert trained["batch_size"] == SETTINGS["batch_size"]
+    assert "trained for 3 steps with crop_size 48x40" in (tmp_path / "grid/comparison.md").read_text()
+
+
+def test_teacher_that_fails_stops_all(make, here) -> None:  # noqa: F811
+    here.fail = staticmethod(lambda config: "no memory")
+    with pytest.raises(FailedRunsError, match=r"The students need it.*teacher: no memory"):
+        compare(make(teacher=None, teacher_network=NETWORK))
+    assert names(here.started) == ["teacher"]
+
+
+def test_several_students(make, here, tmp_path) -> None:  # noqa: F811
+    here.student = None
+    content = compare(make(students=[NETWORK, "pspnet/test_efficientnet"], seeds=1, max_steps=1, eval_every=1))
+    folders = ["pspnet-test_resnet.r160_in1k", "pspnet-test_efficientnet"]
+    assert all((tmp_path / f"grid/{folder}/cwd-seed0/results.json").is_file() for folder in folders)
+    assert len({row["gmacs"] for row in content["rows"]}) == 2  # the teacher is the first student's network
+    assert [row["compared_with"] for row in content["rows"]] == [None, None, "student alone", None, "student alone"]
+    assert "| cwd | pspnet/test_efficientnet | 1 |" in (tmp_path / "grid/comparison.md").read_text()
+
+
+def test_order_of_rows(make, here) -> None:  # noqa: F811
+    methods = "none,cwd,pixel,fakd"
+    by_score = compare(make(methods=methods, seeds=1, sort="mIoU"))["rows"]
+    assert [row["mIoU"] for row in by_score[1:]] == sorted((row["mIoU"] for row in by_score[1:]), reverse=True)
+    by_time = compare(make(methods=methods, seeds=1, sort="time"))["rows"]
+    assert [row["seconds"] for row in by_time[1:]] == sorted(row["seconds"] for row in by_time[1:])
+    assert [rows[0]["label"] for rows in (by_score, by_time)] == ["teacher"] * 2
+
+
+def test_budget_in_minutes(make, here, tmp_path, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(pilot, "STEPS", 12)
+    monkeypatch.setattr(pilot, "_measured", lambda logs: {"none": 0.5, "cwd": 2.0}[logs.parent.name])
+    changes = {"budget": "minutes", "minutes": 0.1, "seeds": 1, "eval_every": None}
+    content = compare(make(**changes))
+    assert [row["steps"] for row in content["rows"][1:]] == [12, 3]
+    assert json.loads((tmp_path / "grid/budget.json").read_text()) == {"none": 0.5, "cwd": 2.0}
+    assert not (tmp_path / "grid/pilot").exists()
+    assert len(here.started) == 4
+    compare(make(**changes))
+    assert len(here.started) == 4  # neither measured nor run again
+    page = (tmp_path / "grid/comparison.md").read_text()
+    assert "0.1 minutes of training for every method, by a short run of each: student alone 12, cwd 3 steps" in page
+
+
+def test_what_a_step_takes_is_measured(make, here, tmp_path) -> None:  # noqa: F811
+    here.student = None
+    config = make(methods="none", seeds=1, budget="minutes", minutes=1e-3)
+    seconds = pilot.seconds_per_step(config, config.arms())
+    assert here.started[0].max_steps == pilot.STEPS
+    assert 0.001 < seconds["none"] < 5
+    assert steps_within(2, {"a": 0.5, "b": 500}) == {"a": 240, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": None}, "say which teacher: --teacher"),
+        ({"teacher_network": NETWORK}, "say which teacher: --teacher"),
+        ({"teacher_options": {"max_steps": 3}}, "give --teacher_network"),
+        (
+            {"teacher": None, "teacher_network": NETWORK, "teacher_options": {"max_step": 3}},
+            "'max_step' is not accepted",
+        ),
+        ({"teacher": None, "teacher_network": NETWORK, "teacher_options": {"max_steps": "x"}}, "Got value: x"),
+        ({"methods": "none,kd"}, "there is no method 'kd'"),
+        ({"methods": "none,cwd,cwd"}, "methods has cwd twice"),
+        ({"methods": "none,,cwd"}, "with commas in between"),
+        ({"methods": "cwd,fakd"}, "baseline 'none' is none of the methods"),
+        ({"method_options": {"fakd": {"bound": "tight"}}}, "method_options are given for fakd"),
+        ({"method_options": {"cwd": {"strength": 1}}}, "method 'cwd' has no option strength"),
+        ({"method_options": {"cwd": {"weight": "heavy"}}}, "option weight of method 'cwd': .*heavy"),
+        ({"seeds": 0}, "one or more different numbers"),
+        ({"seeds": "1,x"}, "seeds must be a count, as 3, or a list"),
+        ({"seeds": [1, 1]}, "one or more different numbers"),
+        ({"budget": "minutes"}, "needs --minutes above 0"),
+        ({"minutes": 3}, "add --budget minutes"),
+        ({"jobs": 0}, "jobs must be 1 or more"),
+        ({"max_steps": 0}, "max_steps must be 1 or more"),
+        ({"crop_size": (0, 3)}, "crop_size must be a height and a width"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(make, here, changes, message) -> None:  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_mistakes_about_folders(make, here, tmp_path, teacher_run) -> None:  # noqa: F811
+    with pytest.raises(FileNotFoundError, match="no-teacher"):
+        compare(make(teacher=str(tmp_path / "no-teacher")))
+    with pytest.raises(ValueError, match="holds the teacher"):
+        make(output=teacher_run.parent, overwrite=True)
+    assert make(output=teacher_run.parent).teacher_path == str(teacher_run)  # where nothing is deleted, it may
+    with pytest.raises(ValueError, match="is a run"):
+        make(output=teacher_run)
+    assert here.started == []
+
+
+def test_run_here_is_what_a_process_is() -> None:
+    public = {name for name in dir(RunHere) if not name.startswith("_")} - {"started", "fail", "stop", "student"}
+    assert public == {"poll", "interrupt", "last_line", "reason"}
+    assert public < set(dir(RunProcess))

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from fakd.commands.compare import CompareConfig
+
+
+def test_all_runs_share_one_cache(few_scenes, tmp_path: Path) -> None:
+    config = CompareConfig(
+        teacher="t", methods="none,cwd,fakd", output=tmp_path / "compare", teacher_cache=tmp_path / "cache", seeds=2
+    )
+    cells = config.cells(config.arms(), {})
+    assert len(cells) == 6
+    assert {cell.config.teacher_cache for cell in cells.values()} == {tmp_path / "cache"}
+    assert {cell.config.teacher_cache_format for cell in cells.values()} == {"int8"}
+    words = config.command_line("compare")
+    assert words[words.index("--teacher-cache") + 1] == str(tmp_path / "cache")
+    assert "--teacher-cache-format" not in words
+
+
+def test_a_method_that_needs_features_is_refused_before_anything_runs(few_scenes, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="method 'at' learns from the teacher's features"):
+        CompareConfig(teacher="t", methods="none,at", output=tmp_path / "compare", teacher_cache=tmp_path / "cache")

@@ -1,0 +1,193 @@
+"""IFVD's formula against loops written from the paper, and what it must not depend on."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fakd.functional.ifvd import intra_class_kd, intra_class_variation
+
+CLASSES = 4
+
+
+def scene(batch=2, channels=(3, 5), size=(3, 4), dtype=torch.float64, ignored=0.25):
+    """Features of the student and of a teacher with more channels, and labels with ignored pixels."""
+    student, teacher = (torch.randn(batch, c, *size, dtype=torch.float64).to(dtype) for c in channels)
+    labels = torch.randint(CLASSES, (batch, *size)).masked_fill(torch.rand(batch, *size) < ignored, 255)
+    return student, teacher, labels
+
+
+def naive_variation(features, labels):
+    """(B, M) cosines between each pixel and the mean of the pixels of its label in its image; None where ignored."""
+    rows = []
+    for image, names in zip(features.double().flatten(2).tolist(), labels.flatten(1).tolist(), strict=True):
+        row = []
+        for p in range(len(names)):
+            if names[p] == 255:
+                row.append(None)
+                continue
+            same = [q for q in range(len(names)) if names[q] == names[p]]
+            centre = [sum(channel[q] for q in same) / len(same) for channel in image]
+            pixel = [channel[p] for channel in image]
+            dot = sum(a * b for a, b in zip(pixel, centre, strict=True))
+            row.append(dot / (math.hypot(*pixel) * math.hypot(*centre)))
+        rows.append(row)
+    return rows
+
+
+def naive_loss(student, teacher, labels):
+    pairs = [
+        (ours, theirs)
+        for row, other in zip(naive_variation(student, labels), naive_variation(teacher, labels), strict=True)
+        for ours, theirs in zip(row, other, strict=True)
+        if ours is not None
+    ]
+    return sum((ours - theirs) ** 2 for ours, theirs in pairs) / len(pairs)
+
+
+def gradient(student, teacher, labels):
+    student = student.detach().clone().requires_grad_()
+    (result,) = torch.autograd.grad(intra_class_kd(student, teacher, labels, num_classes=CLASSES), student)
+    return result
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_equals_the_naive_loops(batch):
+    student, teacher, labels = scene(batch)
+    expected = naive_loss(student, teacher, labels)
+    assert_close(intra_class_kd(student, teacher, labels, num_classes=CLASSES).item(), expected)
+
+
+def test_the_map_is_that_of_the_loops_and_zero_where_ignored():
+    student, _, labels = scene()
+    found = intra_class_variation(student, labels, CLASSES).flatten(1).tolist()
+    expected = [[cosine or 0.0 for cosine in row] for row in naive_variation(student, labels)]
+    assert_close(torch.tensor(found), torch.tensor(expected))
+
+
+def test_gradients_are_those_of_the_value():
+    student, teacher, labels = scene(channels=(2, 3), size=(2, 3))
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: intra_class_kd(s, teacher, labels, num_classes=CLASSES), [student])
+
+
+def test_no_gradient_into_the_teacher():
+    student, teacher, labels = scene()
+    intra_class_kd(student.requires_grad_(), teacher.requires_grad_(), labels, num_classes=CLASSES).backward()
+    assert student.grad.any()
+    assert teacher.grad is None
+
+
+def test_names_of_classes_do_not_matter():
+    student, teacher, labels = scene()
+    renamed = torch.cat([torch.randperm(CLASSES), torch.full((252,), 255)])[labels]
+    for name in (lambda y: y, lambda y: torch.where(y == 255, 255, 149 - y)):
+        value = intra_class_kd(student, teacher, name(renamed), num_classes=150)
+        assert_close(value, intra_class_kd(student, teacher, labels, num_classes=CLASSES))
+
+
+def test_scales_do_not_matter():
+    student, teacher, labels = scene()
+    expected = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
+    assert_close(intra_class_kd(1e3 * student, 1e-3 * teacher, labels, num_classes=CLASSES), expected)
+
+
+def test_each_image_has_its_own_centres():
+    student, teacher, labels = scene(3, ignored=0)
+    alone = [intra_class_kd(student[[b]], teacher[[b]], labels[[b]], num_classes=CLASSES) for b in range(3)]
+    assert_close(intra_class_kd(student, teacher, labels, num_classes=CLASSES), torch.stack(alone).mean())
+
+
+def test_agreement_is_zero():
+    student, _, labels = scene(dtype=torch.float32)
+    assert intra_class_kd(student, 7 * student, labels, num_classes=CLASSES).item() < 1e-12
+
+
+def test_a_class_with_one_pixel_teaches_nothing():
+    student, teacher, _ = scene(1)
+    labels = torch.full((1, 3, 4), 255)
+    labels[0, 1, 2] = 3
+    assert intra_class_kd(student, teacher, labels, num_classes=CLASSES).item() == pytest.approx(0, abs=1e-12)
+    labels[0, 0] = 1
+    expected = naive_loss(student, teacher, labels)
+    assert_close(intra_class_kd(student, teacher, labels, num_classes=CLASSES).item(), expected)
+    assert gradient(student, teacher, labels)[0, :, 1, 2].abs().max() < 1e-12
+
+
+def test_ignored_pixels_neither_count_nor_move_a_centre():
+    student, teacher, labels = scene()
+    expected = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
+    ignored = (labels == 255).unsqueeze(1)
+    assert ignored.any()
+    changed = torch.where(ignored, 1e6 * torch.randn_like(student), student)
+    assert_close(intra_class_kd(changed, teacher, labels, num_classes=CLASSES), expected)
+    assert not gradient(student, teacher, labels)[ignored.expand_as(student)].any()
+
+
+def test_nothing_labelled_is_zero_with_gradient_zero():
+    student, teacher, labels = scene()
+    labels.fill_(255)
+    assert intra_class_kd(student, teacher, labels, num_classes=CLASSES).item() == 0
+    assert not gradient(student, teacher, labels).any()
+
+
+def test_pixels_without_length_have_finite_gradients():
+    """ReLU leaves pixels that are 0 in all channels, and a class may hold nothing else."""
+    student, teacher, labels = scene(dtype=torch.float32, ignored=0)
+    student[:, :, 0] = 0
+    student *= (labels != 2).unsqueeze(1)
+    result = gradient(student, teacher, labels)
+    assert result.isfinite().all()
+    assert result.abs().max() < 10
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_computed_in_float32(dtype):
+    student, teacher, labels = scene(dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
+    assert value.dtype == torch.float32
+    assert_close(value, intra_class_kd(student.float(), teacher.float(), labels, num_classes=CLASSES))
+    assert gradient(student, teacher, labels).dtype == dtype
+
+
+def test_float32_sums_lose_little_on_large_maps():
+    student, teacher, labels = scene(1, channels=(8, 8), size=(128, 128))
+    student, teacher = student + 3, teacher + 3  # as after ReLU, means are not near 0
+    labels[labels < 3] = 0
+    expected = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
+    found = intra_class_kd(student.float(), teacher.float(), labels, num_classes=CLASSES)
+    assert found.dtype == torch.float32
+    assert_close(found.double(), expected, rtol=1e-5, atol=0)
+    assert_close(
+        gradient(student.float(), teacher.float(), labels).double(),
+        gradient(student, teacher, labels),
+        rtol=1e-4,
+        atol=1e-9,
+    )
+
+
+def test_layout_and_label_type_do_not_matter():
+    student, teacher, labels = scene()
+    expected = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
+    last = student.to(memory_format=torch.channels_last)
+    assert_close(intra_class_kd(last, teacher.mT.contiguous().mT, labels.byte(), num_classes=CLASSES), expected)
+
+
+def test_inputs_that_do_not_fit_are_named():
+    student, teacher, labels = scene()
+    call = lambda s=student, t=teacher, y=labels: intra_class_kd(s, t, y, num_classes=CLASSES)  # noqa: E731
+    with pytest.raises(ValueError, match=re.escape("(B, A, h, w), got (3, 3, 4) and (2, 5, 3, 4)")):
+        call(s=student[0])
+    with pytest.raises(ValueError, match=re.escape("one (B, h, w), got (2, 3, 4) and (2, 2, 4)") + ".*resize_logits"):
+        call(t=teacher[:, :, :2])
+    with pytest.raises(ValueError, match=r"got \(2, 3, 3, 4\), .* = \(2, 3, 4\).*got \(2, 1, 4\).*resize_labels"):
+        call(y=labels[:, :1])
+    with pytest.raises(ValueError, match=re.escape("empty, got (2, 0, 3, 4)")):
+        call(s=student[:, :0])
+    with pytest.raises(ValueError, match=r"labels must be integers, got torch\.float32"):
+        call(y=labels.float())
+    with pytest.raises(ValueError, match=r"values \[4\], expected 0 to 3, or 255"):
+        call(y=labels.clone().fill_(4))
