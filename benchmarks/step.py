@@ -2,7 +2,7 @@
 
     python benchmarks/step.py --rounds 3 --threads 2
 
-Runs the objects of `fakd distill`: its data, networks, method, module and optimizer, without the Trainer around them.
+Runs the objects of `fakd distill`: its data, networks, method, learner and optimizer, without the loop around them.
 Prints three Markdown tables: the parts of an FAKD step; FAKD over CWD in time and memory; and the step with everything
 that makes it fast against the step without. What is compared takes turns in one process, round by round, and a ratio is
 the median over the rounds of the ratios within one. The memory is the most that a step holds beside networks and
@@ -33,7 +33,7 @@ from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.models.inference_copy import inference_copy
 from fakd.training.config import TrainConfig
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 
 CPU_HAS_BF16 = Path("/proc/cpuinfo").exists() and "amx_bf16" in Path("/proc/cpuinfo").read_text()
 """Whether the CPU multiplies matrices in bf16; others take many times as long with it."""
@@ -47,20 +47,23 @@ OPTIONS: dict[str, dict[str, Any]] = {"fakd": {"schedule": "constant"}}
 class Step:
     """One training step as `fakd distill` does it, timed part by part."""
 
-    module: DistillationModule
+    learner: Learner
     batches: Iterator[Sample]
     device: torch.device
     bf16: bool
 
     def __post_init__(self) -> None:
-        self.module.to(self.device).train()
-        self.module.on_fit_start()
-        made = self.module.configure_optimizers()
-        self.optimizer, self.schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+        learner, config = self.learner, self.learner.config
+        learner.prepare(self.device)
+        learner.train()
+        weights = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.SGD(
+            weights, lr=config.spec.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
         self.spent = dict.fromkeys(PARTS, 0.0)
         # instance attributes, which hide the methods
-        self.module._learn = self._timed("student forward", self.module._learn)  # type: ignore[method-assign]
-        self.module._teach = self._timed("teacher forward", self.module._teach)  # type: ignore[method-assign]
+        learner._ask_student = self._timed("student forward", learner._ask_student)  # type: ignore[method-assign]
+        learner._ask_teacher = self._timed("teacher forward", learner._ask_teacher)  # type: ignore[method-assign]
 
     def __call__(self) -> dict[str, float]:
         """Do a step and return the seconds of its parts."""
@@ -70,14 +73,13 @@ class Step:
             batch = Sample(*(part.to(self.device) if isinstance(part, Tensor) else part for part in batch))
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with self._part("losses"), autocast:
-            loss = self.module.training_step(batch, 0)
+            loss = torch.stack(list(self.learner(batch, 0).values())).sum()
         self.spent["losses"] -= self.spent["teacher forward"] + self.spent["student forward"]
         with self._part("backward"):
             loss.backward()
         with self._part("optimizer"):
             self.optimizer.step()
             self.optimizer.zero_grad()
-            self.schedule.step()
         return self.spent
 
     @contextmanager
@@ -101,7 +103,7 @@ class Step:
 
 
 def make_step(method: str, teacher: Segmentor, args: argparse.Namespace, fast: bool, batches: Iterator[Sample]) -> Step:
-    """Build student, method and module as `fakd distill` does."""
+    """Build student, method and learner as `fakd distill` does."""
     torch.manual_seed(0)
     on_gpu = args.device == "cuda"
     config = TrainConfig(
@@ -112,8 +114,8 @@ def make_step(method: str, teacher: Segmentor, args: argparse.Namespace, fast: b
     student = create_model("pspnet-r18", num_classes=config.spec.num_classes)
     options = OPTIONS.get(method, {})
     objective = create_method(method, student, teacher, max_steps=1000, options=options)
-    module = DistillationModule(student, objective, teacher, config, config.spec.classes)
-    return Step(module, batches, torch.device(args.device), bf16=config.precision == "bf16-mixed")
+    learner = Learner(student, objective, teacher, config)
+    return Step(learner, batches, torch.device(args.device), bf16=config.precision == "bf16-mixed")
 
 
 def crops(args: argparse.Namespace) -> Iterator[Sample]:

@@ -32,7 +32,7 @@ from fakd.functional import resize_labels
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.training import DistillConfig
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 from fakd.training.teacher import load_teacher
 from fakd.types import IGNORE_INDEX
 
@@ -83,14 +83,15 @@ def print_steps(
     torch.manual_seed(0)
     student = create_model(config.student, num_classes=teacher.num_classes)
     method = create_method(config.method, student, teacher, max_steps=config.max_steps)
-    module = DistillationModule(student, method, teacher, config, data.spec.classes).train()
-    module._say_sizes = lambda *_: None  # type: ignore[method-assign]
-    optimizer = module.configure_optimizers()["optimizer"]
+    learner = Learner(student, method, teacher, config).train()
+    learner._say_sizes = lambda *_: None  # type: ignore[method-assign]
+    weights = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=config.spec.learning_rate, momentum=config.momentum)
     datasets = {
         form: SegmentationDataset(data.source("train"), data.train_transform, 0, taught)
         for form, taught in (("without", None), ("with", store))
     }
-    assert module.teachers[0] is teacher
+    assert learner.teachers[0] is teacher
     times: dict[str, list[float]] = {f"{part}, {form}": [] for part in ("step", "loading") for form in datasets}
     images = len(store) // 2
 
@@ -101,7 +102,7 @@ def print_steps(
 
     def step(batch: Sample) -> None:
         optimizer.zero_grad()
-        module.training_step(batch, 0).backward()
+        torch.stack(list(learner(batch, 0).values())).sum().backward()
         optimizer.step()
 
     for number in range(rounds + 1):
@@ -146,7 +147,7 @@ def main() -> None:
         **sizes,
     )
     data = SegmentationData(config.spec, config.data_root, config.base_size, config.crop_size)
-    teacher = load_teacher(args.teacher, config)
+    teacher = load_teacher(args.teacher, config).network
     with torch.no_grad():
         stride = 64 // teacher(torch.zeros(1, 3, 64, 64)).logits.shape[-1]
     classes = teacher.num_classes

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fakd.commands.demo import DemoConfig, demo
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 
 TITLES = ["teacher", "student alone", "CWD", "FAKD"]
 
@@ -41,15 +41,15 @@ def test_from_nothing_to_a_report(make, tmp_path, capsys) -> None:
 
 
 def test_goes_on_where_it_was(make, tmp_path, monkeypatch) -> None:
-    original = DistillationModule.training_step
+    original = Learner.forward
 
-    def crash(self, *args):
-        if getattr(self.config, "method", "") == "cwd" and self.global_step == 1:
+    def crash(self, batch, step):
+        if getattr(self.config, "method", "") == "cwd" and step == 1:
             raise KeyboardInterrupt
-        return original(self, *args)
+        return original(self, batch, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DistillationModule, "training_step", crash)
+        patch.setattr(Learner, "forward", crash)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             demo(make())
     finished = tmp_path / "demo/teacher/results.json"

@@ -81,7 +81,7 @@ def test_the_folder_is_a_network_that_every_reader_reads(run, folder) -> None:
 
 
 def test_a_shared_folder_teaches(folder, distill_config) -> None:
-    assert load_teacher(str(folder), distill_config(teacher=folder)).num_classes == 12
+    assert load_teacher(str(folder), distill_config(teacher=folder)).network.num_classes == 12
 
 
 def test_the_hub_reads_the_head_of_the_card(folder) -> None:

@@ -14,19 +14,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from tiny import NETWORK, SETTINGS, SMALL
 
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS
-from fakd.training import DistillConfig, TrainConfig, distill, run, train
+from fakd.training import DistillConfig, TrainConfig, distill, train
+from fakd.training.loop import Learner
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Watch(Checkpoint):
-    """Looks every so often; after the checkpoint, as Lightning calls it last."""
+class Watch:
+    """Looks every so often, before a step, when the checkpoint of the one before is written."""
 
     def __init__(self, checkpoints: Path, every: int) -> None:
         self.checkpoints, self.every = checkpoints, every
@@ -35,11 +34,11 @@ class Watch(Checkpoint):
         self.files: list[int] = []
         self.names: set[str] = set()
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if trainer.global_step % self.every:
+    def look(self, done: int) -> None:
+        if done == 0 or done % self.every:
             return
         processes = ["self", *Path("/proc/self/task", str(os.getpid()), "children").read_text().split()]
-        self.steps.append(trainer.global_step)
+        self.steps.append(done)
         self.bytes.append(sum(int(Path("/proc", each, "statm").read_text().split()[1]) * PAGE for each in processes))
         self.files.append(sum(len(os.listdir(f"/proc/{each}/fd")) for each in processes))
         self.names |= {path.name for path in self.checkpoints.glob("*")}
@@ -64,14 +63,13 @@ def long_run(steps: int, folder: Path) -> dict[str, Any]:
         output=folder / "run",
     )
     watch = Watch(folder / "run/checkpoints", every=max(1, steps // 60))
-    create = run.create_trainer
+    forward = Learner.forward
 
-    def create_watched(*arguments: Any) -> Trainer:
-        trainer = create(*arguments)
-        trainer.callbacks.append(watch)  # type: ignore[attr-defined]
-        return trainer
+    def watched(self: Learner, batch: Any, step: int) -> Any:
+        watch.look(step)
+        return forward(self, batch, step)
 
-    run.create_trainer = create_watched
+    Learner.forward = watched  # type: ignore[method-assign]
     distill(config)
     first = len(watch.steps) // 3  # while caches of the libraries fill
     (slope, _), covariance = np.polyfit(watch.steps[first:], watch.bytes[first:], 1, cov=True)

@@ -17,7 +17,8 @@ from fakd.console import quiet_libraries
 from fakd.data import DATASETS
 from fakd.data.sets.toy_scenes import ToyScenes
 from fakd.training import DistillConfig, distill
-from fakd.training.module import DistillationModule
+from fakd.training import run as run_module
+from fakd.training.loop import Learner
 
 # Cross-entropy divided by all pixels, as labelled ones differ by process; no dropout, whose draws do too.
 COMMON: dict[str, Any] = {"batch_size": 4, "ce_average": "all", "dropout": 0.0, "learning_rate": 0.05}
@@ -29,7 +30,8 @@ RUNS: dict[str, dict[str, Any]] = {
 VAL = {"fakd": 7, "cirkd": 1, "skds": 2}
 """How many images are evaluated: 4 and 3, 1 and none, 1 and 1 by rank."""
 
-modules: list[DistillationModule] = []
+fitted: list[tuple[Any, Learner, torch.optim.Optimizer]] = []
+"""What each run has trained with."""
 
 
 def scenes(name: str) -> Any:
@@ -42,7 +44,6 @@ def scenes(name: str) -> Any:
 def freeze_statistics(patch: Callable[[Any, str, Any], None]) -> None:
     """Keep batch normalisation in eval mode: CPUs have no synchronised form of it."""
     patch(nn.BatchNorm2d, "train", lambda self, mode=True: nn.Module.train(self, False))
-    patch(DistillationModule, "on_train_start", lambda self: self.train())  # Lightning leaves the mode as it is
 
 
 def run(name: str, folder: Path, teacher: Path) -> dict[str, Any] | None:
@@ -51,20 +52,26 @@ def run(name: str, folder: Path, teacher: Path) -> dict[str, Any] | None:
     return distill(DistillConfig(**{**SETTINGS, **COMMON, **own, **RUNS[name]}))
 
 
-def remember_modules(patch: Callable[[Any, str, Any], None]) -> None:
-    original = DistillationModule.__init__
+def remember(patch: Callable[[Any, str, Any], None]) -> None:
+    original = run_module.fit
 
-    def remember(self: DistillationModule, *args: Any) -> None:
-        original(self, *args)
-        modules.append(self)
+    def fit(fabric: Any, config: Any, folder: Any, data: Any, learner: Learner, stop: Any) -> Any:
+        setup = fabric.setup
 
-    patch(DistillationModule, "__init__", remember)
+        def noting(module: Learner, optimizer: torch.optim.Optimizer) -> Any:
+            fitted.append((fabric, module, optimizer))
+            return setup(module, optimizer)
+
+        fabric.setup = noting
+        return original(fabric, config, folder, data, learner, stop)
+
+    patch(run_module, "fit", fit)
 
 
 if __name__ == "__main__":
     quiet_libraries()
     folder, teacher = map(Path, sys.argv[1:])
-    remember_modules(setattr)
+    remember(setattr)
     plain = nn.BatchNorm2d.train
     for name in RUNS:
         if name == "fakd":
@@ -72,11 +79,6 @@ if __name__ == "__main__":
         else:
             nn.BatchNorm2d.train = plain  # type: ignore[method-assign]
         results = run(name, folder, teacher)
-        module = modules[-1]
-        rank = module.trainer.global_rank
-        state = {
-            "module": module.state_dict(),
-            "optimizer": module.trainer.optimizers[0].state_dict(),
-            "found": results,
-        }
-        torch.save(state, folder / f"{name}-{rank}.pt")
+        fabric, learner, optimizer = fitted[-1]
+        state = {"module": learner.state_dict(), "optimizer": optimizer.state_dict(), "found": results}
+        torch.save(state, folder / f"{name}-{fabric.global_rank}.pt")

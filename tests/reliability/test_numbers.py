@@ -17,7 +17,7 @@ from fakd.methods import METHODS, create_method
 from fakd.models import create_model
 from fakd.training import distill
 from fakd.training.config import TrainConfig
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 
 CLASSES = 12
 
@@ -115,7 +115,7 @@ def test_every_method(name: str, case: str, precision: torch.dtype) -> None:
     odd = CASES[case]
     student, teacher = networks()
     method = create_method(name, student, teacher, max_steps=4, options=odd.options)  # type: ignore[arg-type]
-    module = DistillationModule(student, method, teacher, TrainConfig(), "abcdefghijkl").train()
+    module = Learner(student, method, teacher, TrainConfig()).train()
     images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(CLASSES, (2, 32, 32), dtype=torch.uint8)
     batch = Sample(
@@ -126,7 +126,7 @@ def test_every_method(name: str, case: str, precision: torch.dtype) -> None:
     for step in (1, 2) if precision == torch.float32 else (1,):
         module.zero_grad()
         with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
-            terms = module.terms(batch, step)
+            terms = module(batch, step)
         assert {term: value.item() for term, value in terms.items() if not is_finite(value)} == {}
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         assert [name for name, weight in module.named_parameters() if not is_finite(weight.grad)] == []

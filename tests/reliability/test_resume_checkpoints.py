@@ -8,38 +8,23 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from kill import differences
 from safetensors.torch import save_file
+from steps import TRAINING, Crash, at_step, crash_at
 
 from fakd.analysis.runs import read_metrics
 from fakd.cli import main
 from fakd.training import DistillConfig, distill
-from fakd.training.checkpoints import BestCheckpoint, CheckpointFiles, full_disk_explained, newest_checkpoint
-from fakd.training.module import DistillationModule
-from fakd.training.run_folder import MetricsFile, RunFolder, check_folder, cut_torn_rows
+from fakd.training.checkpoints import CheckpointFiles, full_disk_explained, newest_checkpoint
+from fakd.training.metrics_file import MetricsFile, cut_torn_rows
+from fakd.training.run_folder import RunFolder, check_folder
 
 FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 2, "eval_every": 4}
-STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "optimizer_states": [], "loops": {}}
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the run fail once, when that many steps are done."""
-    original = DistillationModule.training_step
-
-    def crash(self: DistillationModule, *args: object) -> object:
-        if self.global_step == step:
-            monkeypatch.setattr(DistillationModule, "training_step", original)
-            raise Crash
-        return original(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DistillationModule, "training_step", crash)
+STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "optimizer_states": []}
 
 
 def cut_short(path: Path) -> None:
@@ -143,7 +128,7 @@ def test_the_one_before_a_damaged_checkpoint(spoil: Callable[[Path], None], fold
     assert said.startswith(f"damaged   {folder.last} ")
     # The sound one must outlive the next write, whose place is the damaged one's.
     files = CheckpointFiles(folder)
-    assert files.load_checkpoint(folder.previous, weights_only=True)["global_step"] == 1
+    assert files.load_checkpoint(folder.previous)["global_step"] == 1
     files.save_checkpoint({**STATE, "global_step": 2}, folder.last)
     assert (step_of(folder.previous), step_of(folder.last)) == (1, 2)
     files.save_checkpoint({**STATE, "global_step": 3}, folder.last)
@@ -231,16 +216,13 @@ def test_a_full_disk(distill_config, whole, small_disk, monkeypatch, capsys, lef
     if not whole.exists():
         distill(distill_config(**FAKD, output=whole))
     run, hog = RunFolder(small_disk / "run"), small_disk / "hog"
-    original = DistillationModule.training_step
 
-    def fill(self: DistillationModule, *args: object) -> object:
-        if self.global_step == 5:
-            with suppress(OSError):  # which is not the one that is looked for
-                hog.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(left * run.last.stat().st_size)))
-        return original(self, *args)  # type: ignore[arg-type]
+    def fill() -> None:
+        with suppress(OSError):  # which is not the one that is looked for
+            hog.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(left * run.last.stat().st_size)))
 
     with monkeypatch.context() as patch:
-        patch.setattr(DistillationModule, "training_step", fill)
+        at_step(patch, TRAINING, 5, fill)
         assert main(arguments(distill_config(**FAKD, output=run.root))) == 1
     error = capsys.readouterr().err
     assert f"there is no room for {run.root} (No space left on device)" in error
@@ -263,15 +245,13 @@ def test_a_full_disk_at_the_end(small_disk: Path) -> None:
 def test_files_may_not_grow(distill_config, tmp_path, monkeypatch, capsys) -> None:
     """The same by a limit that every user may set, before the first checkpoint; the logs still fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original = DistillationModule.training_step
 
-    def limit(self: DistillationModule, *args: object) -> object:
+    def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-        return original(self, *args)  # type: ignore[arg-type]
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(DistillationModule, "training_step", limit)
+            at_step(patch, TRAINING, 0, limit, once=False)
             assert main(arguments(distill_config(**FAKD))) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -286,17 +266,19 @@ def test_other_errors_are_left_as_they_are(error: Exception, tmp_path: Path) -> 
     assert caught.value is error
 
 
-def test_the_best_is_known_where_a_folder_was_moved(tmp_path: Path) -> None:
-    before, after = (BestCheckpoint(RunFolder(tmp_path / name)) for name in ("before", "after"))
-    path = f"{before.dirpath}/best.ckpt"
-    before.best_model_path = before.kth_best_model_path = path
-    before.best_model_score, before.kth_value = torch.tensor(41.0), torch.tensor(41.0)
-    before.best_k_models = {path: torch.tensor(41.0)}
-    after.load_state_dict(before.state_dict())
-    assert after.best_k_models == {f"{tmp_path}/after/checkpoints/best.ckpt": torch.tensor(41.0)}
-    assert after.kth_best_model_path == after.best_model_path == f"{tmp_path}/after/checkpoints/best.ckpt"
-    assert after.best_model_score == 41
-    assert after.state_key.startswith("ModelCheckpoint{")  # as in checkpoints of earlier releases
+def test_the_best_is_known_where_a_folder_was_moved(distill_config, whole, monkeypatch, tmp_path) -> None:
+    """The evaluation after the move is worse than the one before it, and does not take its place."""
+    scores = iter([41.0, 40.0])
+    monkeypatch.setattr(
+        "fakd.training.loop.scores_from_confusion", lambda *_: SimpleNamespace(mIoU=next(scores), mAcc=0.0, aAcc=0.0)
+    )
+    with monkeypatch.context() as patch:
+        crash_at(patch, 5)
+        with pytest.raises(Crash):
+            distill(distill_config(**{**FAKD, "eval_every": 3}))
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    distill(distill_config(**{**FAKD, "eval_every": 3}, output=tmp_path / "moved", resume=True))
+    assert step_of(tmp_path / "moved/checkpoints/best.ckpt") == 3
 
 
 def test_new_columns_never_empty_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

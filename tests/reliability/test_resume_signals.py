@@ -3,34 +3,20 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from kill import differences
+from steps import EVALUATION, TRAINING, at_step
 
 from fakd.training import distill, stopping
-from fakd.training.module import DistillationModule
 from fakd.training.stopping import Interrupted, StopRequest
 
 FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 4, "eval_every": 4}
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, where: str, step: int, action: Callable[[], None]) -> None:
-    """Do something once, in a method of the module, when that many steps are done."""
-    original, done = getattr(DistillationModule, where), []
-
-    def call(self: DistillationModule, *args: object) -> object:
-        if self.global_step == step and not done:
-            done.append(step)
-            action()
-        return original(self, *args)
-
-    monkeypatch.setattr(DistillationModule, where, call)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +30,7 @@ def send(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize(("where", "step", "stopped_at"), [("training_step", 2, 3), ("validation_step", 4, 4)])
+@pytest.mark.parametrize(("where", "step", "stopped_at"), [(TRAINING, 2, 3), (EVALUATION, 4, 4)])
 def test_a_scheduler_gets_a_checkpoint(
     distill_config, whole, monkeypatch, tmp_path, capsys, number, where, step, stopped_at
 ) -> None:
@@ -71,7 +57,7 @@ def test_a_scheduler_that_sends_twice_is_in_no_greater_hurry(distill_config, mon
         send(signal.SIGTERM)
         send(signal.SIGTERM)
 
-    at_step(monkeypatch, "training_step", 1, both)
+    at_step(monkeypatch, TRAINING, 1, both)
     assert distill(distill_config(**FAKD)) is None
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
 
@@ -86,7 +72,7 @@ def test_ctrl_c_again(distill_config, monkeypatch, tmp_path, capsys, pause, at_o
         time.sleep(pause)
         send(signal.SIGINT)
 
-    at_step(monkeypatch, "training_step", 1, twice)
+    at_step(monkeypatch, TRAINING, 1, twice)
     assert distill(distill_config(**FAKD)) is None
     assert ("stopped at once; go on" in capsys.readouterr().out) == at_once
     assert (tmp_path / "run/checkpoints/last.ckpt").exists() != at_once
@@ -98,8 +84,6 @@ def test_what_is_ignored_stays_ignored() -> None:
     try:
         request = StopRequest()
         with request.heard():
-            send(signal.SIGUSR1)
-            request.hear_alone()
             send(signal.SIGUSR1)
         assert not request.asked
     finally:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from steps import Crash, crash_at
 
 from fakd.cli import main
 from fakd.commands.compare import CompareConfig
@@ -17,7 +18,6 @@ from fakd.commands.inspect import InspectConfig, inspect_networks
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.models import ForeignSegmentor, load_model
 from fakd.training import DistillConfig, TrainConfig, distill, train
-from fakd.training.module import DistillationModule
 
 OURS = list(TOY_SCENES.classes)
 THEIRS = ["lorry", "bus", *OURS[1:], "dog"]
@@ -74,17 +74,9 @@ def test_stopped_and_resumed_it_ends_the_same(
     """A Unet, whose 3x3 classifier gives FAKD's covariance nine times the channels."""
     options = {"teacher": teachers(OURS), "student": "smp:unet/mobilenet_v2", "max_steps": 3, **SMALL}
     assert distill(distill_config(**options, output=tmp_path / "whole")) is not None
-    step = DistillationModule.training_step
-
-    def crash(self: DistillationModule, *args: Any) -> torch.Tensor:
-        if self.global_step == 2:
-            raise InterruptedError
-        return step(self, *args)
-
-    monkeypatch.setattr(DistillationModule, "training_step", crash)
-    with pytest.raises(InterruptedError):
+    crash_at(monkeypatch, 2)
+    with pytest.raises(Crash):
         distill(distill_config(**options, output=tmp_path / "parts"))
-    monkeypatch.setattr(DistillationModule, "training_step", step)
     assert distill(distill_config(**options, output=tmp_path / "parts", resume=True)) is not None
     assert len(list((tmp_path / "parts/logs/csv").iterdir())) == 2  # started twice
     checkpoints = [

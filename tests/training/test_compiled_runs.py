@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from steps import Crash, crash_at
 from torch import Tensor, nn
 
 from fakd.analysis.runs import read_metrics
 from fakd.methods import create_method
 from fakd.models import create_model
-from fakd.training import compiling, distill, train
+from fakd.training import distill, train
 from fakd.training.config import TrainConfig
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner, channels_last
 
 
 def weights(root: Path) -> dict[str, Tensor]:
@@ -41,14 +42,14 @@ def assert_close_runs(one: Path, other: Path) -> None:
 @pytest.mark.slow
 def test_compiled_run_is_the_eager_one_and_resumes(distill_config, monkeypatch, tmp_path) -> None:
     forwards: list[str] = []
-    original = compiling.torch.compile
+    original = torch.compile
 
     def counted(what: Any, **options: Any) -> Any:
         if isinstance(what, nn.Module):
             forwards.append(type(what).__name__)
         return original(what, **options)
 
-    monkeypatch.setattr(compiling.torch, "compile", counted)
+    monkeypatch.setattr(torch, "compile", counted)
     settings = {"dropout": 0.0, "max_steps": 4, "checkpoint_every": 2, "method": "fakd"}
     distill(distill_config(output=tmp_path / "eager", **settings))
     assert forwards == []
@@ -56,16 +57,9 @@ def test_compiled_run_is_the_eager_one_and_resumes(distill_config, monkeypatch, 
     assert forwards == ["Segmentor", "Segmentor"]
     assert_close_runs(tmp_path / "eager", tmp_path / "compiled")
 
-    step = DistillationModule.training_step
-
-    def crash(self: DistillationModule, *args: Any) -> Tensor:
-        if self.global_step == 3:
-            raise KeyError
-        return step(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(DistillationModule, "training_step", crash)
-        with pytest.raises(KeyError):
+        crash_at(patch, 3)
+        with pytest.raises(Crash):
             distill(distill_config(output=tmp_path / "broken", compile=True, **settings))
     distill(distill_config(output=tmp_path / "broken", compile=True, resume=True, **settings))
     assert state(tmp_path / "broken")["global_step"] == 4
@@ -80,7 +74,7 @@ def test_compiled_networks_are_the_ones_asked(train_config, monkeypatch, tmp_pat
         assert options == {"dynamic": False}
         return lambda images: asked.append(len(images)) or network(images)
 
-    monkeypatch.setattr(compiling.torch, "compile", compile_)
+    monkeypatch.setattr(torch, "compile", compile_)
     monkeypatch.setattr("fakd.training.run.check_compiler", lambda device: None)
     train(train_config(compile=True, output=tmp_path / "compiled"))
     assert asked == [2] * 4
@@ -94,7 +88,7 @@ def test_no_compiler(train_config, monkeypatch) -> None:
     def fail(*args: object, **options: object) -> Any:
         raise RuntimeError("No working C++ compiler found\nand much more")
 
-    monkeypatch.setattr(compiling.torch, "compile", fail)
+    monkeypatch.setattr(torch, "compile", fail)
     message = "torch.compile does not work on this machine (No working C++ compiler found). It needs a C++ compiler"
     with pytest.raises(ValueError, match=re.escape(message)):
         train(train_config(compile=True))
@@ -113,24 +107,22 @@ def test_no_compiler(train_config, monkeypatch) -> None:
     ],
 )
 def test_channels_last_by_default(asked, device, precision, due) -> None:
-    from fakd.training.module import _channels_last
-
     config = TrainConfig(channels_last=asked, precision=precision)
-    assert _channels_last(config, torch.device(device)) is due
+    assert channels_last(config, torch.device(device)) is due
 
 
 def test_channels_last_reaches_the_student(train_config, monkeypatch, tmp_path) -> None:
     layouts: set[tuple[bool, bool]] = set()
-    original = DistillationModule._learn
+    original = Learner._ask_student
 
-    def look(self: DistillationModule, images: Tensor) -> Any:
+    def look(self: Learner, images: Tensor) -> Any:
         output = original(self, images)
         weight = self.student.head.state_dict()[next(n for n in self.student.head.state_dict() if "weight" in n)]
         stage = output.stages[-1]
         layouts.add(tuple(map(_is_channels_last, (weight, stage))))
         return output
 
-    monkeypatch.setattr(DistillationModule, "_learn", look)
+    monkeypatch.setattr(Learner, "_ask_student", look)
     train(train_config(channels_last=True, output=tmp_path / "last"))
     assert all(stage for _, stage in layouts)
     layouts.clear()
@@ -162,5 +154,5 @@ def test_images_that_do_not_fit_stop_the_run(train_config, monkeypatch, tmp_path
 def test_networks_are_no_submodules_twice() -> None:
     student = create_model("pspnet/test_resnet", num_classes=12, channels=8)
     config = TrainConfig()
-    module = DistillationModule(student, create_method("none", student, None, max_steps=1), None, config, ["a"] * 12)
-    assert all(name.startswith(("student.", "confusion.")) for name in module.state_dict())
+    module = Learner(student, create_method("none", student, None, max_steps=1), None, config)
+    assert all(name.startswith("student.") for name in module.state_dict())

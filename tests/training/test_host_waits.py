@@ -20,10 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fakd.data import Sample
 from fakd.methods import METHODS, create_method
 from fakd.models import create_model
-from fakd.training.callbacks import LogTerms, ProgressReport
+from fakd.training import loop
 from fakd.training.config import TrainConfig
-from fakd.training.module import DistillationModule
-from fakd.training.nonfinite import StopOnNonFinite
+from fakd.training.loop import Learner
+from fakd.training.run_folder import RunFolder
+from fakd.training.stopping import StopRequest
 from fakd.types import SegmentationOutput
 
 CLASSES = 12
@@ -64,13 +65,12 @@ def networks() -> tuple[nn.Module, nn.Module]:
     return student.to("meta"), teacher.to("meta")
 
 
-def module_of(name: str, options: dict[str, Any], **settings: Any) -> DistillationModule:
+def learner_of(name: str, options: dict[str, Any], **settings: Any) -> Learner:
     student, teacher = networks()
     method = create_method(name, student, teacher, max_steps=4, options=options)
-    module = DistillationModule(student, method, teacher, TrainConfig(**settings), "abcdefghijkl")
-    module.to("meta")
-    module.on_fit_start()
-    return module
+    learner = Learner(student, method, teacher, TrainConfig(**settings))
+    learner.prepare(torch.device("meta"))
+    return learner
 
 
 def meta_batch() -> Sample:
@@ -79,26 +79,31 @@ def meta_batch() -> Sample:
     return Sample(image, label, ["a", "b"], geometry, torch.empty(2, 0, device="meta"))  # type: ignore[arg-type]
 
 
-def run_step(module: DistillationModule) -> None:
-    """What Lightning does with a batch, and the callbacks after it, where no row of the logs is due."""
-    (optimizer,), (schedule,) = optimizers(module)
-    guard = StopOnNonFinite(50, Path())
-    bar = ProgressReport(100, 50)
-    bar.on_train_start(SimpleNamespace(global_step=0), module)  # type: ignore[arg-type]
-    for step in range(1, 3):
-        guard.on_train_batch_start(SimpleNamespace(global_step=step - 1), module, meta_batch())  # type: ignore[arg-type]
-        module.training_step(meta_batch(), step).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        for callback in (guard, LogTerms(50), bar):
-            callback.on_train_batch_end(SimpleNamespace(global_step=step), module)  # type: ignore[arg-type]
-    bar.on_train_end(None, module)  # type: ignore[arg-type]
+def run_steps(learner: Learner) -> None:
+    """The loop itself, two steps of it where no row of the logs is due, on batches that are on the device."""
+    config = TrainConfig(max_steps=100, checkpoint_every=100, eval_every=100, log_every=50)
+    data = SimpleNamespace(train_dataloader=lambda first: [meta_batch()] * 2)
+    with pytest.raises(StopIteration):  # no third batch
+        loop.fit(OnMeta(), config, RunFolder(Path()), data, learner, StopRequest())  # type: ignore[arg-type]
 
 
-def optimizers(module: DistillationModule) -> tuple[list[Any], list[Any]]:
-    made = module.configure_optimizers()
-    return [made["optimizer"]], [made["lr_scheduler"]["scheduler"]]
+class OnMeta:
+    """What the loop asks of Fabric."""
+
+    device = torch.device("meta")
+    global_rank, world_size, is_global_zero = 0, 1, True
+
+    def setup(self, *given: Any) -> Any:
+        return given
+
+    def setup_dataloaders(self, batches: Any, **_: Any) -> Any:
+        return batches
+
+    def broadcast(self, value: Any) -> Any:
+        return value
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -109,18 +114,19 @@ def no_autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_autocast_on_meta")
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_a_step_neither_waits_nor_copies(name: str, options: dict[str, Any]) -> None:
-    module = module_of(name, options)
+    learner = learner_of(name, options)
     with FromTheHost() as watch:
-        run_step(module)
+        run_steps(learner)
     assert watch.copies == []
 
 
 @pytest.mark.usefixtures("no_autocast_on_meta")
 def test_cached_logits_need_no_wait() -> None:
-    module = module_of("fakd", {}, channels_last=True)
+    learner = learner_of("fakd", {}, channels_last=True)
     logits = torch.empty(2, CLASSES, 4, 6, device="meta")
     with FromTheHost() as watch:
-        module.training_step(meta_batch()._replace(teacher_logits=logits), 0).backward()
+        terms = learner(meta_batch()._replace(teacher_logits=logits), 0)
+        torch.stack(list(terms.values())).sum().backward()
     assert watch.copies == []
 
 
@@ -155,12 +161,13 @@ class Waits(nn.Module):
 def test_the_test_would_notice(how: str) -> None:
     student = Waits(how)
     method = create_method("none", student, None, max_steps=4)  # type: ignore[arg-type]
-    module = DistillationModule(student, method, None, TrainConfig(), "abcdefghijkl").to("meta")
+    learner = Learner(student, method, None, TrainConfig())  # type: ignore[arg-type]
+    learner.prepare(torch.device("meta"))
     with FromTheHost() as watch:
         if how in ("nothing", "copy"):
-            run_step(module)
+            run_steps(learner)
         else:
             # which of the two a tensor without values raises depends on what it is asked
             with pytest.raises((RuntimeError, NotImplementedError), match=r"[mM]eta"):
-                run_step(module)
+                run_steps(learner)
     assert bool(watch.copies) is (how == "copy")

@@ -5,19 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from steps import Crash, crash_at
 from tiny import SMALL
 
 from fakd.data import DATASETS
 from fakd.models import open_model, save_model
 from fakd.training import distill, train
-from fakd.training.inputs import run_inputs
-from fakd.training.module import DistillationModule
 from fakd.training.run_folder import RunFolder, prepare_folder
-from fakd.training.teacher import load_teacher
-
-
-class Crash(Exception):
-    pass
+from fakd.training.teacher import load_teacher, run_inputs
 
 
 @pytest.fixture
@@ -29,14 +24,7 @@ def teacher(teacher_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def crash(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let runs fail at the fourth step, behind a checkpoint."""
-    original = DistillationModule.training_step
-
-    def training_step(self: DistillationModule, *args: object) -> object:
-        if self.global_step == 3:
-            raise Crash
-        return original(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DistillationModule, "training_step", training_step)
+    crash_at(monkeypatch, 3, once=False)
     return monkeypatch
 
 

@@ -14,9 +14,9 @@ from fakd.cli import main
 from fakd.commands.replay import ReplayConfig, replay
 from fakd.data import Sample
 from fakd.methods import ChannelKD
-from fakd.training import distill, module, train
-from fakd.training.module import DistillationModule
-from fakd.training.nonfinite import NonFiniteLossError, StopOnNonFinite
+from fakd.training import distill, loop, train
+from fakd.training.loop import Learner
+from fakd.training.nonfinite import NonFiniteGuard, NonFiniteLossError
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
@@ -35,11 +35,14 @@ def spoil(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
 def before_step(monkeypatch: pytest.MonkeyPatch, step: int, change: Any) -> None:
     """Change the student when that many steps are done."""
 
-    def hook(self: DistillationModule, *args: object) -> None:
-        if self.global_step == step:
-            change(self.student)
+    original = NonFiniteGuard.begin
 
-    monkeypatch.setattr(DistillationModule, "on_train_batch_end", hook)
+    def begin(self: NonFiniteGuard, number: int, batch: Sample) -> None:
+        if number == step:
+            change(self._learner.student)
+        original(self, number, batch)
+
+    monkeypatch.setattr(NonFiniteGuard, "begin", begin)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -107,9 +110,8 @@ def test_weights_that_a_finite_loss_has_spoilt(train_config, monkeypatch, tmp_pa
 
 
 class Module(nn.Module):
-    """What the guard asks of a run's module, which it takes to be on a GPU."""
+    """What the guard asks of a learner."""
 
-    device = torch.device("cuda")
     config = SimpleNamespace(teacher="the-teacher", to_dict=dict)
 
     def __init__(self) -> None:
@@ -119,21 +121,19 @@ class Module(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
 
-@pytest.mark.parametrize("look", ["on_train_batch_end", "on_save_checkpoint", "on_train_end"])
+@pytest.mark.parametrize("look", ["end", "look_at_weights"])
 @pytest.mark.parametrize("wrong", ["term", "teacher", "weights"])
 def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> None:
     """Every step counts all the same, and what is kept is of the right one."""
     monkeypatch.setattr("fakd.training.nonfinite.LARGEST", 3)
-    guard, module = StopOnNonFinite(every=4, folder=tmp_path), Module()
-
-    def trainer(steps: int) -> Any:
-        return SimpleNamespace(global_step=steps, global_rank=1, world_size=2)
+    module = Module()
+    guard = NonFiniteGuard(module, torch.device("cuda"), every=4, folder=tmp_path, rank=1, ranks=2)
 
     def train_a_step(step: int) -> None:
         batch = Sample(torch.full((1, 5), step, dtype=torch.uint8), torch.zeros(1, 1), [f"image-{step}"])
-        guard.on_train_batch_start(trainer(step), module, batch)
+        guard.begin(step, batch)
         bad = step == 1
-        module.loss_terms = {
+        terms = {
             "ce": torch.tensor(1.0),
             "cwd": torch.tensor(math.nan if bad and wrong == "term" else 1.0),
         }
@@ -141,7 +141,7 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
         module.weight.data += math.nan if bad and wrong == "weights" else 1
         module.large.data += 1
         module.count += 1
-        guard.on_train_batch_end(trainer(step + 1), module)
+        guard.end(step, terms)
 
     for step in range(3):
         train_a_step(step)  # nothing is raised yet: looking would make the host wait
@@ -150,13 +150,8 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
         "teacher": "the teacher the-teacher gives logits that are infinite or NaN, at step 1, on image-1",
         "weights": "the loss is not finite at step 1: weights after it = nan",
     }
-    hooks = {
-        "on_train_batch_end": lambda: train_a_step(3),
-        "on_save_checkpoint": lambda: guard.on_save_checkpoint(trainer(3), module, {}),
-        "on_train_end": lambda: guard.on_train_end(trainer(3), module),
-    }
     with pytest.raises(NonFiniteLossError, match=said[wrong]):
-        hooks[look]()
+        train_a_step(3) if look == "end" else guard.look_at_weights()
     kept = torch.load(tmp_path / "step-1-rank-1.pt", weights_only=True)
     assert kept["images"] == ["image-1"]
     assert kept["batch"]["image"].tolist() == [[1] * 5]  # whole, however large
@@ -165,19 +160,18 @@ def test_looks_are_rare_on_accelerators(look, wrong, tmp_path, monkeypatch) -> N
     assert kept["late"] == ["large"]
 
 
-def infinite(self: DistillationModule, images: Tensor, cached: Tensor) -> Any:
-    output = original(self, images, cached)
-    logits = output.logits.clone()
-    logits[0, 0, 0, 0] = -math.inf
-    return output if self.global_step != 2 else type(output)(logits, output.features)
-
-
-original = DistillationModule._teach
-
-
 def test_names_the_teacher(distill_config, teacher_run, monkeypatch, capsys) -> None:
     """Also where its logits leave the loss finite."""
-    monkeypatch.setattr(DistillationModule, "_teach", infinite)
+    original, asked = Learner._ask_teacher, []
+
+    def infinite(self: Learner, images: Tensor, cached: Tensor) -> Any:
+        output = original(self, images, cached)
+        logits = output.logits.clone()
+        logits[0, 0, 0, 0] = -math.inf
+        asked.append(output)
+        return output if len(asked) != 3 else type(output)(logits, output.features)
+
+    monkeypatch.setattr(Learner, "_ask_teacher", infinite)
     said = rf"the teacher {teacher_run} gives logits that are infinite or NaN, at step 2, on train/\d+, train/\d+\."
     with pytest.raises(NonFiniteLossError, match=said):
         distill(distill_config(method="fitnet"))
@@ -199,7 +193,7 @@ def test_a_damaged_teacher_is_found_before_training(distill_config, teacher_run,
 
 
 def test_a_full_disk_hides_nothing(train_config, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(module, "cross_entropy", lambda *args, **options: args[0].sum() * math.nan)
+    monkeypatch.setattr(loop, "cross_entropy", lambda *args, **options: args[0].sum() * math.nan)
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(NonFiniteLossError, match=r"step 0: ce = nan.* could not be written to .*No space left"):
         train(train_config())

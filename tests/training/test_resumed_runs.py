@@ -11,30 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from steps import EVALUATION, SCORES, TRAINING, Crash, at_step, crash_at, takes
 
 from fakd.analysis.runs import read_metrics
 from fakd.methods import METHODS
 from fakd.training import distill
-from fakd.training.module import DistillationModule
 
 FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 2, "eval_every": 4}
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
-    """Let the run fail in `where` once, when that many steps are done."""
-    original = getattr(DistillationModule, where)
-
-    def crash(self: DistillationModule, *args: object) -> object:
-        if self.global_step == step:
-            monkeypatch.setattr(DistillationModule, where, original)
-            raise Crash
-        return original(self, *args)
-
-    monkeypatch.setattr(DistillationModule, where, crash)
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -68,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_method_resumes_with_all_it_knows(distill_config, monkeypatch, tmp_path, method) -> None:
     settings = {"method": method, "dropout": 0.5, "max_steps": 4, "checkpoint_every": 2, "eval_every": 4}
     distill(distill_config(output=tmp_path / "whole", **settings))
-    crash_at(monkeypatch, 3, "training_step")
+    crash_at(monkeypatch, 3)
     with pytest.raises(Crash):
         distill(distill_config(output=tmp_path / "broken", **settings))
     distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
@@ -78,13 +61,13 @@ def test_every_method_resumes_with_all_it_knows(distill_config, monkeypatch, tmp
 @pytest.mark.parametrize(
     ("where", "steps"),
     [
-        ("training_step", [1]),  # before the first checkpoint
-        ("training_step", [2]),  # right after one
-        ("training_step", [3]),
-        ("training_step", [3, 5]),
-        ("validation_step", [4]),  # after the checkpoint of the same step
-        ("on_validation_epoch_end", [4]),
-        ("training_step", [4]),  # after an evaluation
+        (TRAINING, [1]),  # before the first checkpoint
+        (TRAINING, [2]),  # right after one
+        (TRAINING, [3]),
+        (TRAINING, [3, 5]),
+        (EVALUATION, [4]),  # after the checkpoint of the same step
+        (SCORES, [4]),
+        (TRAINING, [4]),  # after an evaluation
     ],
 )
 def test_resumed_is_bit_identical(distill_config, whole, monkeypatch, tmp_path, where, steps) -> None:
@@ -101,7 +84,7 @@ def test_resumed_is_bit_identical(distill_config, whole, monkeypatch, tmp_path, 
 
 
 def test_metrics_logged_after_the_checkpoint_are_replaced(distill_config, whole, monkeypatch, tmp_path) -> None:
-    crash_at(monkeypatch, 3, "training_step")
+    crash_at(monkeypatch, 3)
     with pytest.raises(Crash):
         distill(distill_config(**FAKD))
     assert [step for step, _ in read_metrics(tmp_path / "run")["loss/ce"]] == [0, 1, 2]
@@ -124,15 +107,8 @@ def test_a_crash_after_the_last_step_costs_no_training(distill_config, whole, mo
 
 def test_seconds_add_up_over_starts(distill_config, monkeypatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("fakd.training.timing.time.monotonic", lambda: clock[0])
-    original = DistillationModule.training_step
-
-    def slow(self: DistillationModule, *args: object) -> object:
-        clock[0] += 1
-        return original(self, *args)
-
-    monkeypatch.setattr(DistillationModule, "training_step", slow)
-    crash_at(monkeypatch, 3, "training_step")
+    takes(monkeypatch, clock, TRAINING, 1.0)
+    crash_at(monkeypatch, 3)
     with pytest.raises(Crash):
         distill(distill_config(**FAKD))
     clock[0] += 1000  # the user sleeps
@@ -141,7 +117,7 @@ def test_seconds_add_up_over_starts(distill_config, monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("where", "step", "stopped_at"),
-    [("training_step", 2, 3), ("training_step", 3, 4), ("validation_step", 4, 4), ("training_step", 5, 6)],
+    [(TRAINING, 2, 3), (TRAINING, 3, 4), (EVALUATION, 4, 4), (TRAINING, 5, 6)],
 )
 def test_interrupt_finishes_the_step_and_keeps_it(
     distill_config, whole, monkeypatch, tmp_path, capsys, where, step, stopped_at
@@ -149,17 +125,8 @@ def test_interrupt_finishes_the_step_and_keeps_it(
     if not whole.exists():
         distill(distill_config(**FAKD, output=whole))
     before = signal.getsignal(signal.SIGINT)
-    original = getattr(DistillationModule, where)
-    pressed: list[int] = []
-
-    def press(self: DistillationModule, *args: object) -> object:
-        if self.global_step == step and not pressed:
-            pressed.append(step)
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(DistillationModule, where, press)
+        at_step(patch, where, step, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert distill(distill_config(**FAKD)) is None
     assert f"stopped at step {stopped_at} of 6; go on with the same command and --resume" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
@@ -170,7 +137,7 @@ def test_interrupt_finishes_the_step_and_keeps_it(
 
 def test_rare_logs_keep_their_steps(distill_config, monkeypatch, tmp_path) -> None:
     rare = {**FAKD, "max_steps": 9, "log_every": 3, "eval_every": 9}
-    crash_at(monkeypatch, 5, "training_step")
+    crash_at(monkeypatch, 5)
     with pytest.raises(Crash):
         distill(distill_config(**rare))
     distill(distill_config(**rare, resume=True))

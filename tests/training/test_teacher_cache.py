@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from steps import Crash, crash_at
 
 from fakd.data.teacher_logits import LogitStore
 from fakd.evaluation import to_float_images
@@ -20,10 +21,10 @@ from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, open_model, save_model
 from fakd.training import DistillConfig, distill
 from fakd.training import teacher_cache as module_under_test
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 from fakd.training.run import _open_data, load_teacher
 from fakd.training.run_folder import RunFolder, check_same_options
-from fakd.training.teacher_cache import TeacherCache, weights_digest
+from fakd.training.teacher_cache import TeacherCache
 from fakd.training.teacher_options import CACHEABLE
 from fakd.types import SegmentationOutput
 
@@ -38,13 +39,12 @@ def alone(mine: T) -> T:
 
 def opened(config: DistillConfig) -> TeacherCache:
     assert config.teacher_cache is not None
-    weights = weights_digest(open_model(config.teacher)[0])
-    return TeacherCache(config.teacher_cache, config, _open_data(config), weights)
+    return TeacherCache(config.teacher_cache, config, _open_data(config), load_teacher(config.teacher, config))
 
 
 def filled(config: DistillConfig) -> tuple[TeacherCache, LogitStore]:
     cache = opened(config)
-    return cache, cache.complete(load_teacher(config.teacher, config), CPU)
+    return cache, cache.complete(CPU, on_image=lambda: None)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_second_run_neither_evaluates_nor_runs_the_teacher(cached_config, co
 
 def test_training_sees_the_cut_logits_and_no_teacher(cached_config, monkeypatch) -> None:
     seen: list[tuple[int, ...]] = []
-    original = DistillationModule._teach
+    original = Learner._ask_teacher
 
     def noting(self, images, cached):
         output = original(self, images, cached)
@@ -107,7 +107,7 @@ def test_training_sees_the_cut_logits_and_no_teacher(cached_config, monkeypatch)
         seen.append((*output.logits.shape, output.features.shape[1]))
         return output
 
-    monkeypatch.setattr(DistillationModule, "_teach", noting)
+    monkeypatch.setattr(Learner, "_ask_teacher", noting)
     distill(cached_config())
     assert seen == [(2, 12, 4, 4, 0)] * 4
 
@@ -115,16 +115,9 @@ def test_training_sees_the_cut_logits_and_no_teacher(cached_config, monkeypatch)
 def test_resumed_is_bit_identical(cached_config, monkeypatch, tmp_path) -> None:
     settings = {"method": "fakd", "dropout": 0.5, "max_steps": 6}
     distill(cached_config(**settings, output=tmp_path / "whole"))
-    original = DistillationModule.training_step
-
-    def crash(self, *args):
-        if self.global_step == 3:
-            raise RuntimeError("crash")
-        return original(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(DistillationModule, "training_step", crash)
-        with pytest.raises(RuntimeError, match="crash"):
+        crash_at(patch, 3)
+        with pytest.raises(Crash):
             distill(cached_config(**settings))
     distill(cached_config(**settings, resume=True))
     one, other = (load_file(tmp_path / name / "student.safetensors") for name in ("whole", "run"))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
+from steps import EVALUATION, TRAINING, takes
 from torch import Tensor
 
 from fakd.analysis.runs import read_metrics
@@ -16,7 +17,8 @@ from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
+from fakd.training.teacher import Teacher
 
 
 def weights(root: Path) -> dict[str, Tensor]:
@@ -56,9 +58,9 @@ def test_seed_decides_everything(distill_config, tmp_path) -> None:
 def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatch, tmp_path, teacher_run) -> None:
     seen: list[bool] = []
     teachers: list[Segmentor] = []
-    original = DistillationModule._teach
+    original = Learner._ask_teacher
 
-    def teach(self: DistillationModule, images: Tensor, cached: Tensor) -> object:
+    def teach(self: Learner, images: Tensor, cached: Tensor) -> object:
         (teacher,) = self.teachers
         teachers.append(teacher)
         seen.append(teacher.training or any(part.training for part in teacher.modules()))
@@ -66,7 +68,7 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
         assert not output.logits.requires_grad
         return output
 
-    monkeypatch.setattr(DistillationModule, "_teach", teach)
+    monkeypatch.setattr(Learner, "_ask_teacher", teach)
     distill(distill_config(max_steps=3, eval_every=1))
     assert seen == [False] * 3
     before, _ = load_model(teacher_run)
@@ -83,8 +85,8 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
 
 
 def test_none_runs_no_teacher(distill_config, monkeypatch) -> None:
-    monkeypatch.setattr(run_module, "_count", lambda *_: torch.eye(12, dtype=torch.long))
-    monkeypatch.setattr(run_module, "load_teacher", lambda *_: torch.nn.Module())  # cannot be called
+    monkeypatch.setattr(run_module._Run, "_count", lambda *_: torch.eye(12, dtype=torch.long))
+    monkeypatch.setattr(run_module, "load_teacher", lambda *_: Teacher(torch.nn.Module(), "", ""))  # cannot be called
     assert distill(distill_config(method="none"))["steps"] == 4
 
 
@@ -158,12 +160,12 @@ def test_auxiliary_loss_is_weighted(train_config, tmp_path) -> None:
 
 
 def test_batches_without_a_label_train_on(distill_config, monkeypatch, tmp_path) -> None:
-    original = DistillationModule.training_step
+    original = Learner.forward
 
-    def ignore_all(self: DistillationModule, batch, batch_idx: int) -> Tensor:
-        return original(self, batch._replace(label=torch.full_like(batch.label, 255)), batch_idx)
+    def ignore_all(self: Learner, batch, step: int) -> dict[str, Tensor]:
+        return original(self, batch._replace(label=torch.full_like(batch.label, 255)), step)
 
-    monkeypatch.setattr(DistillationModule, "training_step", ignore_all)
+    monkeypatch.setattr(Learner, "forward", ignore_all)
     distill(distill_config(method="fakd"))
     metrics = read_metrics(tmp_path / "run")
     assert [value for _, value in metrics["loss/ce"]] == [0.0] * 4
@@ -174,7 +176,7 @@ def test_batches_without_a_label_train_on(distill_config, monkeypatch, tmp_path)
 def test_best_checkpoint_is_the_best(train_config, monkeypatch, tmp_path) -> None:
     scores = iter([10.0, 30.0, 20.0, 5.0])
     monkeypatch.setattr(
-        "fakd.training.module.scores_from_confusion",
+        "fakd.training.loop.scores_from_confusion",
         lambda *_: SimpleNamespace(mIoU=next(scores), mAcc=0.0, aAcc=0.0),
     )
     train(train_config(eval_every=1))
@@ -204,19 +206,8 @@ def test_starts_from_a_trained_network(train_config, teacher_run, tmp_path) -> N
 
 def test_seconds_leave_evaluations_out(train_config, monkeypatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("fakd.training.timing.time.monotonic", lambda: clock[0])
-
-    def passes(name: str, seconds: float) -> None:
-        original = getattr(DistillationModule, name)
-
-        def slow(self: DistillationModule, *args: object) -> object:
-            clock[0] += seconds
-            return original(self, *args)
-
-        monkeypatch.setattr(DistillationModule, name, slow)
-
-    passes("training_step", 1.0)
-    passes("validation_step", 100.0)
+    takes(monkeypatch, clock, TRAINING, 1.0)
+    takes(monkeypatch, clock, EVALUATION, 100.0)
     results = train(train_config(eval_every=2))
     assert results["seconds"] == 4.0
     assert results["seconds_per_step"] == 1.0

@@ -17,7 +17,7 @@ from fakd.evaluation.predictor import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.module import DistillationModule
+from fakd.training.loop import Learner
 from fakd.training.run import create_student
 from fakd.training.run_folder import NONFINITE
 from fakd.training.teacher import load_teacher
@@ -54,13 +54,13 @@ def replay(config: ReplayConfig) -> dict[str, Any]:
     say(f"found     {_listed(kept['found'])}")
     for note in _notes(kept, run, device):
         say(f"note      {note}", style="yellow")
-    module = _build(kept, run).to(device)
-    module.on_fit_start()
+    module = _build(kept, run)
+    module.prepare(device)
     before = [name for name, value in kept["state_dict"].items() if not _is_finite(value)]
     batch = Sample(**{name: value.to(device) for name, value in kept["batch"].items()}, name=kept["images"])
     torch.manual_seed(mixed_seed("step", run.seed, kept["step"], kept["rank"]))
     with _watched(module) as wrong, _precision(run, device):
-        terms = module.terms(batch, kept["step"])
+        terms = module(batch, kept["step"])
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [name for name, weight in module.named_parameters() if not _is_finite(weight.grad)]
     values = {name: term.item() for name, term in terms.items()}
@@ -98,14 +98,14 @@ def _config(kept: dict[str, Any]) -> RunConfig:
     return DistillConfig(**options) if "teacher" in options else TrainConfig(**options)
 
 
-def _build(kept: dict[str, Any], run: RunConfig) -> DistillationModule:
+def _build(kept: dict[str, Any], run: RunConfig) -> Learner:
     student = create_student(run)
     if isinstance(run, DistillConfig):
-        teacher = load_teacher(run.teacher, run)
+        teacher = load_teacher(run.teacher, run).network
         method = create_method(run.method, student, teacher, max_steps=run.max_steps, options=run.options)
     else:
         teacher, method = None, create_method("none", student, None, max_steps=run.max_steps)
-    module = DistillationModule(student, method, teacher, run, run.spec.classes)
+    module = Learner(student, method, teacher, run)
     missing, unexpected = module.load_state_dict(kept["state_dict"], strict=False)
     # What a discriminator's optimizer knows is not kept on GPUs: it begins anew.
     if wrong := [*(name for name in missing if not name.endswith(_EXTRA_STATE_KEY_SUFFIX)), *unexpected]:
@@ -124,7 +124,7 @@ def _notes(kept: dict[str, Any], run: RunConfig, device: torch.device) -> Iterat
 
 
 @contextmanager
-def _watched(module: DistillationModule) -> Iterator[list[str]]:
+def _watched(module: Learner) -> Iterator[list[str]]:
     """Gather the names of modules whose output is not finite, in the order in which they compute."""
     wrong: list[str] = []
     networks: list[tuple[str, nn.Module]] = [("student", module.student), ("method", module.method)]

@@ -1,12 +1,10 @@
 """The loaders of a training run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from fakd.data.image_cache import CachedSource
@@ -14,26 +12,13 @@ from fakd.data.loading import SegmentationDataset, StepBatchSampler, mixed_seed
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
 from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import EvalTransform, TrainTransform
-from fakd.types import IGNORE_INDEX
 
 
-@dataclass(frozen=True)
-class _Uncounted:
-    """A transform whose samples have no label that counts."""
-
-    transform: EvalTransform
-
-    def __call__(self, sample: Sample) -> Sample:
-        """Transform it, and ignore every pixel."""
-        sample = self.transform(sample)
-        return sample._replace(label=torch.full_like(sample.label, IGNORE_INDEX))
-
-
-class SegmentationData(LightningDataModule):
+class SegmentationData:
     """Training crops without end, and whole validation images one by one.
 
-    Batches are `Sample`s of uint8 tensors; the caller converts them to floats on the device. The Trainer
-    must be made with `use_distributed_sampler=False`: ranks are dealt with here.
+    Batches are `Sample`s of uint8 tensors; the caller converts them to floats on the device. Where several processes
+    train, each says by `rank` and `world_size` which of them it is, and is given its share.
 
     Args:
         spec: The data set.
@@ -59,13 +44,12 @@ class SegmentationData(LightningDataModule):
         photometric: bool = False,
         scale: tuple[float, float] = (0.5, 2.0),
     ) -> None:
-        super().__init__()
         self.spec = spec
         self.root = root
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
-        self.start_step = 0
+        self.rank, self.world_size = 0, 1
         self.taught: LogitStore | None = None
         """A teacher's logits of the training images, to come with every crop."""
         self.cached: CachedSource | None = None
@@ -96,16 +80,10 @@ class SegmentationData(LightningDataModule):
         for split in SPLITS:
             self.source(split).check()
 
-    def setup(self, stage: str) -> None:
-        """Open the sources, so that a missing folder stops the run before anything is built."""
-        for split in SPLITS if stage == "fit" else ("val",):
-            self.source(split)
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Return the endless loader of training crops, from the resumed step on."""
+    def train_dataloader(self, start_step: int = 0) -> DataLoader[Sample]:
+        """Return the endless loader of training crops, from a step on."""
         source = self.source("train")
-        rank, world_size = self._rank()
-        steps = StepBatchSampler(len(source), self.batch_size, self.seed, self.start_step, rank, world_size)
+        steps = StepBatchSampler(len(source), self.batch_size, self.seed, start_step, self.rank, self.world_size)
         dataset = SegmentationDataset(
             source if self.cached is None else self.cached, self.train_transform, self.seed, self.taught
         )
@@ -121,30 +99,9 @@ class SegmentationData(LightningDataModule):
 
         Each image counts exactly once over all ranks, so ranks may differ by one image.
         """
-        source = self.source("val")
-        rank, world_size = self._rank()
-        share = range(rank, len(source), world_size)
-        if share:
-            dataset = SegmentationDataset(source, self.eval_transform, self.seed)
-            return self._loader(dataset, sampler=share, batch_size=1)
-        # Lightning would pass over the evaluation of a rank that has no image, and the others wait there for it.
-        dataset = SegmentationDataset(source, _Uncounted(self.eval_transform), self.seed)
-        return self._loader(dataset, sampler=range(1), batch_size=1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the number of training steps whose batches were used."""
-        if self.trainer is None:
-            return {"step": self.start_step}
-        # Not global_step: that counts steps of optimizers, this counts batches.
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return {"step": progress.processed}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with the batch after the last one of the saved run."""
-        self.start_step = int(state_dict["step"])
-
-    def _rank(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        share = range(self.rank, len(self.source("val")), self.world_size)
+        dataset = SegmentationDataset(self.source("val"), self.eval_transform, self.seed)
+        return self._loader(dataset, sampler=share, batch_size=1)
 
     def _loader(self, dataset: SegmentationDataset, **batching: Any) -> DataLoader[Sample]:
         return DataLoader(

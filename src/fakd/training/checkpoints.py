@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors import SafetensorError
 
 from fakd.console import say
@@ -19,17 +17,15 @@ from fakd.files.atomic import written_at_once
 from fakd.models.weights_file import read_torch_file
 from fakd.training.run_folder import RunFolder
 
-_FORMAT = 2
+_FORMAT = 3
 """Goes up where a run of an earlier release, gone on with, would not end as by that release."""
 _KEY = "fakd"
 """The entry of a checkpoint that says which format it has, and which release wrote it."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class CheckpointFiles(TorchCheckpointIO):
+class CheckpointFiles:
     """Puts a run's checkpoints on the disk; some of those before the last are kept until the run is finished.
-
-    Lightning's own way holds a second copy in memory, does not wait for the disk, and may write across file systems.
 
     Args:
         folder: of the run.
@@ -41,9 +37,9 @@ class CheckpointFiles(TorchCheckpointIO):
         self._keep = keep
         self._last_is_sound = True
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Write a checkpoint; what bore its name before is there until all of it is on the disk."""
-        path, last = Path(path), self._folder.last
+        last = self._folder.last
         with written_at_once(path) as temporary:
             with temporary.open("wb") as file:  # errors of PyTorch's own files do not say that the disk is full
                 try:
@@ -66,34 +62,11 @@ class CheckpointFiles(TorchCheckpointIO):
             if path != self._folder.last:
                 path.unlink()
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", *args: Any, **kw: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint, running nothing; after an older one, the next to be written replaces the damaged last."""
-        self._last_is_sound = Path(path) == self._folder.last
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        self._last_is_sound = path == self._folder.last
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return checkpoint
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """The checkpoint with the best mIoU on val; what is known of it is not lost where the run folder was moved."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder.checkpoints, "best", monitor="val/mIoU", mode="max", enable_version_counter=False)
-
-    @property
-    def state_key(self) -> str:
-        """The name of its state in checkpoints; Lightning's, as those of earlier releases have it."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from an earlier start, whose paths were those of its time."""
-        here: dict[str, Any] = {"dirpath": self.dirpath}
-        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            here[name] = self._moved(state_dict[name])
-        here["best_k_models"] = {self._moved(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **here})
-
-    def _moved(self, path: str) -> str:
-        return str(Path(self.dirpath or "") / Path(path).name) if path else path
 
 
 def newest_checkpoint(folder: RunFolder) -> Path | None:
@@ -147,7 +120,7 @@ def _checked(path: Path) -> Mapping[str, Any]:
         ValueError: it is damaged, or none.
     """
     content = read_torch_file(path)
-    if not isinstance(content, Mapping) or not {"state_dict", "optimizer_states", "loops"} <= content.keys():
+    if not isinstance(content, Mapping) or not {"state_dict", "optimizer_states"} <= content.keys():
         raise ValueError(f"{path} is no checkpoint of a run.")
     # PyTorch writes checksums and does not look at them.
     with zipfile.ZipFile(path) as archive:

@@ -57,7 +57,7 @@ def launched() -> Launch | None:
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """Return how Lightning finds the other processes.
+    """Return how Fabric finds the other processes.
 
     By itself it would take a batch script of Slurm for one of several tasks, and answer Slurm's signals too.
     """

@@ -1,14 +1,13 @@
 """A loss that is no number: the run stops, and keeps what is needed to compute that loss again."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor
+from torch import Tensor, nn
 
 from fakd.data import Sample
 from fakd.files.atomic import written_at_once
@@ -35,78 +34,90 @@ class _Look(NamedTuple):
     """Whether all of the teacher's logits are finite."""
 
 
-class StopOnNonFinite(Callback):
-    """Stop the run at the first step whose loss or weights are infinite or NaN, naming the term, or the teacher.
+class NonFiniteGuard:
+    """Stops the run at the first step whose loss or weights are infinite or NaN, naming the term, or the teacher.
 
-    On an accelerator the look is taken every `every` steps and before each checkpoint, because looking makes the host
-    wait; the step named is exact all the same, and no checkpoint is written after that step. Its batch, and the state
-    from which it began, are written to a file that `fakd replay` reads.
+    On an accelerator the look is taken every `every` steps and before weights are evaluated or written, because looking
+    makes the host wait; the step named is exact all the same, and no checkpoint is written after that step. Its batch,
+    and the state from which it began, are written to a file that `fakd replay` reads.
 
     Args:
+        learner: what is trained, with `teacher_is_finite` and the run's `config`.
+        device: where it is.
         every: steps between looks.
         folder: for that file.
+        rank: of this process.
+        ranks: how many processes train.
     """
 
-    def __init__(self, every: int, folder: Path) -> None:
-        self.every = every
-        self.folder = folder
+    def __init__(
+        self, learner: nn.Module, device: torch.device, every: int, folder: Path, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._learner, self._device, self._every, self._folder = learner, device, every, folder
+        self._rank, self._ranks = rank, ranks
         self._pending: list[_Look] = []
         self._start = _Start()
         self._images: list[str] = []
+        self._step = -1
 
-    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Sample, *args: Any) -> None:
-        """Keep what the step's loss will depend on."""
-        finite = self._start.keep(batch, module)
+    def begin(self, step: int, batch: Sample) -> None:
+        """Keep what the step's loss will depend on.
+
+        Raises:
+            NonFiniteLossError: an earlier step went wrong.
+        """
+        finite = self._start.keep(batch, self._learner, self._device)
         if self._images:  # there was a step before
-            self._await_state(trainer, finite)
-        self._look_if_due(trainer, module)
-        self._images = list(batch.name)
+            self._await_state(finite)
+        self._look_if_due(step)
+        self._step, self._images = step, list(batch.name)
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Keep the step's terms; look at them when it is time."""
-        terms: dict[str, Tensor] = module.loss_terms  # type: ignore[assignment]
-        teacher: Tensor = module.teacher_is_finite  # type: ignore[assignment]
+    def end(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Keep the step's terms; look at them when it is time.
+
+        Raises:
+            NonFiniteLossError: this step, or an earlier one, went wrong.
+        """
+        teacher: Tensor = self._learner.teacher_is_finite  # type: ignore[assignment]
         values = torch.stack(list(terms.values()))
         self._start.stay_if(~(values.isfinite().all() & teacher))
-        self._pending.append(_Look(trainer.global_step - 1, self._images, list(terms), values, teacher))
-        self._look_if_due(trainer, module)
+        self._pending.append(_Look(step, self._images, list(terms), values, teacher))
+        self._look_if_due(step + 1)
 
-    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look before weights are written."""
-        self._await_state(trainer, _finite(module.state_dict().values()))
-        self._look(trainer, module)
+    def look_at_weights(self) -> None:
+        """Look before weights are evaluated or written.
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at the last steps."""
-        self._await_state(trainer, _finite(module.state_dict().values()))
-        self._look(trainer, module)
+        Raises:
+            NonFiniteLossError: a step went wrong.
+        """
+        self._await_state(_finite(self._learner.state_dict().values()))
+        self._look()
 
-    def _await_state(self, trainer: Trainer, finite: Tensor) -> None:
+    def _await_state(self, finite: Tensor) -> None:
         value = torch.where(finite, 0.0, math.nan)[None]
-        self._pending.append(_Look(trainer.global_step - 1, self._images, [STATE], value, torch.ones_like(finite)))
+        self._pending.append(_Look(self._step, self._images, [STATE], value, torch.ones_like(finite)))
 
-    def _look_if_due(self, trainer: Trainer, module: LightningModule) -> None:
-        if module.device.type == "cpu" or trainer.global_step % self.every == 0:
-            self._look(trainer, module)
+    def _look_if_due(self, done: int) -> None:
+        if self._device.type == "cpu" or done % self._every == 0:
+            self._look()
 
-    def _look(self, trainer: Trainer, module: LightningModule) -> None:
+    def _look(self) -> None:
         pending, self._pending = self._pending, []
         for look in pending:
             if not bool(look.values.isfinite().all() & look.teacher):
-                raise NonFiniteLossError(f"{_reason(look, module)} {self._save(look, trainer, module)}")
+                raise NonFiniteLossError(f"{_reason(look, self._learner)} {self._save(look)}")
 
-    def _save(self, look: _Look, trainer: Trainer, module: LightningModule) -> str:
+    def _save(self, look: _Look) -> str:
         """Write the file, and say how to use it."""
-        rank, ranks = trainer.global_rank, trainer.world_size
-        path = self.folder / f"step-{look.step}{f'-rank-{rank}' if ranks > 1 else ''}.pt"
+        path = self._folder / f"step-{look.step}{f'-rank-{self._rank}' if self._ranks > 1 else ''}.pt"
         kept = {
-            **self._start.state(module),
+            **self._start.state(self._learner),
             "step": look.step,
             "images": look.images,
             "found": dict(zip(look.names, look.values.tolist(), strict=True)),
-            "rank": rank,
-            "ranks": ranks,
-            "config": module.config.to_dict(),  # type: ignore[union-attr,operator]
+            "rank": self._rank,
+            "ranks": self._ranks,
+            "config": self._learner.config.to_dict(),  # type: ignore[union-attr,operator]
         }
         try:
             with written_at_once(path) as temporary:
@@ -128,7 +139,7 @@ class _Start:
         self._rest: dict[str, Any] = {}
         self._stay: Tensor | None = None
 
-    def keep(self, batch: Sample, module: LightningModule) -> Tensor:
+    def keep(self, batch: Sample, module: nn.Module, device: torch.device) -> Tensor:
         """Copy a batch and the module's state, and return whether all of that is finite."""
         state = module.state_dict()
         everything = {f"batch.{name}": value for name, value in batch._asdict().items()} | state
@@ -149,7 +160,7 @@ class _Start:
             now = {dtype: torch.where(self._stay, self._flat[dtype], flat) for dtype, flat in now.items()}
         self._flat = now
         # What optimizers of discriminators know. On an accelerator it would be from after the step, and full of NaN.
-        if module.device.type == "cpu" and (self._stay is None or not self._stay):
+        if device.type == "cpu" and (self._stay is None or not self._stay):
             rest = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
             self._rest = apply_to_collection(rest, Tensor, torch.clone)
         return finite
@@ -158,7 +169,7 @@ class _Start:
         """From now on keep nothing else, if the step that began with this went wrong."""
         self._stay = wrong if self._stay is None else self._stay | wrong
 
-    def state(self, module: LightningModule) -> dict[str, Any]:
+    def state(self, module: nn.Module) -> dict[str, Any]:
         """The batch, the state, and which names in it are from after the step."""
         kept: dict[str, Tensor] = {}
         for dtype, names in self._by_type().items():
@@ -187,7 +198,7 @@ def _finite(values: Iterable[Any]) -> Tensor:
     return torch.stack([value.isfinite().all() for value in floats]).all()
 
 
-def _reason(look: _Look, module: LightningModule) -> str:
+def _reason(look: _Look, module: nn.Module) -> str:
     if not bool(look.teacher):
         name: str = module.config.teacher  # type: ignore[union-attr,assignment]
         return (

@@ -1,31 +1,31 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
 import json
-from functools import partial
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+import torch.distributed as dist
+from lightning.fabric import seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source
 from fakd.data.datamodule import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
-from fakd.methods import Method, create_method
+from fakd.methods import create_method
 from fakd.models import Network, copy_weights, create_model, save_model
-from fakd.training.callbacks import LastCheckpoint
-from fakd.training.checkpoints import full_disk_explained, newest_checkpoint
-from fakd.training.compiling import check_compiler
+from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.inputs import run_inputs
-from fakd.training.module import DistillationModule
+from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.launch import launched
+from fakd.training.loop import Clock, Learner, fit
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
-from fakd.training.teacher import Teacher, as_saved, load_teacher
-from fakd.training.teacher_cache import TeacherCache, weights_digest
-from fakd.training.timing import StepTimer
-from fakd.training.together import together
-from fakd.training.trainer import create_trainer, find_callback, peak_memory, say_step
+from fakd.training.stopping import Interrupted, StopRequest
+from fakd.training.teacher import Teacher, load_teacher, run_inputs
+from fakd.training.teacher_cache import TeacherCache
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -40,10 +40,10 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
     folder = prepare_folder(config, run_inputs(config))
-    trainer = create_trainer(config, folder)
-    with together(trainer):
-        return _fit(config, folder, trainer, data, student, None, method, notes={})
-    return None
+    run = _Run(config, folder, data)
+    with run.stopped_together():
+        return run.train(Learner(student, method, None, config), notes={})
+    return run.interrupted()
 
 
 def distill(config: DistillConfig) -> dict[str, Any] | None:
@@ -63,42 +63,172 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     data = _open_data(config)
     teacher = load_teacher(config.teacher, config)
     student = create_student(config)
-    method = create_method(config.method, student, teacher, max_steps=config.max_steps, options=config.options)
+    method = create_method(config.method, student, teacher.network, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
     folder = prepare_folder(config, run_inputs(config, teacher))
-    trainer = create_trainer(config, folder)
-    with together(trainer):
-        return _teach(config, folder, trainer, data, teacher, student, method)
-    return None
+    run = _Run(config, folder, data)
+    with run.stopped_together():
+        scores = run.teach(teacher, logits_wanted=method.needs_teacher)
+        network = teacher.network if data.taught is None else None
+        return run.train(Learner(student, method, network, config), notes={"teacher": scores})
+    return run.interrupted()
 
 
-def _teach(
-    config: DistillConfig,
-    folder: RunFolder,
-    trainer: Trainer,
-    data: SegmentationData,
-    teacher: Teacher,
-    student: Network,
-    method: Method,
-) -> dict[str, Any]:
-    """Evaluate the teacher, and train the student by it."""
-    data.trainer = trainer  # which knows this process's share of the images
-    device = trainer.strategy.root_device
-    cache = _open_cache(config, data, teacher)
-    count = partial(_count, teacher, data, config, device, "evaluating the teacher", f"the teacher {config.teacher}")
-    matrix = cache.confusion(count, trainer.strategy.broadcast) if cache else count()
-    scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-    say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
-    if scores.mIoU <= chance and not config.allow_bad_teacher:
-        raise ValueError(
-            f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): it "
-            "was trained on other data, or not long enough. Give another --teacher, or --allow_bad_teacher=true."
-        )
-    if cache and method.needs_teacher:
-        data.taught = cache.complete(teacher, device)
-    running = teacher if data.taught is None else None
-    return _fit(config, folder, trainer, data, student, running, method, notes={"teacher": scores.to_dict()})
+def create_student(config: RunConfig) -> Network:
+    """Make the network that learns, from the run's seed and the weights it is to start from."""
+    seed_everything(config.seed, verbose=False)
+    student = create_model(
+        config.trained_network,
+        num_classes=config.spec.num_classes,
+        output_stride=config.output_stride,
+        channels=config.head_channels,
+        dropout=config.dropout,
+        aux=config.aux_weight > 0,
+        backbone_weights=config.backbone_weights,
+    )
+    if config.init is not None:
+        copy_weights(config.init, student)
+    without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
+    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{without}")
+    return student
+
+
+class _Run:
+    """A run whose folder is prepared: its processes, and what they do one after the other."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, data: SegmentationData) -> None:
+        self.config, self.folder, self.data = config, folder, data
+        self.fabric = create_fabric(config, folder)
+        self.stop = StopRequest()
+
+    @contextmanager
+    def stopped_together(self) -> Iterator[None]:
+        """Start the other processes of the run, where nobody has. One that is asked to stop says where it stands.
+
+        Raises:
+            ConnectionError: another process of the run is gone.
+        """
+        self.fabric.launch()
+        self.data.rank, self.data.world_size = self.fabric.global_rank, self.fabric.world_size
+        try:
+            with self.stop.heard():
+                yield
+        except Interrupted as interrupted:
+            say(str(interrupted))
+        except RuntimeError as error:
+            if self.fabric.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            raise ConnectionError(
+                "another process of this run is gone: it failed, crashed, or was killed. Look for its message, and go "
+                "on with the same command and --resume."
+            ) from error
+
+    def interrupted(self) -> dict[str, Any] | None:
+        """What a command returns that was stopped: None, which `fakd` makes exit status 130 of."""
+        # Fabric's launcher kills the first process, which may still be writing, where another ends with any but 0.
+        return None if self.fabric.is_global_zero or launched() else {}
+
+    def teach(self, teacher: Teacher, *, logits_wanted: bool) -> dict[str, Any]:
+        """Score the teacher, and with a cache have its logits come with the crops.
+
+        Raises:
+            ValueError: the teacher is no better than chance.
+        """
+        config, data = self.config, self.data
+        assert isinstance(config, DistillConfig)
+        cache = None if config.teacher_cache is None else TeacherCache(config.teacher_cache, config, data, teacher)
+
+        def count() -> torch.Tensor:
+            return self._count(teacher.network, "evaluating the teacher", f"the teacher {config.teacher}")
+
+        matrix = cache.confusion(count, self.fabric.broadcast) if cache else count()
+        scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
+        say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
+        if scores.mIoU <= chance and not config.allow_bad_teacher:
+            raise ValueError(
+                f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
+                "it was trained on other data, or not long enough. Give another --teacher, or --allow_bad_teacher=true."
+            )
+        if cache and logits_wanted:
+            data.taught = cache.complete(self.fabric.device, on_image=self.stop.obey)
+        return scores.to_dict()
+
+    def train(self, learner: Learner, notes: dict[str, Any]) -> dict[str, Any]:
+        """Train, evaluate and write what came out.
+
+        Raises:
+            Interrupted: the user did.
+        """
+        config, folder, student = self.config, self.folder, learner.student
+        if config.compile:
+            check_compiler(self.fabric.device)
+        say_step(config, self.fabric.device)
+        with full_disk_explained(folder):
+            clock = fit(self.fabric, config, folder, self.data, learner, self.stop)
+        matrix = self._count(student, "evaluating", "the network")
+        scores = scores_from_confusion(matrix, self.data.spec.classes)
+        results = {**scores.to_dict(), "parameters": _parameters(student), **self._cost(clock), **notes}
+        if self.fabric.is_global_zero:
+            with full_disk_explained(folder):
+                save_model(student, folder.student, config.spec.notes(config.base_size))
+                write_json(folder.results, results)
+            for older in folder.found_checkpoints():
+                if older != folder.last:
+                    older.unlink()  # nobody resumes a finished run
+        seconds = clock.seconds
+        say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
+        say(f"written to {folder.root}")
+        return results
+
+    def _cost(self, clock: Clock) -> dict[str, Any]:
+        steps, seconds = self.config.max_steps, clock.seconds
+        return {
+            "steps": steps,
+            "seconds": round(seconds, 2),
+            "seconds_per_step": round(seconds / steps, 5),
+            "data_wait": round(clock.data_seconds / seconds, 5) if seconds else 0.0,
+            "peak_memory": peak_memory(self.fabric.device),
+        }
+
+    def _count(self, model: torch.nn.Module, what: str, name: str) -> torch.Tensor:
+        """The confusion matrix of the validation split.
+
+        Raises:
+            Interrupted: the user did.
+        """
+        loader = self.data.val_dataloader()
+        with progress("images") as bar:
+            task = bar.add_task(what, total=len(loader), note="")
+
+            def on_image(count: int) -> None:
+                self.stop.obey()
+                bar.advance(task, count)
+
+            return evaluate_model(
+                model,
+                loader,
+                self.data.spec.num_classes,
+                device=self.fabric.device,
+                inference=self.config.inference(self.config.spec.window),
+                name=name,
+                on_image=on_image,
+            )
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that this process has held at once: on a GPU in tensors there, else in all.
+
+    None on Windows, which keeps no such count for a process in Python's reach.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource  # there is none on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _finished(config: RunConfig) -> dict[str, Any] | None:
@@ -152,101 +282,6 @@ def _cached_images(source: Source, copies: int) -> CachedSource:
     with progress("images") as bar:
         task = bar.add_task("decoding", total=len(sizes), note="")
         return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
-
-
-def create_student(config: RunConfig) -> Network:
-    """Make the network that learns, from the run's seed and the weights it is to start from."""
-    seed_everything(config.seed, verbose=False)
-    student = create_model(
-        config.trained_network,
-        num_classes=config.spec.num_classes,
-        output_stride=config.output_stride,
-        channels=config.head_channels,
-        dropout=config.dropout,
-        aux=config.aux_weight > 0,
-        backbone_weights=config.backbone_weights,
-    )
-    if config.init is not None:
-        copy_weights(config.init, student)
-    without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
-    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{without}")
-    return student
-
-
-def _fit(
-    config: RunConfig,
-    folder: RunFolder,
-    trainer: Trainer,
-    data: SegmentationData,
-    student: Network,
-    teacher: Teacher | None,
-    method: Method,
-    notes: dict[str, Any],
-) -> dict[str, Any]:
-    """Train, evaluate and write what came out.
-
-    Raises:
-        Interrupted: the user did.
-    """
-    # as the first process sees it: a file system may show the others something older
-    found = newest_checkpoint(folder) if config.resume and trainer.is_global_zero else None
-    resume_from = trainer.strategy.broadcast(found)
-    if resume_from is not None:
-        say(f"resuming  from {resume_from}")
-    if config.compile:
-        check_compiler(trainer.strategy.root_device)
-    say_step(config, trainer.strategy.root_device)
-    module = DistillationModule(student, method, teacher, config, config.spec.classes)
-    with full_disk_explained(folder), find_callback(trainer, LastCheckpoint).stop.heard():
-        trainer.fit(module, datamodule=data, ckpt_path=resume_from)
-    matrix = _count(student, data, config, trainer.strategy.root_device, "evaluating", "the network")
-    scores = scores_from_confusion(matrix, data.spec.classes)
-    timer = find_callback(trainer, StepTimer)
-    seconds = timer.seconds
-    results = {
-        **scores.to_dict(),
-        "parameters": _parameters(student),
-        "steps": trainer.global_step,
-        "seconds": round(seconds, 2),
-        "seconds_per_step": round(seconds / trainer.global_step, 5),
-        "data_wait": round(timer.data_seconds / seconds, 5) if seconds else 0.0,
-        "peak_memory": peak_memory(trainer.strategy.root_device),
-        **notes,
-    }
-    if trainer.is_global_zero:
-        with full_disk_explained(folder):
-            save_model(student, folder.student, config.spec.notes(config.base_size))
-            write_json(folder.results, results)
-        for older in folder.found_checkpoints():
-            if older != folder.last:
-                older.unlink()  # nobody resumes a finished run
-    say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
-    say(f"written to {folder.root}")
-    return results
-
-
-def _open_cache(config: DistillConfig, data: SegmentationData, teacher: Teacher) -> TeacherCache | None:
-    if config.teacher_cache is None:
-        return None
-    return TeacherCache(config.teacher_cache, config, data, weights_digest(as_saved(config.teacher, teacher)))
-
-
-def _count(
-    model: Teacher, data: SegmentationData, config: RunConfig, device: torch.device, what: str, name: str
-) -> torch.Tensor:
-    """The confusion matrix of the validation split."""
-    loader = data.val_dataloader()
-    with progress("images") as bar:
-        task = bar.add_task(what, total=len(loader), note="")
-        return evaluate_model(
-            model,
-            loader,
-            data.spec.num_classes,
-            device=device,
-            inference=config.inference(config.spec.window),
-            name=name,
-            on_image=lambda count: bar.advance(task, count),
-        )
 
 
 def _parameters(model: torch.nn.Module) -> int:

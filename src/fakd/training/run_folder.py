@@ -1,6 +1,5 @@
-"""The run folder: what lies where, when it may be written to, and its metrics as CSV."""
+"""The run folder: what lies where, and when it may be written to."""
 
-import csv
 import json
 import os
 import platform
@@ -12,15 +11,13 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from fakd.console import is_main_process
 from fakd.data.plain_yaml import read_yaml
 from fakd.files.atomic import written_at_once
 from fakd.models.network import RUN_FILE
 from fakd.training.config import RunConfig
+from fakd.training.metrics_file import cut_torn_rows
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
 _FREE_ON_RESUME = {
@@ -65,6 +62,7 @@ class RunFolder:
         self.checkpoints = root / "checkpoints"
         self.last = self.checkpoint(0)
         self.previous = self.checkpoint(1)
+        self.best = self.checkpoints / "best.ckpt"
         self.logs = root / "logs"
         self.nonfinite = root / NONFINITE
         self.student = root / RUN_FILE
@@ -242,53 +240,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-class MetricsFile(CSVLogger):
-    """Lightning's CSV logger, whose every row is on the disk before the checkpoint of its step."""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        """The file, made when it is first asked for."""
-        if self._experiment is None:
-            self._experiment = _Rows(self.log_dir)
-        return self._experiment  # type: ignore[return-value]
-
-
-class _Rows(ExperimentWriter):
-    def save(self) -> None:
-        """Write the rows, and wait for the disk."""
-        if not self.metrics:
-            return
-        try:
-            super().save()
-            with open(self.metrics_file_path, "rb+") as file:
-                os.fsync(file.fileno())
-        finally:
-            self.metrics = []  # where the disk is full, Lightning would write them again as it ends, behind a torn row
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Add columns; Lightning's own would first empty the file."""
-        path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        with written_at_once(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=fieldnames)
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def cut_torn_rows(logs: Path) -> None:
-    """Take away the last row of each file where a run was killed, or its disk was full, while that was written.
-
-    Its step comes after the last checkpoint, so the row is written anew.
-    """
-    for path in logs.glob("csv/*/metrics.csv"):
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
 
 
 _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")

@@ -1,4 +1,4 @@
-"""Asking a run to stop: Ctrl-C, or what a scheduler sends before it takes the machine away."""
+"""Asking a run to stop, all its processes at the same step: Ctrl-C, or what a scheduler sends before it ends a job."""
 
 import os
 import signal
@@ -7,6 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
 
 from fakd.console import say
 
@@ -36,9 +40,21 @@ class StopRequest:
         self._owner = 0
         self._numbers: list[signal.Signals] = []
 
+    def obey(self) -> None:
+        """Stop here if asked to: between two images of an evaluation, where there is no step to be finished.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        if self.asked:
+            raise Interrupted(f"stopped; {_TO_GO_ON}, from the last checkpoint")
+
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Take over the signals, around `fit`: loader processes that are forked meanwhile leave them to this process.
+        """Take over the signals, around all that has loader processes; what takes long must `obey` now and then.
+
+        Loaders that are forked meanwhile leave the signals to this process. And a signal raises nothing while a loader
+        is shut down, where Python would print the exception and go on.
 
         Raises:
             Interrupted: the run was asked to stop and could not finish its step.
@@ -61,11 +77,6 @@ class StopRequest:
             for number, handler in previous.items():
                 if handler is not None:  # None is one that Python did not set, and cannot
                     signal.signal(number, handler)
-
-    def hear_alone(self) -> None:
-        """Take the signals back from Lightning, which on SIGTERM would break off an evaluation and write nothing."""
-        for number in self._numbers:
-            signal.signal(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
@@ -93,3 +104,23 @@ def _stops() -> list[signal.Signals]:
             if signal.getsignal(number) != signal.SIG_IGN:
                 wanted.append(number)
     return wanted
+
+
+class Vote:
+    """Whether any process of the run wants something, known to all of them at the same step.
+
+    Their hosts meet for it, not their devices, which would make the host wait for all that was asked of the device.
+    """
+
+    def __init__(self) -> None:
+        self._hosts: Any = None  # the group, made at the first vote
+
+    def any(self, wish: bool) -> bool:
+        """Whether `wish` is true in any process; must be called in all of them."""
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return wish
+        if self._hosts is None:
+            self._hosts = dist.new_group(backend="gloo")
+        wishes = torch.tensor([int(wish)])
+        dist.all_reduce(wishes, op=dist.ReduceOp.MAX, group=self._hosts)
+        return bool(wishes.item())

@@ -1,8 +1,10 @@
 """The network that teaches: opened, made fast, and brought to the student's classes."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fakd.console import say
+from fakd.data.identity import digest
 from fakd.models import Network, open_model
 from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy
@@ -10,11 +12,26 @@ from fakd.models.merged_teacher import MappedTeacher
 from fakd.training.config import RunConfig
 from fakd.training.teacher_options import TeacherClassesConfig
 
-Teacher = Network | MappedTeacher
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network that teaches, and what tells it from others."""
+
+    network: Network | MappedTeacher
+    """In the form that is fastest to ask, which may differ from machine to machine; it scores the student's classes."""
+    config: str
+    """The architecture it was saved with."""
+    weights: str
+    """A hash of its weights as they were saved, and of what the class map makes of its classes."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of both; equal teachers give equal words wherever they were loaded from."""
+        return digest([self.config, self.weights])
 
 
 def load_teacher(name: str, config: RunConfig) -> Teacher:
-    """Load a trained network for a data set, in the form that is fastest to ask.
+    """Load a trained network for a data set.
 
     Args:
         name: as for `fakd.models.open_model`.
@@ -28,25 +45,32 @@ def load_teacher(name: str, config: RunConfig) -> Teacher:
         raise FileNotFoundError(
             f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
         )
-    teacher, notes = open_model(name)
+    saved, notes = open_model(name)
     groups = None
     if isinstance(config, TeacherClassesConfig):
-        groups = config.class_groups(config.spec.classes, teacher.num_classes, notes)
-    if groups is None and teacher.num_classes != config.spec.num_classes:
+        groups = config.class_groups(config.spec.classes, saved.num_classes, notes)
+    if groups is None and saved.num_classes != config.spec.num_classes:
         raise ValueError(
-            f"the teacher {name} scores {teacher.num_classes} classes, but {config.dataset} has "
+            f"the teacher {name} scores {saved.num_classes} classes, but {config.dataset} has "
             f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}, or say by --class_map "
             "which of its classes belong together."
         )
-    fast = inference_copy(teacher)
+    tensors = saved.state_dict()
+    parts = (part for key in sorted(tensors) for part in (key, tensors[key]))
+    weights, architecture = digest([repr(groups), *parts]), repr(saved.config)
+    fast = inference_copy(saved)
     if groups is None:
-        return fast
-    dropped = teacher.num_classes - sum(map(len, groups))
-    say(f"classes   the teacher's {teacher.num_classes} become {len(groups)}, {dropped} of them dropped")
-    return MappedTeacher(fast, groups)
+        return Teacher(fast, architecture, weights)
+    dropped = saved.num_classes - sum(map(len, groups))
+    say(f"classes   the teacher's {saved.num_classes} become {len(groups)}, {dropped} of them dropped")
+    return Teacher(MappedTeacher(fast, groups), architecture, weights)
 
 
-def as_saved(name: str, teacher: Teacher) -> Teacher:
-    """Read a teacher again as it was saved: what is made of it to run fast may differ from machine to machine."""
-    saved = open_model(name)[0]
-    return MappedTeacher(saved, teacher.groups) if isinstance(teacher, MappedTeacher) else saved
+def run_inputs(config: RunConfig, teacher: Teacher | None = None) -> dict[str, str]:
+    """Hash what a run reads that its options only name, and that may change under the same name.
+
+    That is the names of the classes and, where one teaches, the teacher's weights and what the class map makes of it.
+    Only what another release of a library leaves as it is: the architecture's settings may get new names.
+    """
+    inputs = {"classes": digest(config.spec.classes)}
+    return inputs if teacher is None else {**inputs, "teacher": teacher.weights}

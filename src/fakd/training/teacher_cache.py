@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
-from torch import Tensor
+from torch import Tensor, nn
 
 from fakd.console import is_main_process, progress, say
 from fakd.data.datamodule import SegmentationData
@@ -41,13 +41,13 @@ class TeacherCache:
         root: the folder that a user named.
         config: of a run.
         data: its data.
-        weights: `weights_digest` of the teacher.
+        teacher: whose logits they are.
     """
 
-    def __init__(self, root: Path, config: DistillConfig, data: SegmentationData, weights: str) -> None:
+    def __init__(self, root: Path, config: DistillConfig, data: SegmentationData, teacher: Teacher) -> None:
         base_size, form = data.eval_transform.base_size, config.teacher_cache_format
-        self.config, self.data, self.weights = config, data, weights
-        self.key = digest([str(_VERSION), weights, data.spec.name, "train", str(base_size), form])
+        self.config, self.data, self.teacher = config, data, teacher
+        self.key = digest([str(_VERSION), teacher.digest, data.spec.name, "train", str(base_size), form])
         size = "x".join(map(str, base_size))
         self.root = root
         self.folder = root / f"{data.spec.name}-train-{size}-{form}-{self.key[:12]}"
@@ -74,43 +74,48 @@ class TeacherCache:
         inference = self.config.inference(self.data.spec.window)
         images = self.data.whole_images(range(len(self.data.source("val"))), split="val")
         seen = (part for batch in images for part in (*batch.name, batch.image, batch.label))
-        label = digest([str(_VERSION), self.weights, repr(inference), str(self.data.spec.num_classes), *seen])
+        label = digest([str(_VERSION), self.teacher.digest, repr(inference), str(self.data.spec.num_classes), *seen])
         return self.root / f"{self.data.spec.name}-val-{label[:12]}.safetensors", label
 
-    def complete(self, teacher: Teacher, device: torch.device) -> LogitStore:
+    def complete(self, device: torch.device, on_image: Callable[[], None]) -> LogitStore:
         """Verify every map, and compute those that are missing, damaged or of images that changed since.
+
+        Args:
+            device: where to compute.
+            on_image: called for each image; what it raises ends the work, and what was computed is kept.
 
         Raises:
             ValueError: the teacher's logits cannot be kept.
             OSError: the folder cannot be written to, or the disk has not enough room.
         """
-        source = self.data.source("train")
+        source, teacher = self.data.source("train"), self.teacher.network
         labels = _labels(self.key, source)
         teacher.eval().to(device)
         store = LogitStore(
             self.folder, labels, teacher.num_classes, _stride(teacher, device), self.config.teacher_cache_format
         )
         # Before the lock too: a folder that other people keep may be read-only.
-        if wrong := self._wrong(store, range(len(store))):
+        if wrong := self._wrong(store, range(len(store)), on_image):
             self.folder.mkdir(parents=True, exist_ok=True)
             with _alone(self.folder):
-                if wrong := self._wrong(store, wrong):
-                    self._fill(store, wrong, teacher, device)
+                if wrong := self._wrong(store, wrong, on_image):
+                    self._fill(store, wrong, device, on_image)
         teacher.to("cpu")  # which leaves the student more memory
         say(f"cache     {self.folder}: the teacher's logits of {len(source)} images and their mirror images")
         return store
 
-    def _wrong(self, store: LogitStore, numbers: Sequence[int]) -> list[int]:
+    def _wrong(self, store: LogitStore, numbers: Sequence[int], on_image: Callable[[], None]) -> list[int]:
         with progress("maps") as bar:
             task = bar.add_task("verifying the teacher cache", total=len(numbers), note="")
             wrong = []
             for number in numbers:
                 if not store.is_right(number):
                     wrong.append(number)
+                on_image()
                 bar.advance(task)
         return wrong
 
-    def _fill(self, store: LogitStore, wrong: list[int], teacher: Teacher, device: torch.device) -> None:
+    def _fill(self, store: LogitStore, wrong: list[int], device: torch.device, on_image: Callable[[], None]) -> None:
         for left in self.folder.glob(".*.tmp"):  # by a process that was killed
             left.unlink()
         if spoilt := sum(store.path(number).exists() for number in wrong):
@@ -121,9 +126,10 @@ class TeacherCache:
         with progress("images") as bar:
             task = bar.add_task("filling the teacher cache", total=len(indices), note="")
             for index, sample in zip(indices, self.data.whole_images(indices), strict=True):
-                logits = _both_logits(teacher, sample.image, device)
+                logits = _both_logits(self.teacher.network, sample.image, device)
                 for number in (2 * index, 2 * index + 1):
                     store.write(number, logits[number % 2], sample.image.shape[-2:])
+                on_image()
                 bar.advance(task)
 
     def _room(self, store: LogitStore, indices: list[int]) -> int:
@@ -147,12 +153,6 @@ class TeacherCache:
         return needed
 
 
-def weights_digest(model: Teacher) -> str:
-    """Hash a network's architecture and weights; equal networks give equal words wherever they were loaded from."""
-    tensors = model.state_dict()
-    return digest([repr(model.config), *(part for name in sorted(tensors) for part in (name, tensors[name]))])
-
-
 def _labels(key: str, source: Source) -> list[str]:
     """What each map must say it is."""
     identities = [image_identity(source, index) for index in range(len(source))]
@@ -160,7 +160,7 @@ def _labels(key: str, source: Source) -> list[str]:
 
 
 @torch.no_grad()
-def _both_logits(teacher: Teacher, image: Tensor, device: torch.device) -> Tensor:
+def _both_logits(teacher: nn.Module, image: Tensor, device: torch.device) -> Tensor:
     """(2, C, h, w) logits of a (1, 3, H, W) image and of its mirror image, on the CPU."""
     images = to_float_images(image.to(device))
     logits: Tensor = teacher(torch.cat([images, images.flip(-1)])).logits
@@ -168,7 +168,7 @@ def _both_logits(teacher: Teacher, image: Tensor, device: torch.device) -> Tenso
 
 
 @torch.no_grad()
-def _stride(teacher: Teacher, device: torch.device) -> int:
+def _stride(teacher: nn.Module, device: torch.device) -> int:
     """Image pixels per cell of the logits."""
     side = 64  # what every stride divides
     return side // int(teacher(torch.zeros(1, 3, side, side, device=device)).logits.shape[-1])

@@ -1,0 +1,72 @@
+"""Lightning Fabric as a run uses it: its devices, processes, precision and loggers."""
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from lightning.fabric.strategies.ddp import DDPStrategy
+
+from fakd.console import say
+from fakd.models.foreign import is_foreign
+from fakd.training.config import RunConfig
+from fakd.training.launch import cluster_environment
+from fakd.training.metrics_file import MetricsFile
+from fakd.training.run_folder import RunFolder
+
+
+def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
+    """Make the Fabric of a run; `launch` starts the processes that nobody has started."""
+    starts = len(list(folder.logs.glob("csv/*")))
+    return Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
+        # rank's around at every step. The exception, batch statistics on CPUs, the loop deals with.
+        # Other libraries' networks have parameters that no score depends on.
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
+        if config.processes > 1
+        else "auto",
+        plugins=[cluster_environment()],
+        precision=config.precision,
+        loggers=[
+            # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+            MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+            TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+        ],
+    )
+
+
+def say_step(config: RunConfig, device: torch.device) -> None:
+    """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
+    recipe = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
+    shares = f" ({config.batch_size // config.processes} in each of {config.processes} processes)"
+    say(
+        f"step      {config.batch_size} crops{shares if config.processes > 1 else ''}, "
+        f"learning rate {config.learning_rate:g} at first"
+    )
+    if differ := [f"{name} {value:g}" for name, value in recipe.items() if getattr(config, name) != value]:
+        say(
+            f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",
+            style="yellow",
+        )
+    if config.precision == "16-mixed" and device.type == "cpu":
+        say("step      16-mixed is for GPUs: on a CPU, bf16-mixed takes its place", style="yellow")
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile one addition, so that a machine that cannot is found before the run and not at its first step.
+
+    Raises:
+        ValueError: torch.compile does not work here; the message says why.
+    """
+    # What an earlier run in this process compiled would count against the limit of recompilations.
+    torch.compiler.reset()
+    try:
+        torch.compile(torch.add, dynamic=False)(torch.ones(2, device=device), 1)
+    except Exception as error:  # what is missing shows in many ways
+        cause = error.__cause__ or error
+        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        raise ValueError(
+            f"torch.compile does not work on this machine ({reason}). It needs a C++ compiler such as g++, on GPUs "
+            "Triton too: install what is missing, or leave --compile out."
+        ) from error

@@ -1,0 +1,310 @@
+"""The training loop: Algorithm 1 of the paper, from the first step, or the last checkpoint, to the last step."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from fakd.console import console, progress, say
+from fakd.data import Sample
+from fakd.data.datamodule import SegmentationData
+from fakd.data.loading import mixed_seed
+from fakd.evaluation import Scores, evaluate_model, scores_from_confusion, to_float_images
+from fakd.functional import cross_entropy
+from fakd.methods import Method
+from fakd.methods.schedules import poly
+from fakd.models.network import CONFIG_KEY, NOTES_KEY, Network
+from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
+from fakd.training.config import RunConfig
+from fakd.training.nonfinite import NonFiniteGuard
+from fakd.training.run_folder import RunFolder
+from fakd.training.stopping import Interrupted, StopRequest, Vote
+from fakd.types import SegmentationOutput
+
+
+class Learner(nn.Module):
+    """All that one step computes its loss from: the student, the method with what it learns or remembers, the teacher.
+
+    The teacher is neither a submodule nor in the checkpoints: it is frozen, in eval mode, and follows the student to
+    its device. Where batches bring its logits from a cache, there is none.
+    """
+
+    def __init__(self, student: Network, method: Method, teacher: nn.Module | None, config: RunConfig) -> None:
+        super().__init__()
+        self.student = student
+        self.method = method
+        self.teachers: tuple[Any, ...] = ()
+        if teacher is not None and method.needs_teacher:
+            self.teachers = (teacher.eval().requires_grad_(False),)
+        # Compiled, it is another module; in a tuple it is no submodule, and checkpoints have the plain names.
+        self._asked: tuple[Any] = (student,)
+        self.channels_last = False
+        self.config = config
+        self._sizes_said = False
+
+    def prepare(self, device: torch.device) -> None:
+        """Bring both networks to the device, in the form that is asked for."""
+        for network in (self, *self.teachers):
+            network.to(device)
+        if device.type == "cuda" and dist.is_initialized() and dist.get_world_size() > 1:
+            # on several CPUs, where PyTorch has no such form, each process normalises by its own batch
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]
+        self.channels_last = channels_last(self.config, device)
+        if self.channels_last:
+            self.student.to(memory_format=torch.channels_last)
+        if self.config.compile:  # at the first call, for its shape and mode: crops are all of one shape
+            self._asked = (torch.compile(self.student, dynamic=False),)
+            self.teachers = tuple(torch.compile(teacher, dynamic=False) for teacher in self.teachers)
+
+    def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
+        """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
+
+        L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
+        """
+        images, labels = to_float_images(batch.image), batch.label.long()
+        output = self._ask_student(images)
+        average = self.config.ce_average
+        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
+        if output.aux is not None:
+            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
+        taught = self._ask_teacher(images, batch.teacher_logits)
+        self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
+        self._say_sizes(output, taught)
+        terms.update(self.method(output, taught, labels, step, images=images))
+        return terms
+
+    def _ask_student(self, images: Tensor) -> SegmentationOutput:
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        output: SegmentationOutput = self._asked[0](images)
+        return output
+
+    def _ask_teacher(self, images: Tensor, cached: Tensor) -> Any:
+        """The teacher's output; from a cache the logits alone, with no channel of features."""
+        if cached.ndim == images.ndim:
+            return SegmentationOutput(cached, features=cached[:, :0])
+        with torch.no_grad():
+            return self.teachers[0](images) if self.teachers else None
+
+    def _say_sizes(self, output: SegmentationOutput, taught: SegmentationOutput | None) -> None:
+        """Say once that the teacher's maps are resized, where they are."""
+        ours, theirs = (tuple(maps.logits.shape[-2:]) if maps else None for maps in (output, taught))
+        if not self._sizes_said and theirs not in (None, ours):
+            say(f"resizing  the teacher's maps from {theirs} to the student's {ours}, bilinearly")
+        self._sizes_said = True
+
+
+def fit(
+    fabric: Fabric, config: RunConfig, folder: RunFolder, data: SegmentationData, learner: Learner, stop: StopRequest
+) -> "Clock":
+    """Train the student.
+
+    Args:
+        fabric: launched; knows devices, processes, precision and loggers.
+        config: of the run.
+        folder: of the run, prepared.
+        data: where crops and validation images come from.
+        learner: what is trained, with the teacher in it.
+        stop: whether somebody wants the run to stop after its step.
+
+    Returns:
+        How long it took, over all starts of the run.
+
+    Raises:
+        Interrupted: the run was asked to stop, and its checkpoint is written.
+        NonFiniteLossError: a loss term, or what came of it, is infinite or NaN.
+    """
+    every, eval_every, log_every = config.checkpoint_every, config.eval_every, config.log_every
+    assert every is not None  # RunConfig resolves them
+    assert eval_every is not None
+    assert log_every is not None
+    assert config.learning_rate is not None
+    files, vote = CheckpointFiles(folder, config.keep_checkpoints), Vote()
+
+    # The run goes on where its newest sound checkpoint stands, as the first process sees it.
+    found = newest_checkpoint(folder) if config.resume and fabric.is_global_zero else None
+    saved = files.load_checkpoint(path) if (path := fabric.broadcast(found)) else {}
+    if saved:
+        say(f"resuming  from {path}")
+        learner.load_state_dict(saved["state_dict"])
+    first, best, clock = saved.get("global_step", 0), saved.get("best", -1.0), Clock(**saved.get("clock", {}))
+
+    learner.prepare(fabric.device)
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in learner.parameters() if parameter.requires_grad],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    terms_of, optimizer = fabric.setup(learner, optimizer)
+    if saved:
+        optimizer.load_state_dict(saved["optimizer_states"][0])
+        fabric.strategy.precision.load_state_dict(saved["precision"])
+    guard = NonFiniteGuard(learner, fabric.device, log_every, folder.nonfinite, fabric.global_rank, fabric.world_size)
+    batches: Iterator[Any] = iter(fabric.setup_dataloaders(data.train_dataloader(first), use_distributed_sampler=False))
+
+    def save(path: Any) -> None:
+        guard.look_at_weights()
+        if fabric.is_global_zero:
+            files.save_checkpoint(
+                {
+                    "global_step": step + 1,
+                    "state_dict": learner.state_dict(),
+                    "optimizer_states": [optimizer.state_dict()],
+                    "precision": fabric.strategy.precision.state_dict(),
+                    "best": best,
+                    "clock": clock.state_dict(),
+                    # which network it holds, so that it can be opened as one
+                    NOTES_KEY: {CONFIG_KEY: learner.student.config.to_json(), **config.spec.notes(config.base_size)},
+                },
+                path,
+            )
+
+    learner.train()
+    with progress("steps") as bar, clock.running():
+        task = bar.add_task("training", total=config.max_steps, completed=first, note="")
+        for step in range(first, config.max_steps):
+            with clock.waiting():
+                batch = next(batches)
+            guard.begin(step, batch)
+            # The step's draws depend on (seed, step, rank) alone, so that a resumed run repeats them.
+            torch.manual_seed(mixed_seed("step", config.seed, step, fabric.global_rank))
+
+            terms = terms_of(batch, step)
+            fabric.backward(torch.stack(list(terms.values())).sum())
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * poly(step, config.max_steps)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            done, terms = step + 1, {name: term.detach() for name, term in terms.items()}
+            bar.update(task, completed=done)
+            if done % log_every == 0:  # rarely, because reading a number makes the host wait for the device
+                fabric.log_dict(_row(fabric, terms, learner.method), step)
+            if done % log_every == 0 or done == config.max_steps:
+                _report(bar, task, terms, done, config, log_every)
+            guard.end(step, terms)
+
+            if done % eval_every == 0:
+                guard.look_at_weights()
+                with clock.paused():
+                    scores = validate(fabric, config, data, learner)
+                    fabric.log_dict({f"val/{name}": getattr(scores, name) for name in ("mIoU", "mAcc", "aAcc")}, step)
+                    say(f"step {done}/{config.max_steps}  val mIoU {scores.mIoU:.2f}")
+                if scores.mIoU > best:
+                    best = scores.mIoU
+                    save(folder.best)
+
+            stopping = vote.any(stop.asked)  # or one process would wait for the others for ever
+            if stopping or done % every == 0 or done == config.max_steps:
+                save(folder.last)
+            if stopping:
+                fabric.barrier()  # the others must not be gone while the first one writes
+                raise Interrupted.at(done, config.max_steps)
+    del batches  # whose loader processes end here, where a signal is heard
+    share_statistics(learner)
+    if vote.any(stop.asked):
+        raise Interrupted.at(config.max_steps, config.max_steps)
+    return clock
+
+
+def validate(fabric: Fabric, config: RunConfig, data: SegmentationData, learner: Learner) -> Scores:
+    """Score the student on the validation split, each image counted once over all processes."""
+    share_statistics(learner)
+    with fabric.autocast():
+        matrix = evaluate_model(
+            learner.student,
+            data.val_dataloader(),
+            data.spec.num_classes,
+            device=fabric.device,
+            inference=config.inference(config.spec.window),
+        )
+    learner.train()
+    return scores_from_confusion(matrix, data.spec.classes)
+
+
+def share_statistics(learner: nn.Module) -> None:
+    """Let all processes have the first one's batch statistics, which alone are saved.
+
+    Synchronised ones are the same already. Nothing reads them in training, so once before an evaluation will do.
+    """
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        for layer in learner.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                for buffer in layer.buffers(recurse=False):
+                    dist.broadcast(buffer, src=0)
+
+
+def channels_last(config: RunConfig, device: torch.device) -> bool:
+    """Whether the student is to be channels-last.
+
+    A GPU's 16-bit convolutions run on that layout and would copy to it; on a CPU a step takes a tenth longer.
+    """
+    default = device.type == "cuda" and config.precision != "32-true"
+    return default if config.channels_last is None else config.channels_last
+
+
+def _row(fabric: Fabric, terms: dict[str, Tensor], method: Method) -> dict[str, float]:
+    """The terms and their sum for the logs, their mean over all processes."""
+    values: Any = fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
+    row = {f"loss/{name}": value for name, value in zip(terms, values.tolist(), strict=True)}
+    watched = {f"watched/{name}": value.item() for name, value in method.watched.items()}
+    return {**row, "loss/total": values.sum().item(), **watched}
+
+
+def _report(bar: Any, task: Any, terms: dict[str, Tensor], done: int, config: RunConfig, log_every: int) -> None:
+    """Show the terms beside the bar; in a plain line every now and then where nobody watches a terminal."""
+    note = "  ".join(f"{name} {value.item():.3f}" for name, value in terms.items())
+    bar.update(task, note=note)
+    if not console.is_terminal and done % (log_every * 10) == 0:
+        say(f"step {done}/{config.max_steps}  {note}")
+
+
+class Clock:
+    """Seconds spent in training over all starts of a run, without the evaluations in between.
+
+    Args:
+        seconds: of earlier starts.
+        data_seconds: of these, how many were spent waiting for the loader.
+    """
+
+    def __init__(self, seconds: float = 0.0, data_seconds: float = 0.0) -> None:
+        self._seconds, self.data_seconds = seconds, data_seconds
+        self._since: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    def state_dict(self) -> dict[str, float]:
+        """Both numbers."""
+        return {"seconds": self.seconds, "data_seconds": self.data_seconds}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time within."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds, self._since = self.seconds, None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time within."""
+        self._seconds, self._since = self.seconds, None
+        yield
+        self._since = time.monotonic()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time within as spent waiting for the loader too."""
+        since = time.monotonic()
+        yield
+        self.data_seconds += time.monotonic() - since
