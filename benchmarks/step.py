@@ -33,7 +33,7 @@ from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.models.inference_copy import inference_copy
 from fakd.training.config import TrainConfig
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 CPU_HAS_BF16 = Path("/proc/cpuinfo").exists() and "amx_bf16" in Path("/proc/cpuinfo").read_text()
 """Whether the CPU multiplies matrices in bf16; others take many times as long with it."""

@@ -32,7 +32,7 @@ from fakd.functional import resize_labels
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.training import DistillConfig
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 from fakd.training.teacher import load_teacher
 from fakd.types import IGNORE_INDEX
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakd.training import loop
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 TRAINING, EVALUATION, SCORES = "training step", "evaluation", "scores"
 """In the step that follows; before the student is evaluated; once it is, before anything is said of it."""

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fakd.commands.demo import DemoConfig, demo
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 TITLES = ["teacher", "student alone", "CWD", "FAKD"]
 

@@ -19,23 +19,24 @@ from tiny import NETWORK, SETTINGS, SMALL
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS
 from fakd.training import DistillConfig, TrainConfig, distill, train
-from fakd.training.loop import Learner
+from fakd.training.stopping import Vote
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Watch:
-    """Looks every so often, before a step, when the checkpoint of the one before is written."""
+    """Looks every so often, when a step is done and its checkpoint is about to be written."""
 
     def __init__(self, checkpoints: Path, every: int) -> None:
         self.checkpoints, self.every = checkpoints, every
+        self.done = 0
         self.steps: list[int] = []
         self.bytes: list[int] = []
         self.files: list[int] = []
         self.names: set[str] = set()
 
     def look(self, done: int) -> None:
-        if done == 0 or done % self.every:
+        if done % self.every or (self.steps and done <= self.steps[-1]):
             return
         processes = ["self", *Path("/proc/self/task", str(os.getpid()), "children").read_text().split()]
         self.steps.append(done)
@@ -63,13 +64,14 @@ def long_run(steps: int, folder: Path) -> dict[str, Any]:
         output=folder / "run",
     )
     watch = Watch(folder / "run/checkpoints", every=max(1, steps // 60))
-    forward = Learner.forward
+    ask = Vote.any
 
-    def watched(self: Learner, batch: Any, step: int) -> Any:
-        watch.look(step)
-        return forward(self, batch, step)
+    def watched(self: Vote, wish: bool) -> bool:  # at the end of every step
+        watch.done += 1
+        watch.look(watch.done)
+        return ask(self, wish)
 
-    Learner.forward = watched  # type: ignore[method-assign]
+    Vote.any = watched  # type: ignore[method-assign]
     distill(config)
     first = len(watch.steps) // 3  # while caches of the libraries fill
     (slope, _), covariance = np.polyfit(watch.steps[first:], watch.bytes[first:], 1, cov=True)

@@ -18,7 +18,7 @@ from fakd.data import DATASETS
 from fakd.data.sets.toy_scenes import ToyScenes
 from fakd.training import DistillConfig, distill
 from fakd.training import run as run_module
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 # Cross-entropy divided by all pixels, as labelled ones differ by process; no dropout, whose draws do too.
 COMMON: dict[str, Any] = {"batch_size": 4, "ce_average": "all", "dropout": 0.0, "learning_rate": 0.05}

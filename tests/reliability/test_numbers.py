@@ -17,7 +17,7 @@ from fakd.methods import METHODS, create_method
 from fakd.models import create_model
 from fakd.training import distill
 from fakd.training.config import TrainConfig
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 CLASSES = 12
 

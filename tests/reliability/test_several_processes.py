@@ -21,7 +21,7 @@ from fakd.data.datamodule import SegmentationData
 from fakd.evaluation import evaluate_model, scores_from_confusion
 from fakd.methods import METHODS, create_method
 from fakd.models import create_model, load_model
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,7 +15,7 @@ from fakd.methods import create_method
 from fakd.models import create_model
 from fakd.training import distill, train
 from fakd.training.config import TrainConfig
-from fakd.training.loop import Learner, channels_last
+from fakd.training.learner import Learner, channels_last
 
 
 def weights(root: Path) -> dict[str, Tensor]:

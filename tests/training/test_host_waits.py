@@ -22,7 +22,7 @@ from fakd.methods import METHODS, create_method
 from fakd.models import create_model
 from fakd.training import loop
 from fakd.training.config import TrainConfig
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 from fakd.training.run_folder import RunFolder
 from fakd.training.stopping import StopRequest
 from fakd.types import SegmentationOutput
@@ -82,7 +82,7 @@ def meta_batch() -> Sample:
 def run_steps(learner: Learner) -> None:
     """The loop itself, two steps of it where no row of the logs is due, on batches that are on the device."""
     config = TrainConfig(max_steps=100, checkpoint_every=100, eval_every=100, log_every=50)
-    data = SimpleNamespace(train_dataloader=lambda first: [meta_batch()] * 2)
+    data = SimpleNamespace(train_dataloader=lambda first: [meta_batch()] * 2, val_dataloader=list)
     with pytest.raises(StopIteration):  # no third batch
         loop.fit(OnMeta(), config, RunFolder(Path()), data, learner, StopRequest())  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, open_model, save_model
 from fakd.training import DistillConfig, distill
 from fakd.training import teacher_cache as module_under_test
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 from fakd.training.run import _open_data, load_teacher
 from fakd.training.run_folder import RunFolder, check_same_options
 from fakd.training.teacher_cache import TeacherCache

@@ -17,7 +17,7 @@ from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 from fakd.training.teacher import Teacher
 
 

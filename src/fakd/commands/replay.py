@@ -17,7 +17,7 @@ from fakd.evaluation.predictor import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
-from fakd.training.loop import Learner
+from fakd.training.learner import Learner
 from fakd.training.run import create_student
 from fakd.training.run_folder import NONFINITE
 from fakd.training.teacher import load_teacher

@@ -1,7 +1,7 @@
 """The training loop: Algorithm 1 of the paper, from the first step, or the last checkpoint, to the last step."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,89 +14,16 @@ from fakd.console import console, progress, say
 from fakd.data import Sample
 from fakd.data.datamodule import SegmentationData
 from fakd.data.loading import mixed_seed
-from fakd.evaluation import Scores, evaluate_model, scores_from_confusion, to_float_images
-from fakd.functional import cross_entropy
+from fakd.evaluation import Scores, evaluate_model, scores_from_confusion
 from fakd.methods import Method
 from fakd.methods.schedules import poly
-from fakd.models.network import CONFIG_KEY, NOTES_KEY, Network
+from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.config import RunConfig
+from fakd.training.learner import Learner
 from fakd.training.nonfinite import NonFiniteGuard
 from fakd.training.run_folder import RunFolder
 from fakd.training.stopping import Interrupted, StopRequest, Vote
-from fakd.types import SegmentationOutput
-
-
-class Learner(nn.Module):
-    """All that one step computes its loss from: the student, the method with what it learns or remembers, the teacher.
-
-    The teacher is neither a submodule nor in the checkpoints: it is frozen, in eval mode, and follows the student to
-    its device. Where batches bring its logits from a cache, there is none.
-    """
-
-    def __init__(self, student: Network, method: Method, teacher: nn.Module | None, config: RunConfig) -> None:
-        super().__init__()
-        self.student = student
-        self.method = method
-        self.teachers: tuple[Any, ...] = ()
-        if teacher is not None and method.needs_teacher:
-            self.teachers = (teacher.eval().requires_grad_(False),)
-        # Compiled, it is another module; in a tuple it is no submodule, and checkpoints have the plain names.
-        self._asked: tuple[Any] = (student,)
-        self.channels_last = False
-        self.config = config
-        self._sizes_said = False
-
-    def prepare(self, device: torch.device) -> None:
-        """Bring both networks to the device, in the form that is asked for."""
-        for network in (self, *self.teachers):
-            network.to(device)
-        if device.type == "cuda" and dist.is_initialized() and dist.get_world_size() > 1:
-            # on several CPUs, where PyTorch has no such form, each process normalises by its own batch
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]
-        self.channels_last = channels_last(self.config, device)
-        if self.channels_last:
-            self.student.to(memory_format=torch.channels_last)
-        if self.config.compile:  # at the first call, for its shape and mode: crops are all of one shape
-            self._asked = (torch.compile(self.student, dynamic=False),)
-            self.teachers = tuple(torch.compile(teacher, dynamic=False) for teacher in self.teachers)
-
-    def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
-        """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
-
-        L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
-        """
-        images, labels = to_float_images(batch.image), batch.label.long()
-        output = self._ask_student(images)
-        average = self.config.ce_average
-        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
-        if output.aux is not None:
-            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
-        taught = self._ask_teacher(images, batch.teacher_logits)
-        self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
-        self._say_sizes(output, taught)
-        terms.update(self.method(output, taught, labels, step, images=images))
-        return terms
-
-    def _ask_student(self, images: Tensor) -> SegmentationOutput:
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        output: SegmentationOutput = self._asked[0](images)
-        return output
-
-    def _ask_teacher(self, images: Tensor, cached: Tensor) -> Any:
-        """The teacher's output; from a cache the logits alone, with no channel of features."""
-        if cached.ndim == images.ndim:
-            return SegmentationOutput(cached, features=cached[:, :0])
-        with torch.no_grad():
-            return self.teachers[0](images) if self.teachers else None
-
-    def _say_sizes(self, output: SegmentationOutput, taught: SegmentationOutput | None) -> None:
-        """Say once that the teacher's maps are resized, where they are."""
-        ours, theirs = (tuple(maps.logits.shape[-2:]) if maps else None for maps in (output, taught))
-        if not self._sizes_said and theirs not in (None, ours):
-            say(f"resizing  the teacher's maps from {theirs} to the student's {ours}, bilinearly")
-        self._sizes_said = True
 
 
 def fit(
@@ -147,6 +74,7 @@ def fit(
         fabric.strategy.precision.load_state_dict(saved["precision"])
     guard = NonFiniteGuard(learner, fabric.device, log_every, folder.nonfinite, fabric.global_rank, fabric.world_size)
     batches: Iterator[Any] = iter(fabric.setup_dataloaders(data.train_dataloader(first), use_distributed_sampler=False))
+    images = data.val_dataloader()  # whose loader processes stay from one evaluation to the next
 
     def save(path: Any) -> None:
         guard.look_at_weights()
@@ -193,7 +121,7 @@ def fit(
             if done % eval_every == 0:
                 guard.look_at_weights()
                 with clock.paused():
-                    scores = validate(fabric, config, data, learner)
+                    scores = validate(fabric, config, images, learner)
                     fabric.log_dict({f"val/{name}": getattr(scores, name) for name in ("mIoU", "mAcc", "aAcc")}, step)
                     say(f"step {done}/{config.max_steps}  val mIoU {scores.mIoU:.2f}")
                 if scores.mIoU > best:
@@ -206,26 +134,26 @@ def fit(
             if stopping:
                 fabric.barrier()  # the others must not be gone while the first one writes
                 raise Interrupted.at(done, config.max_steps)
-    del batches  # whose loader processes end here, where a signal is heard
+    del batches, images  # whose loader processes end here, where a signal raises nothing
     share_statistics(learner)
     if vote.any(stop.asked):
         raise Interrupted.at(config.max_steps, config.max_steps)
     return clock
 
 
-def validate(fabric: Fabric, config: RunConfig, data: SegmentationData, learner: Learner) -> Scores:
+def validate(fabric: Fabric, config: RunConfig, images: Iterable[Sample], learner: Learner) -> Scores:
     """Score the student on the validation split, each image counted once over all processes."""
     share_statistics(learner)
     with fabric.autocast():
         matrix = evaluate_model(
             learner.student,
-            data.val_dataloader(),
-            data.spec.num_classes,
+            images,
+            config.spec.num_classes,
             device=fabric.device,
             inference=config.inference(config.spec.window),
         )
     learner.train()
-    return scores_from_confusion(matrix, data.spec.classes)
+    return scores_from_confusion(matrix, config.spec.classes)
 
 
 def share_statistics(learner: nn.Module) -> None:
@@ -238,15 +166,6 @@ def share_statistics(learner: nn.Module) -> None:
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 for buffer in layer.buffers(recurse=False):
                     dist.broadcast(buffer, src=0)
-
-
-def channels_last(config: RunConfig, device: torch.device) -> bool:
-    """Whether the student is to be channels-last.
-
-    A GPU's 16-bit convolutions run on that layout and would copy to it; on a CPU a step takes a tenth longer.
-    """
-    default = device.type == "cuda" and config.precision != "32-true"
-    return default if config.channels_last is None else config.channels_last
 
 
 def _row(fabric: Fabric, terms: dict[str, Tensor], method: Method) -> dict[str, float]:

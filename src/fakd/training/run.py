@@ -21,7 +21,8 @@ from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
 from fakd.training.launch import launched
-from fakd.training.loop import Clock, Learner, fit
+from fakd.training.learner import Learner
+from fakd.training.loop import Clock, fit
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs

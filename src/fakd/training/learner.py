@@ -1,0 +1,97 @@
+"""What one step computes its loss from: student, teacher, method."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fakd.console import say
+from fakd.data import Sample
+from fakd.evaluation import to_float_images
+from fakd.functional import cross_entropy
+from fakd.methods import Method
+from fakd.models.network import Network
+from fakd.training.config import RunConfig
+from fakd.types import SegmentationOutput
+
+
+class Learner(nn.Module):
+    """All that one step computes its loss from: the student, the method with what it learns or remembers, the teacher.
+
+    The teacher is neither a submodule nor in the checkpoints: it is frozen, in eval mode, and follows the student to
+    its device. Where batches bring its logits from a cache, there is none.
+    """
+
+    def __init__(self, student: Network, method: Method, teacher: nn.Module | None, config: RunConfig) -> None:
+        super().__init__()
+        self.student = student
+        self.method = method
+        self.teachers: tuple[Any, ...] = ()
+        if teacher is not None and method.needs_teacher:
+            self.teachers = (teacher.eval().requires_grad_(False),)
+        # Compiled, it is another module; in a tuple it is no submodule, and checkpoints have the plain names.
+        self._asked: tuple[Any] = (student,)
+        self.channels_last = False
+        self.config = config
+        self._sizes_said = False
+
+    def prepare(self, device: torch.device) -> None:
+        """Bring both networks to the device, in the form that is asked for."""
+        for network in (self, *self.teachers):
+            network.to(device)
+        if device.type == "cuda" and dist.is_initialized() and dist.get_world_size() > 1:
+            # on several CPUs, where PyTorch has no such form, each process normalises by its own batch
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]
+        self.channels_last = channels_last(self.config, device)
+        if self.channels_last:
+            self.student.to(memory_format=torch.channels_last)
+        if self.config.compile:  # at the first call, for its shape and mode: crops are all of one shape
+            self._asked = (torch.compile(self.student, dynamic=False),)
+            self.teachers = tuple(torch.compile(teacher, dynamic=False) for teacher in self.teachers)
+
+    def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
+        """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
+
+        L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
+        """
+        images, labels = to_float_images(batch.image), batch.label.long()
+        output = self._ask_student(images)
+        average = self.config.ce_average
+        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
+        if output.aux is not None:
+            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
+        taught = self._ask_teacher(images, batch.teacher_logits)
+        self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
+        self._say_sizes(output, taught)
+        terms.update(self.method(output, taught, labels, step, images=images))
+        return terms
+
+    def _ask_student(self, images: Tensor) -> SegmentationOutput:
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        output: SegmentationOutput = self._asked[0](images)
+        return output
+
+    def _ask_teacher(self, images: Tensor, cached: Tensor) -> Any:
+        """The teacher's output; from a cache the logits alone, with no channel of features."""
+        if cached.ndim == images.ndim:
+            return SegmentationOutput(cached, features=cached[:, :0])
+        with torch.no_grad():
+            return self.teachers[0](images) if self.teachers else None
+
+    def _say_sizes(self, output: SegmentationOutput, taught: SegmentationOutput | None) -> None:
+        """Say once that the teacher's maps are resized, where they are."""
+        ours, theirs = (tuple(maps.logits.shape[-2:]) if maps else None for maps in (output, taught))
+        if not self._sizes_said and theirs not in (None, ours):
+            say(f"resizing  the teacher's maps from {theirs} to the student's {ours}, bilinearly")
+        self._sizes_said = True
+
+
+def channels_last(config: RunConfig, device: torch.device) -> bool:
+    """Whether the student is to be channels-last.
+
+    A GPU's 16-bit convolutions run on that layout and would copy to it; on a CPU a step takes a tenth longer.
+    """
+    default = device.type == "cuda" and config.precision != "32-true"
+    return default if config.channels_last is None else config.channels_last
