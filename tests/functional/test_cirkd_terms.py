@@ -270,7 +270,7 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"teacher_features must be numbers, got torch.float64 \(3, 0, 2, 3\)"):
         cross_image_kd(student, teacher[:, :0])
     student, teacher, labels, memory, valid = memory_inputs()
-    with pytest.raises(ValueError, match=r"projected to the teacher's channels.*got 3 and 4"):
+    with pytest.raises(ValueError, match=r"B, h and w and A, got .* and .*1x1 convolution"):
         memory_kd(student[:, :3], teacher, labels, memory, valid)
     with pytest.raises(ValueError, match=r"labels must be .* \(3, 2, 3\).*got \(3, 2, 2\)"):
         memory_kd(student, teacher, labels[..., :2], memory, valid)

@@ -179,13 +179,13 @@ def test_layout_and_label_type_do_not_matter():
 def test_inputs_that_do_not_fit_are_named():
     student, teacher, labels = scene()
     call = lambda s=student, t=teacher, y=labels: intra_class_kd(s, t, y, num_classes=CLASSES)  # noqa: E731
-    with pytest.raises(ValueError, match=re.escape("(B, A, h, w), got (3, 3, 4) and (2, 5, 3, 4)")):
+    with pytest.raises(ValueError, match=re.escape("got (3, 3, 4) and (2, 5, 3, 4)")):
         call(s=student[0])
-    with pytest.raises(ValueError, match=re.escape("one (B, h, w), got (2, 3, 4) and (2, 2, 4)") + ".*resize_logits"):
+    with pytest.raises(ValueError, match=re.escape("got (2, 3, 3, 4) and (2, 5, 2, 4)") + ".*resize_logits"):
         call(t=teacher[:, :, :2])
     with pytest.raises(ValueError, match=r"got \(2, 3, 3, 4\), .* = \(2, 3, 4\).*got \(2, 1, 4\).*resize_labels"):
         call(y=labels[:, :1])
-    with pytest.raises(ValueError, match=re.escape("empty, got (2, 0, 3, 4)")):
+    with pytest.raises(ValueError, match=re.escape("must be numbers, got torch.float64 (2, 0, 3, 4)")):
         call(s=student[:, :0])
     with pytest.raises(ValueError, match=r"labels must be integers, got torch\.float32"):
         call(y=labels.float())

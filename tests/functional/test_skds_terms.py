@@ -211,7 +211,7 @@ def test_shapes_that_do_not_fit_are_named(cut):
 
 def test_other_mistakes_are_named():
     student, teacher = pair()
-    with pytest.raises(ValueError, match=r"empty: \(0, 3"):
+    with pytest.raises(ValueError, match=r"must be numbers, got .* \(0, 3"):
         pairwise_affinity(student[:0], teacher[:0])
     for patch in (0, (2, 0), (1, 1, 1), 1.5, "2"):
         with pytest.raises(ValueError, match=f"patch must be.*got {re.escape(repr(patch))}"):
