@@ -197,7 +197,7 @@ def print_references(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [name for name, method in METHODS.items() if method.needs_teacher]
+    known = [name for name, method in METHODS.items() if method.needs != "nothing"]
     parser.add_argument("names", nargs="*", default=known, help="methods, default: all that have a loss")
     parser.add_argument("--classes", type=int, nargs="+", default=[19, 150])
     parser.add_argument("--batch", type=int, default=4)

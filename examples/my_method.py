@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fakd.functional import resize_logits
-from fakd.methods import Method
-from fakd.methods.projector import Projector
+from fakd.methods import Method, Projector
 from fakd.types import SegmentationModel, SegmentationOutput
 
 

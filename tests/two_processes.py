@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 
 import torch.distributed as dist
 
@@ -19,3 +21,11 @@ def one_of_two(rank: int, folder: str) -> Iterator[None]:
     # to let go of its tensors, so both may wait for ever. A barrier is one more such answer, and does not help.
     time.sleep(0.5)
     dist.destroy_process_group()
+
+
+def work_of_each(rank: int, folder: str, modules: tuple[str, ...]) -> None:
+    """Call `work(rank, folder)` of each test module, all in one group and each in a folder of its name."""
+    with one_of_two(rank, folder):
+        for name in modules:
+            Path(folder, name).mkdir(exist_ok=True)
+            import_module(name).work(rank, f"{folder}/{name}")

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from fakd import cli
 from fakd.data import DATASETS
 from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.methods import METHODS
-from fakd.models import create_model
+from fakd.models import HEADS, create_model
 
 _LONG = "hours on a GPU, or a data set that the repository may not hold"
 _TESTS = "the tests and measurements of this repository, which run by themselves"
@@ -44,6 +44,9 @@ ONLY_CHECKED = {
     ): "needs a checkpoint; tests/commands/test_convert.py has one",
     ("CONTRIBUTING.md", "make check"): "runs this test",
     ("docs/add-a-method.md", '    "feature-cosine": FeatureCosine,'): "a line of a dict; tests/test_add_a_method.py",
+    ("docs/add-a-network.md", '    "sum": SumHead,'): "a line of a dict; tests/test_add_a_network.py",
+    ("docs/add-a-dataset.md", "from my_dataset"): "reads photographs; tests/test_add_a_dataset.py has some",
+    ("docs/add-a-dataset.md", "fakd data check"): "reads photographs; tests/test_add_a_dataset.py has some",
     ("docs/any-model.md", "pip install"): "downloads published networks",
     (
         "docs/any-model.md",
@@ -126,9 +129,11 @@ RUN = [page for page in pages() if any(b.language in ("bash", "python") and not 
 
 def test_every_block_is_of_a_kind_that_is_known() -> None:
     for block in EVERY:
-        assert block.language in ("bash", "python", "text", "json", "yaml"), f"{block}: {block.language!r}"
+        assert block.language in ("bash", "python", "text", "json", "toml", "yaml"), f"{block}: {block.language!r}"
         if block.language == "json":
             json.loads(block.code)
+        if block.language == "toml":
+            tomllib.loads(block.code)
         if block.language == "yaml":
             yaml.safe_load(block.code)
 
@@ -178,12 +183,10 @@ def folder(tmp_path: Path, teacher_run: Path) -> Path:
 
 
 @pytest.fixture
-def methods_as_before() -> Iterator[None]:
-    """Forget the methods that a page adds."""
-    before = dict(METHODS)
-    yield
-    METHODS.clear()
-    METHODS.update(before)
+def names_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the methods, heads and data sets that a page adds."""
+    for registry in (METHODS, HEADS, DATASETS):
+        monkeypatch.setattr(registry, "data", dict(registry.data))
 
 
 @pytest.fixture
@@ -231,7 +234,7 @@ def _run(words: list[str]) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
 def test_the_blocks_of_a_page(
-    page, folder, scenes, methods_as_before, run_in_this_process, tmp_path, monkeypatch
+    page, folder, names_as_before, scenes, run_in_this_process, tmp_path, monkeypatch
 ) -> None:
     for name in ("runs/teacher", "runs/student"):
         if not any(f"--output {name}" in block.code for block in blocks(page)):  # else the page makes it

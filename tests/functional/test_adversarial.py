@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from fakd.functional.adversarial import (
     adversarial_loss,
@@ -35,10 +34,9 @@ def test_equals_the_papers_sums(loss, ratings, count):
 
 
 @every_loss
-def test_gradients_are_those_of_the_value(loss, ratings):
+def test_which_way_the_student_is_pulled(loss, ratings):
     student, teacher = ratings
     student.requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: loss(s, teacher), [student])
     (gradient,) = torch.autograd.grad(loss(student, teacher), student)
     assert (gradient <= 0).all() if loss is adversarial_loss else (gradient >= 0).all()
     assert gradient.any()
@@ -56,19 +54,9 @@ def test_whose_gradient_reaches_the_teachers_ratings(ratings):
     assert not gradient.any()
 
 
-def test_agreement(ratings):
-    student, _ = ratings
-    assert wasserstein_critic_loss(student, student).item() == 0
-    assert adversarial_loss(student, student).item() == 0
+def test_what_hinge_is_where_nothing_and_all_is_told_apart():
     assert hinge_critic_loss(torch.zeros(3), torch.zeros(3)).item() == 2
     assert hinge_critic_loss(torch.full((3,), -1.5), torch.full((3,), 1.0)).item() == 0
-
-
-@every_loss
-def test_half_precision_is_computed_in_float32(loss, ratings):
-    student, teacher = (values.half() for values in ratings)
-    assert loss(student, teacher).dtype == torch.float32
-    assert_close(loss(student, teacher), loss(student.float(), teacher.float()), rtol=0, atol=0)
 
 
 @every_loss

@@ -1,7 +1,6 @@
 """Attention transfer's and FitNets' formulas against loops written from the papers."""
 
 import math
-import re
 
 import pytest
 import torch
@@ -9,8 +8,6 @@ from torch.testing import assert_close
 
 from fakd.functional.at import attention_kd
 from fakd.functional.fitnet import hint_kd
-
-BOTH = pytest.mark.parametrize("loss", [attention_kd, hint_kd])
 
 
 def pair(channels=(3, 3), batch=2, dtype=torch.float64):
@@ -39,21 +36,6 @@ def test_equal_the_naive_loops(batch):
     assert_close(hint_kd(student, teacher).item(), naive_hint(student, teacher))
 
 
-@BOTH
-def test_gradients_are_those_of_the_value_and_none_reaches_the_teacher(loss):
-    student, teacher = pair()
-    assert torch.autograd.gradcheck(lambda s: loss(s, teacher), [student.requires_grad_()])
-    loss(student, teacher.requires_grad_()).backward()
-    assert student.grad.any()
-    assert teacher.grad is None
-
-
-@BOTH
-def test_agreement_is_zero(loss):
-    student, _ = pair(dtype=torch.float32)
-    assert loss(student, student.clone()).item() == 0
-
-
 def test_attention_ignores_scale_sign_and_order_of_channels():
     student, teacher = pair((3, 5))
     assert_close(attention_kd(-2 * student.flip(1), 9 * teacher), attention_kd(student, teacher))
@@ -70,29 +52,3 @@ def test_attention_of_features_that_are_all_zero_is_finite():
     student = torch.zeros(2, 3, 2, 3, requires_grad=True)
     attention_kd(student, torch.rand(2, 3, 2, 3)).backward()
     assert not student.grad.any()
-
-
-@BOTH
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_computed_in_float32(loss, dtype):
-    student, teacher = pair(dtype=dtype)
-    with torch.autocast("cpu", torch.bfloat16):
-        value = loss(100 * student, teacher)
-    assert value.dtype == torch.float32
-    assert_close(value, loss((100 * student).float(), teacher.float()))
-
-
-@BOTH
-def test_shapes_that_do_not_fit_are_named(loss):
-    student, teacher = pair()
-    with pytest.raises(ValueError, match=re.escape("got (2, 3, 2, 3) and (2, 3, 2, 2)") + ".*resize_logits"):
-        loss(student, teacher[..., :2])
-    with pytest.raises(ValueError, match=re.escape("got (3, 2, 3) and (3, 2, 3)")):
-        loss(student[0], teacher[0])
-    with pytest.raises(ValueError, match=re.escape("(0, 3, 2, 3)")):
-        loss(student[:0], teacher[:0])
-
-
-def test_hints_need_as_many_channels():
-    with pytest.raises(ValueError, match=re.escape("got (2, 3, 2, 3) and (2, 5, 2, 3)") + ".*1x1 convolution"):
-        hint_kd(*pair((3, 5)))

@@ -1,7 +1,6 @@
 """IFVD's formula against loops written from the paper, and what it must not depend on."""
 
 import math
-import re
 
 import pytest
 import torch
@@ -67,19 +66,6 @@ def test_the_map_is_that_of_the_loops_and_zero_where_ignored():
     assert_close(torch.tensor(found), torch.tensor(expected))
 
 
-def test_gradients_are_those_of_the_value():
-    student, teacher, labels = scene(channels=(2, 3), size=(2, 3))
-    student.requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: intra_class_kd(s, teacher, labels, num_classes=CLASSES), [student])
-
-
-def test_no_gradient_into_the_teacher():
-    student, teacher, labels = scene()
-    intra_class_kd(student.requires_grad_(), teacher.requires_grad_(), labels, num_classes=CLASSES).backward()
-    assert student.grad.any()
-    assert teacher.grad is None
-
-
 def test_names_of_classes_do_not_matter():
     student, teacher, labels = scene()
     renamed = torch.cat([torch.randperm(CLASSES), torch.full((252,), 255)])[labels]
@@ -98,11 +84,6 @@ def test_each_image_has_its_own_centres():
     student, teacher, labels = scene(3, ignored=0)
     alone = [intra_class_kd(student[[b]], teacher[[b]], labels[[b]], num_classes=CLASSES) for b in range(3)]
     assert_close(intra_class_kd(student, teacher, labels, num_classes=CLASSES), torch.stack(alone).mean())
-
-
-def test_agreement_is_zero():
-    student, _, labels = scene(dtype=torch.float32)
-    assert intra_class_kd(student, 7 * student, labels, num_classes=CLASSES).item() < 1e-12
 
 
 def test_a_class_with_one_pixel_teaches_nothing():
@@ -143,16 +124,6 @@ def test_pixels_without_length_have_finite_gradients():
     assert result.abs().max() < 10
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_computed_in_float32(dtype):
-    student, teacher, labels = scene(dtype=dtype)
-    with torch.autocast("cpu", torch.bfloat16):
-        value = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
-    assert value.dtype == torch.float32
-    assert_close(value, intra_class_kd(student.float(), teacher.float(), labels, num_classes=CLASSES))
-    assert gradient(student, teacher, labels).dtype == dtype
-
-
 def test_float32_sums_lose_little_on_large_maps():
     student, teacher, labels = scene(1, channels=(8, 8), size=(128, 128))
     student, teacher = student + 3, teacher + 3  # as after ReLU, means are not near 0
@@ -169,25 +140,12 @@ def test_float32_sums_lose_little_on_large_maps():
     )
 
 
-def test_layout_and_label_type_do_not_matter():
+def test_labels_that_do_not_fit_are_named():
     student, teacher, labels = scene()
-    expected = intra_class_kd(student, teacher, labels, num_classes=CLASSES)
-    last = student.to(memory_format=torch.channels_last)
-    assert_close(intra_class_kd(last, teacher.mT.contiguous().mT, labels.byte(), num_classes=CLASSES), expected)
-
-
-def test_inputs_that_do_not_fit_are_named():
-    student, teacher, labels = scene()
-    call = lambda s=student, t=teacher, y=labels: intra_class_kd(s, t, y, num_classes=CLASSES)  # noqa: E731
-    with pytest.raises(ValueError, match=re.escape("(B, A, h, w), got (3, 3, 4) and (2, 5, 3, 4)")):
-        call(s=student[0])
-    with pytest.raises(ValueError, match=re.escape("one (B, h, w), got (2, 3, 4) and (2, 2, 4)") + ".*resize_logits"):
-        call(t=teacher[:, :, :2])
+    call = lambda y: intra_class_kd(student, teacher, y, num_classes=CLASSES)  # noqa: E731
     with pytest.raises(ValueError, match=r"got \(2, 3, 3, 4\), .* = \(2, 3, 4\).*got \(2, 1, 4\).*resize_labels"):
-        call(y=labels[:, :1])
-    with pytest.raises(ValueError, match=re.escape("empty, got (2, 0, 3, 4)")):
-        call(s=student[:, :0])
+        call(labels[:, :1])
     with pytest.raises(ValueError, match=r"labels must be integers, got torch\.float32"):
-        call(y=labels.float())
+        call(labels.float())
     with pytest.raises(ValueError, match=r"values \[4\], expected 0 to 3, or 255"):
-        call(y=labels.clone().fill_(4))
+        call(labels.clone().fill_(4))

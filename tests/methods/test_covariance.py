@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
-from two_processes import one_of_two
 
 from fakd import ClassCovariance
 
@@ -284,15 +282,13 @@ def shards():
 
 
 def work(rank, folder):
-    with one_of_two(rank, folder):
-        states = [updated(shards()[rank], diagonal=diagonal) for diagonal in (True, False)]
-        torch.save([state.state_dict() for state in states], f"{folder}/{rank}.pt")
+    states = [updated(shards()[rank], diagonal=diagonal) for diagonal in (True, False)]
+    torch.save([state.state_dict() for state in states], f"{folder}/{rank}.pt")
 
 
 @pytest.mark.slow
-def test_two_processes_hold_the_state_of_the_union(tmp_path):
-    mp.spawn(work, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+def test_two_processes_hold_the_state_of_the_union(ranks):
+    first, second = (torch.load(ranks / "test_covariance" / f"{rank}.pt", weights_only=True) for rank in range(2))
     for diagonal, state_dict, other in zip((True, False), first, second, strict=True):
         assert_close(state_dict, other, rtol=0, atol=0)
         state = ClassCovariance(CLASSES, CHANNELS, diagonal=diagonal)

@@ -4,10 +4,8 @@ from collections import deque
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor
 from torch.testing import assert_close
-from two_processes import one_of_two
 
 from fakd.methods.memory_bank import ClassQueues, PixelQueues, RegionQueues
 
@@ -195,20 +193,17 @@ def test_errors_name_what_is_wrong():
 
 
 def work(rank: int, folder: str) -> None:
-    with one_of_two(rank, folder):
-        states = {}
-        for name, make in MADE.items():
-            queues = make()
-            draws = []
-            for step in range(3):
-                torch.manual_seed(10 * step + rank)
-                features, labels = batch(10 * step + rank)
-                draws.append(
-                    chosen_pixels(queues, features, labels) if isinstance(queues, PixelQueues) else torch.empty(0)
-                )
-                queues.update(features, labels)
-            states[name] = {"state": queues.state_dict(), "draws": draws}
-        torch.save(states, f"{folder}/{rank}.pt")
+    states = {}
+    for name, make in MADE.items():
+        queues = make()
+        draws = []
+        for step in range(3):
+            torch.manual_seed(10 * step + rank)
+            features, labels = batch(10 * step + rank)
+            draws.append(chosen_pixels(queues, features, labels) if isinstance(queues, PixelQueues) else torch.empty(0))
+            queues.update(features, labels)
+        states[name] = {"state": queues.state_dict(), "draws": draws}
+    torch.save(states, f"{folder}/{rank}.pt")
 
 
 MADE = {
@@ -219,9 +214,8 @@ MADE = {
 
 
 @pytest.mark.slow
-def test_two_processes_hold_the_union_in_the_order_of_ranks(tmp_path):
-    mp.spawn(work, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def test_two_processes_hold_the_union_in_the_order_of_ranks(ranks):
+    ranks = [torch.load(ranks / "test_memory_bank" / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for name, make in MADE.items():
         assert_close(ranks[0][name]["state"], ranks[1][name]["state"], rtol=0, atol=0)
         queues = make()

@@ -25,7 +25,6 @@ from fakd.training.learner import Learner
 from fakd.training.run import _open_data, load_teacher
 from fakd.training.run_folder import RunFolder, check_same_options
 from fakd.training.teacher_cache import TeacherCache
-from fakd.training.teacher_options import CACHEABLE
 from fakd.types import SegmentationOutput
 
 CPU = torch.device("cpu")
@@ -258,8 +257,8 @@ def test_exactly_the_methods_that_read_features_are_refused(distill_config, tmp_
     output = student(images)
     Method = METHODS[method]
     Method(student, teacher, max_steps=9)(output, Watched(*teacher(images)), labels, 3, images=images)
-    assert (read == {"logits"}) == (method in CACHEABLE)
-    if method not in CACHEABLE:
+    assert Method.needs == ("logits" if read == {"logits"} else "features")
+    if Method.needs == "features":
         with pytest.raises(ValueError, match=rf"{method}.* features, .* choose one of the methods none, pixel, cwd"):
             distill_config(method=method, teacher_cache=tmp_path / "cache")
 

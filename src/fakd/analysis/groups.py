@@ -194,7 +194,7 @@ def missing_teacher(run: Run) -> bool:
 def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the method that are not its defaults."""
     method, given = options.get("method"), options.get("options") or {}
-    if method not in METHODS:
+    if method is None or method not in METHODS:
         return dict(given)
     defaults = {name: option.default for name, option in method_options(method).items()}
     return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}

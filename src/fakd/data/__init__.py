@@ -11,11 +11,15 @@ from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.sets.voc2012 import VOC2012
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
 from fakd.data.user.folder import FOLDER, describe_folder
+from fakd.plugins import Registry
 
-DATASETS: dict[str, DatasetSpec] = {
-    spec.name: spec for spec in (ADE20K, CAMVID, CITYSCAPES, PASCAL_CONTEXT, TOY_SCENES, VOC2012)
-}
-"""Every data set of fixed classes by the name that configurations use."""
+DATASETS: Registry[DatasetSpec] = Registry(
+    "fakd.datasets",
+    DatasetSpec,
+    {spec.name: spec for spec in (ADE20K, CAMVID, CITYSCAPES, PASCAL_CONTEXT, TOY_SCENES, VOC2012)},
+    reserved=(FOLDER,),
+)
+"""Every data set of fixed classes by the name that configurations use: those above, and what packages bring."""
 
 __all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]
 

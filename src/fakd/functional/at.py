@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import full_precision
+from fakd.functional.inputs import check_features, full_precision
 
 
 def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -36,15 +36,7 @@ def attention_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
         >>> attention_kd(features, 3 * features).item() < 1e-12
         True
     """
-    shapes = [tuple(features.shape) for features in (student_features, teacher_features)]
-    if any(len(shape) != 4 for shape in shapes) or shapes[0][::2] != shapes[1][::2] or shapes[0][3] != shapes[1][3]:
-        raise ValueError(
-            f"student_features and teacher_features must be (B, A, h, w) with one B, h and w, got {shapes[0]} and "
-            f"{shapes[1]}. Resize the teacher's with "
-            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
-        )
-    if student_features.numel() == 0 or teacher_features.numel() == 0:
-        raise ValueError(f"the features are empty: {shapes[0]} and {shapes[1]}.")
+    check_features(student_features, teacher_features)
     return (_attention(student_features) - _attention(teacher_features.detach())).square().sum(1).mean()
 
 

@@ -1,10 +1,9 @@
 """CIRKD's two relations of pixels across images: to the pixels of the mini-batch, and to a memory."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import check_labels, full_precision
+from fakd.functional.inputs import check_features, check_labels, full_precision
 from fakd.functional.kernels import CHUNK, similarity_kd
 from fakd.types import IGNORE_INDEX
 
@@ -55,7 +54,7 @@ def cross_image_kd(
         >>> cross_image_kd(features, 7 * features).item() < 1e-6
         True
     """
-    _check_maps(student_features, teacher_features)
+    check_features(student_features, teacher_features)
     student, teacher = unit_vectors(student_features), unit_vectors(teacher_features.detach())
     anchors = (student.flatten(0, 1), teacher.flatten(0, 1))
     if rows is not None:
@@ -110,12 +109,7 @@ def memory_kd(
         >>> memory_kd(features, features, labels, memory, torch.ones(9, dtype=torch.bool)).item()
         0.0
     """
-    _check_maps(student_features, teacher_features)
-    if student_features.shape[1] != teacher_features.shape[1]:
-        raise ValueError(
-            "student_features must be projected to the teacher's channels, because both are compared with the "
-            f"teacher's memory; got {student_features.shape[1]} and {teacher_features.shape[1]}."
-        )
+    check_features(student_features, teacher_features, same_channels=True)  # both meet the teacher's memory
     check_labels(labels, student_features, None, "student_features")
     student, teacher = (_vectors(maps).flatten(0, 1) for maps in (student_features, teacher_features.detach()))
     counted = labels.flatten() != IGNORE_INDEX
@@ -149,17 +143,3 @@ def _vectors(features: Tensor) -> Tensor:
 
 def _normalised(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1, eps=1e-6)
-
-
-def _check_maps(student_features: Tensor, teacher_features: Tensor) -> None:
-    """Raise ValueError unless both are maps of the same images at the same size."""
-    ours, theirs = student_features.shape, teacher_features.shape
-    if student_features.ndim != 4 or teacher_features.ndim != 4 or (ours[0], *ours[2:]) != (theirs[0], *theirs[2:]):
-        raise ValueError(
-            "student_features and teacher_features must be (B, A, h, w) with the same B, h and w, got "
-            f"{tuple(ours)} and {tuple(theirs)}. Resize the teacher's with "
-            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
-        )
-    for name, maps in (("student_features", student_features), ("teacher_features", teacher_features)):
-        if not torch.is_floating_point(maps) or maps.numel() == 0:
-            raise ValueError(f"{name} must be numbers, got {maps.dtype} {tuple(maps.shape)}.")

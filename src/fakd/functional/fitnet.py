@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fakd.functional.inputs import full_precision
+from fakd.functional.inputs import check_features, full_precision
 
 
 def hint_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -33,13 +33,5 @@ def hint_kd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
         >>> hint_kd(features, features + 3).item()
         9.0
     """
-    if student_features.ndim != 4 or student_features.shape != teacher_features.shape:
-        raise ValueError(
-            "student_features and teacher_features must have one shape (B, A, h, w), got "
-            f"{tuple(student_features.shape)} and {tuple(teacher_features.shape)}. Resize the teacher's with "
-            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:]), and bring the student's to "
-            "its channels with a 1x1 convolution."
-        )
-    if student_features.numel() == 0:
-        raise ValueError(f"the features are empty: {tuple(student_features.shape)}.")
+    check_features(student_features, teacher_features, same_channels=True)
     return (full_precision(student_features) - full_precision(teacher_features.detach())).square().mean()

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import check_labels, full_precision, labelled, pixel_classes
+from fakd.functional.inputs import check_features, check_labels, full_precision, labelled, pixel_classes
 
 
 def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
@@ -43,17 +43,7 @@ def intra_class_kd(student_features: Tensor, teacher_features: Tensor, labels: T
         >>> intra_class_kd(features, 2 * features, labels, num_classes=3).item() < 1e-10
         True
     """
-    if student_features.ndim != 4 or teacher_features.ndim != 4:
-        raise ValueError(
-            "student_features and teacher_features must be (B, A, h, w), "
-            f"got {tuple(student_features.shape)} and {tuple(teacher_features.shape)}."
-        )
-    places = [(len(features), *features.shape[2:]) for features in (student_features, teacher_features)]
-    if places[0] != places[1]:
-        raise ValueError(
-            f"student_features and teacher_features must have one (B, h, w), got {places[0]} and {places[1]}. Resize "
-            "the teacher's with fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
-        )
+    check_features(student_features, teacher_features)
     student_variation = intra_class_variation(student_features, labels, num_classes)
     with torch.no_grad():
         teacher_variation = intra_class_variation(teacher_features, labels, num_classes)

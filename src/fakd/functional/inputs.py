@@ -36,6 +36,23 @@ def check_logits(student_logits: Tensor, teacher_logits: Tensor, temperature: fl
         raise ValueError(f"temperature must be above 0 and finite, got {temperature}.")
 
 
+def check_features(student_features: Tensor, teacher_features: Tensor, *, same_channels: bool = False) -> None:
+    """Raise ValueError unless both are maps of the same images at one size, and of the same channels where asked."""
+    ours, theirs = tuple(student_features.shape), tuple(teacher_features.shape)
+    alike = ours == theirs if same_channels else (ours[:1], ours[2:]) == (theirs[:1], theirs[2:])
+    if len(ours) != 4 or len(theirs) != 4 or not alike:
+        raise ValueError(
+            "student_features and teacher_features must be (B, A, h, w) with the same B, h and w"
+            f"{' and A' if same_channels else ''}, got {ours} and {theirs}. Resize the teacher's with "
+            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])"
+            f"{', and bring the student features to its channels with a 1x1 convolution' if same_channels else ''}."
+        )
+    for name, maps in (("student_features", student_features), ("teacher_features", teacher_features)):
+        if not maps.is_floating_point() or maps.numel() == 0:
+            raise ValueError(f"{name} must be numbers, got {maps.dtype} {tuple(maps.shape)}.")
+    check_device("teacher_features", teacher_features, student_features, "student_features")
+
+
 def check_augmentation(
     student_logits: Tensor,
     labels: Tensor,

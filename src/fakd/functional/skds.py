@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import no_autocast
+from fakd.functional.inputs import check_features, no_autocast
 
 Pooling = Literal["average", "max"]
 
@@ -63,7 +63,8 @@ def pairwise_affinity(
         >>> pairwise_affinity(features, 3 * features).item() < 1e-10
         True
     """
-    _check(student_features, teacher_features, patch, pooling)
+    check_features(student_features, teacher_features)
+    _check_nodes(patch, pooling)
     with no_autocast(student_features):
         types = student_features.dtype, teacher_features.dtype
         precision = torch.promote_types(torch.promote_types(*types), torch.float32)
@@ -106,16 +107,7 @@ def _directions(features: Tensor, patch: int | tuple[int, int], pooling: Pooling
     return vectors / length.where(length > 1e-8, math.inf)
 
 
-def _check(student: Tensor, teacher: Tensor, patch: int | tuple[int, int], pooling: str) -> None:
-    ours, theirs = student.shape, teacher.shape
-    if student.ndim != 4 or teacher.ndim != 4 or (ours[0], *ours[2:]) != (theirs[0], *theirs[2:]):
-        raise ValueError(
-            "student_features and teacher_features must be (B, A, h, w) and (B, A', h, w), got "
-            f"{tuple(ours)} and {tuple(theirs)}. Resize the teacher's with "
-            "fakd.functional.resize_logits(teacher_features, student_features.shape[-2:])."
-        )
-    if student.numel() == 0 or teacher.numel() == 0:
-        raise ValueError(f"the features are empty: {tuple(ours)} and {tuple(theirs)}.")
+def _check_nodes(patch: int | tuple[int, int], pooling: str) -> None:
     sides = patch if isinstance(patch, tuple) else (patch,)
     if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"patch must be 1 or more pixels, or such a height and width, got {patch!r}.")

@@ -8,27 +8,33 @@ from fakd.methods.at import AttentionTransfer
 from fakd.methods.cirkd import CIRKD
 from fakd.methods.cwd import ChannelKD, FeatureChannelKD
 from fakd.methods.fakd import FAKD, FAKDPixel
-from fakd.methods.fitnet import FitNet
+from fakd.methods.fitnet import FitNet, Projector
 from fakd.methods.ifvd import IFVD
 from fakd.methods.method import Method
 from fakd.methods.none import NoDistillation
 from fakd.methods.pixel import PixelKD
 from fakd.methods.skds import SKDS
+from fakd.plugins import Registry
 from fakd.types import SegmentationModel
 
-METHODS: dict[str, type[Method]] = {
-    "none": NoDistillation,
-    "pixel": PixelKD,
-    "cwd": ChannelKD,
-    "cwd-features": FeatureChannelKD,
-    "at": AttentionTransfer,
-    "fitnet": FitNet,
-    "skds": SKDS,
-    "ifvd": IFVD,
-    "cirkd": CIRKD,
-    "fakd": FAKD,
-    "fakd-pixel": FAKDPixel,
-}
+METHODS: Registry[type[Method]] = Registry(
+    "fakd.methods",
+    Method,
+    {
+        "none": NoDistillation,
+        "pixel": PixelKD,
+        "cwd": ChannelKD,
+        "cwd-features": FeatureChannelKD,
+        "at": AttentionTransfer,
+        "fitnet": FitNet,
+        "skds": SKDS,
+        "ifvd": IFVD,
+        "cirkd": CIRKD,
+        "fakd": FAKD,
+        "fakd-pixel": FAKDPixel,
+    },
+)
+"""Every method by the word of the command line: those above, and what installed packages bring."""
 
 
 def method_options(name: str) -> dict[str, inspect.Parameter]:
@@ -43,8 +49,17 @@ def method_options(name: str) -> dict[str, inspect.Parameter]:
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}; the methods are {', '.join(METHODS)}.")
-    parameters = inspect.signature(METHODS[name]).parameters
-    return {key: value for key, value in parameters.items() if key not in ("student", "teacher", "max_steps")}
+    options: dict[str, inspect.Parameter] = {}
+    for kind in METHODS[name].__mro__:
+        parameters = inspect.signature(kind).parameters
+        options = options | {key: value for key, value in parameters.items() if key not in options}
+        if inspect.Parameter.VAR_KEYWORD not in {parameter.kind for parameter in parameters.values()}:
+            break  # none is passed on to the class it is made of
+    return {
+        key: value
+        for key, value in options.items()
+        if key not in ("student", "teacher", "max_steps") and value.kind != value.VAR_KEYWORD
+    }
 
 
 def create_method(
@@ -91,6 +106,7 @@ __all__ = [
     "Method",
     "NoDistillation",
     "PixelKD",
+    "Projector",
     "create_method",
     "method_options",
 ]

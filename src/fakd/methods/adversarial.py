@@ -1,7 +1,7 @@
 """The adversarial term that SKDS and IFVD share: a discriminator that trains beside the student."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from fakd.functional.adversarial import (
 )
 from fakd.functional.inputs import check_logits, full_precision, no_autocast
 from fakd.methods.discriminator import Discriminator
-from fakd.methods.method import check_number
+from fakd.methods.options import check_choice, check_numbers, check_positive
 from fakd.methods.schedules import poly
 
 Adversary = Literal["hinge", "wgan-gp"]
@@ -62,10 +62,9 @@ class AdversarialTerm(nn.Module):
         penalty: float = 10.0,
     ) -> None:
         super().__init__()
-        if kind not in get_args(Adversary):
-            raise ValueError(f"the adversary must be one of {', '.join(get_args(Adversary))}, got {kind!r}.")
-        check_number("the discriminator's learning rate", learning_rate, zero=False)
-        check_number("the gradient penalty's weight", penalty)
+        check_choice(Adversary, **{"the adversary": kind})
+        check_positive(**{"the discriminator's learning rate": learning_rate})
+        check_numbers(**{"the gradient penalty's weight": penalty})
         self.num_classes, self.max_steps, self.kind = num_classes, max_steps, kind
         self.learning_rate, self.betas, self.penalty = learning_rate, betas, penalty
         self.discriminator = Discriminator(num_classes, normalise=kind == "hinge").requires_grad_(False)

@@ -1,12 +1,13 @@
 """Attention transfer (AT): where the features are strong."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
 from fakd.functional import resize_logits
 from fakd.functional.at import attention_kd
-from fakd.methods.method import Method, check_number
+from fakd.methods.method import Method
+from fakd.methods.options import check_choice, check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
 
 Maps = Literal["features", "stages"]
@@ -41,9 +42,8 @@ class AttentionTransfer(Method):
         maps: Maps = "features",
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("weight", weight)
-        if maps not in get_args(Maps):
-            raise ValueError(f"maps must be one of {', '.join(get_args(Maps))}, got {maps!r}.")
+        check_numbers(weight=weight)
+        check_choice(Maps, maps=maps)
         self.weight, self.maps = weight, maps
 
     def forward(

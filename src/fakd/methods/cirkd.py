@@ -1,6 +1,6 @@
 """Cross-image relational distillation (CIRKD): which pixels of other images each pixel is like."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,8 @@ from fakd.functional import pixel_kd, resize_labels, resize_logits
 from fakd.functional.cirkd import cross_image_kd, memory_kd
 from fakd.functional.inputs import full_precision
 from fakd.methods.memory_bank import ClassQueues, PixelQueues, RegionQueues
-from fakd.methods.method import Method, check_number
+from fakd.methods.method import Method
+from fakd.methods.options import check_choice, check_counts, check_flags, check_numbers, check_positive
 from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
 BankType = Literal["float32", "float16"]
@@ -107,25 +108,20 @@ class CIRKD(Method):
         authors_queue: bool = False,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("pixel_weight", pixel_weight)
-        check_number("cross_image_weight", cross_image_weight)
-        check_number("memory_pixel_weight", memory_pixel_weight)
-        check_number("memory_region_weight", memory_region_weight)
-        check_number("temperature", temperature, zero=False)
-        if anchors is not None:
-            _check_count("anchors", anchors)
-        _check_count("pooling", pooling)
-        _check_count("pixel_queue", pixel_queue)
-        _check_count("region_queue", region_queue)
-        _check_count("pixels_per_image", pixels_per_image)
-        _check_count("pixel_contrast", pixel_contrast)
-        _check_count("region_contrast", region_contrast)
+        check_numbers(
+            pixel_weight=pixel_weight,
+            cross_image_weight=cross_image_weight,
+            memory_pixel_weight=memory_pixel_weight,
+            memory_region_weight=memory_region_weight,
+        )
+        check_positive(temperature=temperature)
+        check_counts(**{} if anchors is None else {"anchors": anchors}, pooling=pooling)
+        check_counts(pixel_queue=pixel_queue, region_queue=region_queue, pixels_per_image=pixels_per_image)
+        check_counts(pixel_contrast=pixel_contrast, region_contrast=region_contrast)
         if bank_gigabytes is not None:
-            check_number("bank_gigabytes", bank_gigabytes, zero=False)
-        if bank_dtype not in get_args(BankType):
-            raise ValueError(f"bank_dtype must be one of {', '.join(get_args(BankType))}, got {bank_dtype!r}.")
-        if not isinstance(authors_queue, bool):
-            raise ValueError(f"authors_queue must be true or false, got {authors_queue!r}.")
+            check_positive(bank_gigabytes=bank_gigabytes)
+        check_choice(BankType, bank_dtype=bank_dtype)
+        check_flags(authors_queue=authors_queue)
         self.pixel_weight, self.cross_image_weight = pixel_weight, cross_image_weight
         self.memory_pixel_weight, self.memory_region_weight = memory_pixel_weight, memory_region_weight
         self.temperature, self.anchors, self.pooling = temperature, anchors, pooling
@@ -210,11 +206,6 @@ class CIRKD(Method):
             return None
         keys = torch.rand(positions, device=maps.device).masked_fill_(~eligible.flatten(), -1.0)
         return keys.topk(count).indices
-
-
-def _check_count(option: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{option} must be a whole number, 1 or more, got {value!r}.")
 
 
 def _projector(channels: int, out_channels: int) -> nn.Sequential:

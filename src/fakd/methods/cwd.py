@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from fakd.functional import channel_kd, resize_logits
-from fakd.methods.method import Method, check_number
-from fakd.methods.projector import Projector
+from fakd.methods.fitnet import Projector
+from fakd.methods.method import Method
+from fakd.methods.options import check_numbers, check_positive
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -24,6 +25,8 @@ class ChannelKD(Method):
     Source: Shu et al. 2021; FAKD Eq. 2. The authors' other variant, on features with weight 50, is not this one.
     """
 
+    needs = "logits"
+
     def __init__(
         self,
         student: SegmentationModel,
@@ -34,8 +37,8 @@ class ChannelKD(Method):
         temperature: float = 4.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("weight", weight)
-        check_number("temperature", temperature, zero=False)
+        check_numbers(weight=weight)
+        check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
 
     def forward(
@@ -82,8 +85,8 @@ class FeatureChannelKD(Method):
         temperature: float = 4.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("weight", weight)
-        check_number("temperature", temperature, zero=False)
+        check_numbers(weight=weight)
+        check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
         self.projector = Projector(student, teacher, rectify=True)
 

@@ -5,7 +5,8 @@ from torch import Tensor
 from fakd.functional import pixel_kd, resize_labels, resize_logits
 from fakd.functional.ifvd import intra_class_kd
 from fakd.methods.adversarial import AdversarialTerm, Adversary
-from fakd.methods.method import Method, check_number
+from fakd.methods.method import Method
+from fakd.methods.options import check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -61,9 +62,9 @@ class IFVD(Method):
         super().__init__(student, teacher, max_steps=max_steps)
         self.num_classes = student.classifier.out_channels
         pixel_weight = 10 / self.num_classes if pixel_weight is None else pixel_weight
-        check_number("pixel_weight", pixel_weight)
-        check_number("variation_weight", variation_weight)
-        check_number("adversarial_weight", adversarial_weight)
+        check_numbers(
+            pixel_weight=pixel_weight, variation_weight=variation_weight, adversarial_weight=adversarial_weight
+        )
         self.pixel_weight, self.variation_weight = pixel_weight, variation_weight
         self.adversarial_weight = adversarial_weight
         self.adversarial = (

@@ -1,19 +1,13 @@
 """What every distillation method is."""
 
-import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from fakd.types import SegmentationModel, SegmentationOutput
 
-
-def check_number(option: str, value: float, *, zero: bool = True) -> None:
-    """Raise ValueError unless an option's value is a finite number, at least 0, or above it where 0 is no choice."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{option} must be a number{', 0 or more' if zero else ' above 0'}, got {value!r}.")
+Needs = Literal["nothing", "logits", "features"]
 
 
 class Method(nn.Module, ABC):
@@ -31,7 +25,9 @@ class Method(nn.Module, ABC):
         ValueError: student and teacher do not score the same number of classes.
     """
 
-    needs_teacher: ClassVar[bool] = True
+    needs: ClassVar[Needs] = "features"
+    """What it asks of a teacher: "nothing"; "logits", its scores alone, which may then be kept from run to run or come
+    from a network that has nothing else; or "features" (its stages included), for which the network must run."""
 
     def __init__(self, student: SegmentationModel, teacher: SegmentationModel | None, *, max_steps: int) -> None:
         super().__init__()
@@ -46,6 +42,11 @@ class Method(nn.Module, ABC):
                     f"student and teacher must score the same classes: the student has {ours}, the teacher {theirs}."
                 )
         self.max_steps = max_steps
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is anything it asks of a teacher."""
+        return self.needs != "nothing"
 
     @property
     def notes(self) -> tuple[str, ...]:

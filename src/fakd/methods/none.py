@@ -9,7 +9,7 @@ from fakd.types import SegmentationOutput
 class NoDistillation(Method):
     """The baseline of every comparison; the teacher is not run."""
 
-    needs_teacher = False
+    needs = "nothing"
 
     def forward(
         self,

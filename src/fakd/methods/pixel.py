@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from fakd.functional import pixel_kd, resize_logits
-from fakd.methods.method import Method, check_number
+from fakd.methods.method import Method
+from fakd.methods.options import check_numbers, check_positive
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -23,6 +24,8 @@ class PixelKD(Method):
     Source: Hinton et al. 2015 per pixel; FAKD Eq. 1.
     """
 
+    needs = "logits"
+
     def __init__(
         self,
         student: SegmentationModel,
@@ -33,8 +36,8 @@ class PixelKD(Method):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("weight", weight)
-        check_number("temperature", temperature, zero=False)
+        check_numbers(weight=weight)
+        check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
 
     def forward(

@@ -5,7 +5,8 @@ from torch import Tensor
 from fakd.functional import pixel_kd, resize_logits
 from fakd.functional.skds import pairwise_affinity
 from fakd.methods.adversarial import AdversarialTerm, Adversary
-from fakd.methods.method import Method, check_number
+from fakd.methods.method import Method
+from fakd.methods.options import check_flags, check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
 
 
@@ -64,11 +65,8 @@ class SKDS(Method):
         authors_nodes: bool = False,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_number("pixel_weight", pixel_weight)
-        check_number("pairwise_weight", pairwise_weight)
-        check_number("adversarial_weight", adversarial_weight)
-        if not isinstance(authors_nodes, bool):
-            raise ValueError(f"authors_nodes must be true or false, got {authors_nodes!r}.")
+        check_numbers(pixel_weight=pixel_weight, pairwise_weight=pairwise_weight, adversarial_weight=adversarial_weight)
+        check_flags(authors_nodes=authors_nodes)
         self.pixel_weight, self.pairwise_weight = pixel_weight, pairwise_weight
         self.adversarial_weight, self.authors_nodes = adversarial_weight, authors_nodes
         self.adversarial = (

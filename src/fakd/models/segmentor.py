@@ -1,6 +1,5 @@
 """The network that every method trains: normalise, encode, decode, classify."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -14,15 +13,20 @@ from fakd.models.heads.isa import ISAHead
 from fakd.models.heads.psp import PSPHead
 from fakd.models.layers import pixel_classifier
 from fakd.models.network import Network
+from fakd.plugins import Registry
 from fakd.types import SegmentationOutput
 
-HEADS: Mapping[str, type[DecodeHead]] = {
-    "pspnet": PSPHead,
-    "deeplabv3plus": ASPPHead,
-    "isanet": ISAHead,
-    "fcn-concat": FCNConcatHead,
-}
-"""Head name -> class."""
+HEADS: Registry[type[DecodeHead]] = Registry(
+    "fakd.heads",
+    DecodeHead,
+    {
+        "pspnet": PSPHead,
+        "deeplabv3plus": ASPPHead,
+        "isanet": ISAHead,
+        "fcn-concat": FCNConcatHead,
+    },
+)
+"""Head name -> class: those above, and what installed packages bring."""
 
 
 class Segmentor(Network, built_from=ModelConfig):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fakd.data.class_map import Groups, read_class_map, read_class_names
 from fakd.data.teacher_logits import TOP8, LogitFormat
+from fakd.methods import METHODS
 
 
 @dataclass(kw_only=True)
@@ -51,17 +52,13 @@ class TeacherClassesConfig:
         return read_class_map(self.class_map, student_classes, names, count)
 
 
-CACHEABLE = ("none", "pixel", "cwd", "fakd", "fakd-pixel")
-"""The methods that ask a teacher for its logits alone, or for nothing."""
-
-
 @dataclass(kw_only=True)
 class TeacherCacheConfig:
     """Where a teacher's logits are kept from run to run, and how."""
 
     teacher_cache: Path | None = None
     """Folder that keeps the teacher's logits of every training image, computed once, so that the teacher need not run
-    in training; for the methods none, pixel, cwd, fakd and fakd-pixel. Runs share it."""
+    in training; for methods that learn from its scores alone, such as fakd and cwd. Runs share it."""
     teacher_cache_format: LogitFormat = "int8"
     """How they are kept: float16, int8 (half the size) or top8 (the eight best classes of each position; the smallest
     where classes are many)."""
@@ -88,8 +85,9 @@ class TeacherCacheConfig:
             raise ValueError(f"teacher_cache {self.teacher_cache} lies in the run folder {output}: choose another.")
         if self.teacher_cache_format == "top8" and classes <= TOP8:
             raise ValueError(f"teacher_cache_format top8 is for more than 8 classes, got {classes}: choose int8.")
-        if method not in CACHEABLE:
+        if METHODS[method].needs == "features":
+            cacheable = [name for name, kind in METHODS.items() if kind.needs != "features"]
             raise ValueError(
                 f"method {method!r} learns from the teacher's features, and a teacher cache keeps its logits only: "
-                f"leave out --teacher_cache, or choose one of the methods {', '.join(CACHEABLE)}."
+                f"leave out --teacher_cache, or choose one of the methods {', '.join(cacheable)}."
             )
