@@ -7,9 +7,10 @@ from statistics import stdev
 import pytest
 from PIL import Image
 
-from fakd.analysis.plots import draw_curves, draw_predictions
+from fakd.analysis.figures.demo import draw_curves, draw_predictions
+from fakd.analysis.groups import Group
 from fakd.analysis.runs import Run, read_metrics, read_run
-from fakd.analysis.tables import class_table, comparison_rows, markdown_table, rich_table
+from fakd.analysis.tables import class_lines, markdown_lines, rich_lines, score_lines
 from fakd.console import console
 from fakd.data import get_dataset
 from fakd.models import load_model
@@ -59,14 +60,22 @@ def run(miou: float, car: float | None = 50.0) -> Run:
     return Run(Path("run"), {}, {**results, "IoU": {"road": miou, "car": car}}, {})
 
 
+def groups(runs: dict[str, list[Run]]) -> list[Group]:
+    return [Group(name, {}, seeds) for name, seeds in runs.items()]
+
+
+def class_table(runs: dict[str, list[Run]]) -> str:
+    return markdown_lines(class_lines(groups(runs), list(runs)))
+
+
 def test_rows_hold_mean_and_spread_over_seeds() -> None:
-    one, three = comparison_rows({"one": [run(40.0)], "three": [run(40.0), run(41.0), run(45.0)]})
+    _, one, three = score_lines(groups({"one": [run(40.0)], "three": [run(40.0), run(41.0), run(45.0)]}))
     assert one == ["one", "40.00", "60.00", "1,234,567", "0.250", "100"]
     assert three[:3] == ["three", f"42.00 ± {stdev([40, 41, 45]):.2f}", "60.00 ± 0.00"]
 
 
 def test_markdown() -> None:
-    lines = markdown_table({"a": [run(40.0)], "b": [run(50.0)]}).splitlines()
+    lines = markdown_lines(score_lines(groups({"a": [run(40.0)], "b": [run(50.0)]}))).splitlines()
     assert lines[0] == "|  | mIoU % | mAcc % | parameters | s / step | seconds |"
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
     assert [line.count("|") for line in lines] == [7] * 4
@@ -78,11 +87,11 @@ def test_markdown_of_names_with_bars() -> None:
     odd = run(40.0)
     odd.results["IoU"] = {"a|b": 40.0}
     assert class_table({"x|y": [odd]}).splitlines() == ["| IoU % | x\\|y |", "| --- | ---: |", "| a\\|b | 40.0 |"]
-    assert markdown_table({"x|y": [odd]}).splitlines()[2].startswith("| x\\|y |")
+    assert markdown_lines(score_lines(groups({"x|y": [odd]}))).splitlines()[2].startswith("| x\\|y |")
 
 
 def test_terminal_table_fits_80_columns(capsys) -> None:
-    console.print(rich_table({"student alone": [run(40.0)], "FAKD": [run(50.0)]}), width=80)
+    console.print(rich_lines(score_lines(groups({"student alone": [run(40.0)], "FAKD": [run(50.0)]}))), width=80)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("student alone" in line and "40.00" in line and "0.250" in line for line in lines)

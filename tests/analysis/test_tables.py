@@ -2,36 +2,72 @@
 
 import csv
 import io
+import math
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from scipy import stats
 
-from fakd.analysis.paper_rows import paper_rows
-from fakd.analysis.published import published_student, published_teacher, teacher_network
-from fakd.analysis.statistics import Difference, Spread, paired_difference, spread
+from fakd.analysis.groups import Group, gains
+from fakd.analysis.paper_rows import paper_rows, published_student, published_teacher, teacher_network
+from fakd.analysis.runs import Run
+from fakd.analysis.statistics import Difference, Spread, holm, paired_difference, spread
 from fakd.analysis.tables import escape_latex, latex_lines, markdown_lines, rich_lines
 from fakd.console import console
-from fakd.experiments.comparison import Comparison, Row
-from fakd.experiments.comparison_table import csv_text, short_lines, table_lines
+from fakd.experiments.results_table import GridResults, csv_text, short_lines, table_lines
 
 
-def row(**changes: object) -> Row:
-    values = {
-        **{"label": "fakd_x & y", "student": "pspnet-r18", "method": "fakd", "options": {"strength": 0.5}},
-        **{"baseline": "student alone", "runs": {0: None, 2: None}, "parameters": 1234567, "gmacs": 12.345},
-        "scores": {"mIoU": Spread(40.0, 1.25), "mAcc": Spread(50.0, None)},
-        "differences": {"mIoU": Difference(-1.5, -2.25, -0.75, 2), "mAcc": Difference(-0.001, None, None, 1)},
-        **{"steps": 400, "seconds_per_step": Spread(0.25, 0.01), "seconds": Spread(1234.4, 1.0)},
-        **{"peak_memory": Spread(3 * 2.0**30, None), "paper": None, **changes},
-    }
-    return Row(**values)  # type: ignore[arg-type]
+def runs(*results: dict[str, float | None], seeds: Sequence[int] = (0, 2)) -> list[Run]:
+    costs = {"parameters": 1234567, "steps": 400, "peak_memory": 3 * 2.0**30, "IoU": {}}
+    return [
+        Run(Path("run"), {"seed": seed, "teacher": "t"}, {**costs, **found}, {})
+        for seed, found in zip(seeds, results, strict=True)
+    ]
 
 
-def comparison(*rows: Row) -> Comparison:
-    return Comparison(SimpleNamespace(), rows, [], [])  # type: ignore[arg-type]
+def spread_around(mean: float, deviation: float) -> tuple[float, float]:
+    """Two values of that mean and sample standard deviation."""
+    return mean - deviation / 2**0.5, mean + deviation / 2**0.5
+
+
+MIOU = spread_around(40.0, 1.25)
+REACH = 0.75 / 12.706204736174698  # Student's t of one degree of freedom: the interval reaches 0.75 to each side
+GAINED = (-1.5 - REACH, -1.5 + REACH)
+TIMES = (spread_around(0.25, 0.01), spread_around(1234.4, 1.0))
+ALONE = Group(
+    "student alone",
+    {"dataset": "camvid", "student": "pspnet-r18", "method": "none", "options": {}},
+    runs(
+        {"mIoU": MIOU[0] - GAINED[0], "mAcc": 50.001, "peak_memory": None},
+        {"mIoU": MIOU[1] - GAINED[1], "mAcc": None, "peak_memory": None},
+    ),
+)
+FAKD = Group(
+    "fakd_x & y",
+    {"dataset": "camvid", "student": "pspnet-r18", "method": "fakd", "options": {"strength": 0.5}},
+    runs(
+        *(
+            {"mIoU": miou, "mAcc": macc, "seconds_per_step": step, "seconds": whole}
+            for miou, macc, step, whole in zip(MIOU, (50.0, None), *TIMES, strict=True)
+        )
+    ),
+    baseline=ALONE,
+)
+
+
+@pytest.fixture(autouse=True)
+def _cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Group, "giga_macs", 12.345)
+
+
+def results(*groups: Group) -> GridResults:
+    return GridResults(SimpleNamespace(), groups, [], [])  # type: ignore[arg-type]
 
 
 def test_interval_is_scipys() -> None:
@@ -42,12 +78,51 @@ def test_interval_is_scipys() -> None:
     assert found.mean == pytest.approx(0.875)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert found.seeds == 4
+    assert found.p == pytest.approx(expected.pvalue)
 
 
 def test_interval_by_hand() -> None:
     # differences 1 and 3: mean 2, deviation sqrt(2), standard error 1; t(0.975, 1) = 12.7062
     found = paired_difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 0.0})
     assert (found.mean, found.low, found.high) == pytest.approx((2, -10.7062, 14.7062), abs=1e-4)
+
+
+def test_p_by_hand() -> None:
+    # t = 2 as above; with one degree of freedom Student's distribution is Cauchy's, whose tail is an arctangent
+    found = paired_difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 0.0})
+    assert found.p == pytest.approx(1 - 2 / math.pi * math.atan(2))
+
+
+@pytest.mark.parametrize("p_values", [[0.04, 0.01, 0.03], [0.2, 0.001, 0.013, 0.013, 0.9], [0.5, 0.5], [0.04], []])
+def test_holms_correction_is_that_of_all_families_a_test_is_in(p_values) -> None:
+    """By the closure principle: a hypothesis is rejected where Bonferroni rejects each family that it belongs to."""
+    places = range(len(p_values))
+    families = [family for size in places for family in combinations(places, size + 1)]
+
+    def bonferroni(family: Sequence[int]) -> float:
+        return min(1.0, len(family) * min(p_values[place] for place in family))
+
+    expected = [max(bonferroni(family) for family in families if place in family) for place in places]
+    assert holm(p_values) == pytest.approx(expected)
+
+
+def test_methods_that_meet_one_baseline_are_corrected_together() -> None:
+    """The intervals are not: they are of each difference alone."""
+    alone = Group("student alone", {}, runs({"mIoU": 40.0}, {"mIoU": 41.0}))
+    gained = {"a": (1.45, 1.55), "b": (2.7, 3.3), "c": (-1.0, 2.0)}
+    groups = [
+        Group(name, {}, runs({"mIoU": 40 + first}, {"mIoU": 41 + second}), baseline=alone)
+        for name, (first, second) in gained.items()
+    ]
+    single = {group.label: group.gain("mIoU") for group in groups}
+    found = {group.label: gain for group, gain in gains([alone, *groups], "mIoU").items()}
+    assert [gain.significant for gain in single.values()] == [True, False, False]
+    assert found["a"].p == pytest.approx(3 * single["a"].p)
+    assert not found["a"].significant  # 0.021 alone is 0.064 among three
+    assert {name: gain[:5] for name, gain in found.items()} == {name: gain[:5] for name, gain in single.items()}
+    other = Group("other", {}, alone.runs)
+    apart = gains([alone, other, groups[0], replace(groups[1], baseline=other)], "mIoU")
+    assert apart[groups[0]].significant  # the only one that meets its baseline
 
 
 def test_too_few_seeds() -> None:
@@ -62,14 +137,13 @@ def test_too_few_seeds() -> None:
 
 
 def test_lines_of_a_document() -> None:
-    alone = row(label="student alone", baseline=None, differences={}, peak_memory=None)
-    head, first, second = table_lines(comparison(alone, row()))
+    head, first, second = table_lines(results(ALONE, FAKD))
     assert dict(zip(head, second, strict=True)) == {
         "method": "fakd_x & y",
         "seeds": "2",
         "mIoU %": "40.00 ± 1.25",
         "mAcc %": "50.00",
-        "Δ mIoU [95 % CI]": "-1.50 [-2.25, -0.75]",
+        "Δ mIoU [95 % CI]": "-1.50* [-2.25, -0.75]",  # p = 0.025, and no other meets this baseline
         "Δ mAcc [95 % CI]": "+0.00 [-]",
         "parameters": "1,234,567",
         "GMACs": "12.3",
@@ -81,30 +155,39 @@ def test_lines_of_a_document() -> None:
 
 
 def test_columns_come_with_what_differs() -> None:
-    head, *rows = table_lines(comparison(row(), row(steps=100, student="hrnet-w18s", baseline="cwd")))
+    cwd = replace(ALONE, label="cwd", options={**ALONE.options, "method": "cwd"})
+    shorter = [replace(run, results={**run.results, "steps": 100}) for run in FAKD.runs]
+    other = replace(FAKD, options={**FAKD.options, "student": "hrnet-w18s"}, runs=shorter, baseline=cwd)
+    head, *rows = table_lines(results(FAKD, other))
     assert {"network", "steps", "compared with"} <= set(head)
     assert [line[head.index("steps")] for line in rows] == ["400", "100"]
 
 
 def test_published_scores_stand_beside_ours() -> None:
     paper = next(found for found in paper_rows() if found.strength == 0.5)
-    head, line = table_lines(comparison(row(paper=paper)))
+    shown = results(FAKD)
+    shown.__dict__["paper"] = {FAKD: paper}
+    head, line = table_lines(shown)
     assert line[head.index("paper's mIoU (ours - it)")] == f"{paper.mIoU:.2f} ({40 - paper.mIoU:+.2f})"
-    assert "paper's mIoU (ours - it)" not in table_lines(comparison(row()))[0]
+    assert "paper's mIoU (ours - it)" not in table_lines(results(FAKD))[0]
 
 
 def test_csv_parses_to_the_numbers() -> None:
-    (values,) = csv.DictReader(io.StringIO(csv_text(comparison(row(label='a, "b"')))))
+    (values,) = csv.DictReader(io.StringIO(csv_text(results(replace(FAKD, label='a, "b"')))))
     assert values["label"] == 'a, "b"'
     assert (values["options"], values["seeds"]) == ("strength=0.5", "0 2")
-    assert [float(values[name]) for name in ("mIoU_difference", "mIoU_low", "mIoU_high")] == [-1.5, -2.25, -0.75]
+    assert [float(values[name]) for name in ("mIoU_difference", "mIoU_low", "mIoU_high")] == pytest.approx(
+        [-1.5, -2.25, -0.75]
+    )
     assert (float(values["gmacs"]), int(values["parameters"]), values["mAcc_low"]) == (12.345, 1234567, "")
 
 
 def test_terminal_table_fits_80_columns(capsys) -> None:
-    alone = row(label="student alone", baseline=None, differences={})
-    wide = row(label="fakd-pixel", differences={"mIoU": Difference(-11.5, -22.25, +10.75, 3)})
-    console.print(rich_lines(short_lines(comparison(alone, wide))), width=80)
+    alone = replace(ALONE, runs=runs(*({"mIoU": miou} for miou in MIOU)))
+    reach = 22 * REACH  # 16.5 to each side of -5.75
+    far = [{"mIoU": miou - 5.75 + sign * reach} for miou, sign in zip(MIOU, (1, -1), strict=True)]
+    wide = replace(FAKD, label="fakd-pixel", runs=runs(*far), baseline=alone)
+    console.print(rich_lines(short_lines(results(alone, wide))), width=80)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("student alone" in line and "40.00 ± 1.25" in line for line in lines)
@@ -145,7 +228,7 @@ def test_latex_table() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
 def test_latex_compiles(tmp_path) -> None:
-    table = latex_lines(table_lines(comparison(row())))
+    table = latex_lines(table_lines(results(FAKD)))
     page = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{table}\\end{{document}}"
     (tmp_path / "t.tex").write_text(page)
     subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)

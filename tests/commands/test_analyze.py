@@ -10,10 +10,10 @@ import torch
 import yaml
 from PIL import Image
 
-from fakd.analysis import passes
+from fakd.analysis import cached_counts
+from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
 from fakd.analysis.groups import find_baseline, read_groups
-from fakd.analysis.passes import Passes
 from fakd.analysis.runs import read_run
 from fakd.commands.analyze import AnalyzeConfig, analyze
 from fakd.console import console
@@ -153,9 +153,9 @@ def test_a_second_analysis_counts_nothing_again_and_leaves_no_old_figure(copies,
         counted.append(options)
         return measure(model, *args, **options)
 
-    measure = passes.measure
-    monkeypatch.setattr(passes, "measure", count)
-    monkeypatch.setattr(passes, "class_pixels", lambda *args: 1 / 0)
+    measure = cached_counts.measure
+    monkeypatch.setattr(cached_counts, "measure", count)
+    monkeypatch.setattr(cached_counts, "class_pixels", lambda *args: 1 / 0)
     one = {"cwd": copies["cwd-seed0"]}
     second = analyze(config(one, tmp_path / "out", images=0, format="pdf"))
     assert counted == []
@@ -173,13 +173,13 @@ def test_a_second_analysis_counts_nothing_again_and_leaves_no_old_figure(copies,
 def test_other_options_are_counted_anew(cells, tmp_path, monkeypatch, options) -> None:
     given = {"device": torch.device("cpu"), "workers": 0, "band": 3, "bins": 15, "cache": tmp_path}
     run = read_run(cells["cwd-seed0"])
-    Passes([run], None, **given).measured(run)
-    monkeypatch.setattr(passes, "measure", lambda *args, **options: 1 / 0)
-    Passes([run], None, **given).measured(run)
+    CachedCounts([run], None, **given).measured(run)
+    monkeypatch.setattr(cached_counts, "measure", lambda *args, **options: 1 / 0)
+    CachedCounts([run], None, **given).measured(run)
     if "cache" in options:
         options = {"cache": tmp_path / "other"}
     with pytest.raises(ZeroDivisionError):
-        Passes([run], None, **given | options).measured(run)
+        CachedCounts([run], None, **given | options).measured(run)
 
 
 def test_scores_unlike_those_of_the_run_are_pointed_out(copies, tmp_path) -> None:

@@ -18,10 +18,10 @@ from scipy import stats
 from tiny import NETWORK, SETTINGS
 
 from fakd.commands.compare import CompareConfig, compare
-from fakd.experiments import pilot
-from fakd.experiments.grid import FailedRunsError
-from fakd.experiments.pilot import steps_within
-from fakd.experiments.processes import RunProcess
+from fakd.experiments import step_time
+from fakd.experiments.run_grid import FailedRunsError
+from fakd.experiments.run_process import RunProcess
+from fakd.experiments.step_time import steps_within
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
 
@@ -204,8 +204,8 @@ def test_order_of_rows(make, here) -> None:  # noqa: F811
 
 
 def test_budget_in_minutes(make, here, tmp_path, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(pilot, "STEPS", 12)
-    monkeypatch.setattr(pilot, "_measured", lambda logs: {"none": 0.5, "cwd": 2.0}[logs.parent.name])
+    monkeypatch.setattr(step_time, "STEPS", 12)
+    monkeypatch.setattr(step_time, "_measured", lambda logs: {"none": 0.5, "cwd": 2.0}[logs.parent.name])
     changes = {"budget": "minutes", "minutes": 0.1, "seeds": 1, "eval_every": None}
     content = compare(make(**changes))
     assert [row["steps"] for row in content["rows"][1:]] == [12, 3]
@@ -221,8 +221,8 @@ def test_budget_in_minutes(make, here, tmp_path, monkeypatch) -> None:  # noqa: 
 def test_what_a_step_takes_is_measured(make, here, tmp_path) -> None:  # noqa: F811
     here.student = None
     config = make(methods="none", seeds=1, budget="minutes", minutes=1e-3)
-    seconds = pilot.seconds_per_step(config, config.arms())
-    assert here.started[0].max_steps == pilot.STEPS
+    seconds = step_time.seconds_per_step(config, config.arms())
+    assert here.started[0].max_steps == step_time.STEPS
     assert 0.001 < seconds["none"] < 5
     assert steps_within(2, {"a": 0.5, "b": 500}) == {"a": 240, "b": 1}
 

@@ -20,15 +20,13 @@ import yaml
 from PIL import Image
 from report_runs import CELLS, ODD, SPEC, comparison, odd_names, page  # noqa: F401
 
-from fakd.analysis.command_line import reproduce
-from fakd.analysis.find_runs import find_runs
-from fakd.analysis.groups import find_alone, group_runs, with_defaults
-from fakd.analysis.paper_rows import PaperRow, paper_rows
-from fakd.analysis.published import group_row
-from fakd.analysis.report.figures import curves
+from fakd.analysis.groups import group_runs
+from fakd.analysis.paper_rows import PaperRow, group_row, paper_rows
 from fakd.analysis.report.networks import Layer
 from fakd.analysis.report.pictures import _choose, _Seen, image_uri, mask_uri, shrink
-from fakd.analysis.runs import Run
+from fakd.analysis.report.plots import curves
+from fakd.analysis.run_options import command_words, with_defaults
+from fakd.analysis.runs import Run, find_runs
 from fakd.cli import _as_people_write, build_parser
 from fakd.commands.report import ReportConfig, report
 from fakd.data import Sample
@@ -207,7 +205,7 @@ def test_half_of_the_pictures_are_the_worst() -> None:
 
 def test_commands_repeat_the_runs(read, comparison) -> None:
     config = yaml.safe_load((comparison / "fakd-seed0" / "config.yaml").read_text())
-    command = reproduce(config)
+    command = shlex.join(command_words(config))
     assert command in read.texts
     assert "--eval-every 2" in command  # not what max_steps gives
     assert "--learning-rate" not in command  # what the data set gives
@@ -341,8 +339,7 @@ def test_runs_that_differ_in_more_than_the_seed(comparison) -> None:
     groups = {group.label: group for group in group_runs(more)}
     assert {"cwd max_steps=4", "cwd max_steps=8", "student alone max_steps=8"} <= set(groups)
     assert len(groups["cwd max_steps=4"].runs) == 3
-    alone = find_alone(groups["cwd max_steps=8"], list(groups.values()))
-    assert alone is groups["student alone max_steps=8"]
+    assert groups["cwd max_steps=8"].baseline is groups["student alone max_steps=8"]
 
 
 def test_long_curves_are_thinned() -> None:

@@ -18,7 +18,7 @@ from huggingface_hub import HfApi, ModelCard
 from tiny import NETWORK, SETTINGS, SMALL
 
 import fakd
-from fakd.analysis.card.protocol import without_folders
+from fakd.analysis.protocol import without_folders
 from fakd.cli import _as_people_write, build_parser, main
 from fakd.commands import share as command
 from fakd.commands.share import ShareConfig, share

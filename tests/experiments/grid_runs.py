@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fakd.experiments import comparison
-from fakd.experiments import run_queue as cells
+from fakd.analysis import groups
+from fakd.experiments import run_queue
 from fakd.models import Segmentor
 from fakd.models.cost import measure_cost
 from fakd.training import DistillConfig, RunConfig, TrainConfig, distill, train
@@ -69,7 +69,7 @@ def pretend(config: DistillConfig | TrainConfig, student: Path) -> int:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, teacher_run: Path) -> type[RunHere]:
-    """Let the cells of grids end in this process as if they had run; with `student` None they do."""
+    """Let the runs of grids end in this process as if they had run; with `student` None they do."""
 
     class Fresh(RunHere):
         started: list[RunConfig] = []  # noqa: RUF012
@@ -80,8 +80,8 @@ def here(monkeypatch: pytest.MonkeyPatch, teacher_run: Path) -> type[RunHere]:
     def cost(model: Segmentor, size: tuple[int, int]) -> Any:
         return measure_cost(model, size) if Fresh.student is None else SimpleNamespace(macs=size[0] * 10**9)
 
-    monkeypatch.setattr(cells, "RunProcess", Fresh)
-    monkeypatch.setattr(comparison, "measure_cost", cost)
+    monkeypatch.setattr(run_queue, "RunProcess", Fresh)
+    monkeypatch.setattr(groups, "measure_cost", cost)
     return Fresh
 
 

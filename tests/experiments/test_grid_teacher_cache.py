@@ -9,10 +9,10 @@ def test_all_runs_share_one_cache(few_scenes, tmp_path: Path) -> None:
     config = CompareConfig(
         teacher="t", methods="none,cwd,fakd", output=tmp_path / "compare", teacher_cache=tmp_path / "cache", seeds=2
     )
-    cells = config.cells(config.arms(), {})
-    assert len(cells) == 6
-    assert {cell.config.teacher_cache for cell in cells.values()} == {tmp_path / "cache"}
-    assert {cell.config.teacher_cache_format for cell in cells.values()} == {"int8"}
+    runs = config.plan_runs(config.arms(), {})
+    assert len(runs) == 6
+    assert {run.config.teacher_cache for run in runs.values()} == {tmp_path / "cache"}
+    assert {run.config.teacher_cache_format for run in runs.values()} == {"int8"}
     words = config.command_line("compare")
     assert words[words.index("--teacher-cache") + 1] == str(tmp_path / "cache")
     assert "--teacher-cache-format" not in words

@@ -14,10 +14,9 @@ import pytest
 import torch
 import yaml
 
-from fakd.experiments import processes
-from fakd.experiments import run_queue as cells
-from fakd.experiments.processes import device_groups, threads_each
-from fakd.experiments.run_queue import Cell, run_cells
+from fakd.experiments import run_process, run_queue
+from fakd.experiments.run_process import device_groups, threads_each
+from fakd.experiments.run_queue import PlannedRun, run_all
 from fakd.training import DistillConfig
 
 # Stands in for `python -m fakd`, without the seconds that PyTorch takes to start.
@@ -56,34 +55,34 @@ STAND_IN = """
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "program.py").write_text(textwrap.dedent(STAND_IN))
-    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, str(tmp_path / "program.py")))
+    monkeypatch.setattr(run_process, "PROGRAM", (sys.executable, str(tmp_path / "program.py")))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 @pytest.fixture
-def make(distill_config: Callable[..., DistillConfig], tmp_path: Path) -> Callable[..., Cell]:
-    def cell(method: str, seed: int = 0, **changes: object) -> Cell:
+def make(distill_config: Callable[..., DistillConfig], tmp_path: Path) -> Callable[..., PlannedRun]:
+    def planned(method: str, seed: int = 0, **changes: object) -> PlannedRun:
         name = f"{method}-seed{seed}"
         changes = {"resume": True, "output": tmp_path / "grid" / name, **changes}
-        return Cell(name, distill_config(method=method, seed=seed, **changes))
+        return PlannedRun(name, distill_config(method=method, seed=seed, **changes))
 
-    return cell
+    return planned
 
 
-def starts(cell: Cell) -> int:
-    path = cell.folder.root / "starts"
+def starts(planned: PlannedRun) -> int:
+    path = planned.folder.root / "starts"
     return len(path.read_text()) if path.exists() else 0
 
 
 def test_failures_are_reported_and_stop_no_other(stand_in, make, capsys) -> None:
     grid = [make(method) for method in ("pixel", "none", "fitnet", "at", "fakd")]
-    failures = run_cells(grid)
+    failures = run_all(grid)
     assert [(failure.name, failure.reason) for failure in failures] == [
         ("pixel-seed0", "the teacher is no good"),
         ("fitnet-seed0", "something odd: 1"),
         ("at-seed0", "ended by SIGKILL; the system may have run out of memory"),
     ]
-    assert [cell.finished for cell in grid] == [False, True, False, False, True]
+    assert [planned.finished for planned in grid] == [False, True, False, False, True]
     assert failures[0].log == grid[0].folder.root.parent / "pixel-seed0.log"
     assert "error: the teacher is no good" in failures[0].log.read_text()
     said = capsys.readouterr().out
@@ -91,37 +90,37 @@ def test_failures_are_reported_and_stop_no_other(stand_in, make, capsys) -> None
     assert f"failed    pixel-seed0: the teacher is no good  (log: {failures[0].log})" in said
 
 
-def test_finished_cells_are_not_run_again(stand_in, make, capsys) -> None:
+def test_finished_runs_are_not_run_again(stand_in, make, capsys) -> None:
     grid = [make("none"), make("fakd"), make("pixel")]
-    run_cells(grid[:1])
-    assert len(run_cells(grid)) == 1
-    assert len(run_cells(grid)) == 1
-    assert [starts(cell) for cell in grid] == [1, 1, 2]  # what failed is tried again
+    run_all(grid[:1])
+    assert len(run_all(grid)) == 1
+    assert len(run_all(grid)) == 1
+    assert [starts(planned) for planned in grid] == [1, 1, 2]  # what failed is tried again
     assert "2 of 3 runs are finished already" in capsys.readouterr().out
-    (failure,) = run_cells(grid)
+    (failure,) = run_all(grid)
     assert failure.reason == "the teacher is no good"
     assert failure.log.read_text().count("error: ") == 3
 
 
 def test_other_options_are_refused_before_anything_runs(stand_in, make) -> None:
-    run_cells([make("none")])
+    run_all([make("none")])
     changed, other = make("none", max_steps=5), make("fakd")
     with pytest.raises(ValueError, match="max_steps was 4 and is 5"):
-        run_cells([other, changed])
+        run_all([other, changed])
     with pytest.raises(FileExistsError, match="not empty"):
-        run_cells([other, make("none", resume=False)])
+        run_all([other, make("none", resume=False)])
     assert starts(other) == 0
 
 
 def test_side_by_side(stand_in, make, monkeypatch) -> None:
     grid = [make("fakd", seed) for seed in range(4)]
-    assert run_cells(grid, jobs=2) == []
+    assert run_all(grid, jobs=2) == []
     times = [
         (
-            json.loads((cell.folder.root / "environment.json").read_text())[0],
-            float((cell.folder.root / "ended").read_text()),
+            json.loads((planned.folder.root / "environment.json").read_text())[0],
+            float((planned.folder.root / "ended").read_text()),
         )
-        for cell in grid
+        for planned in grid
     ]
     assert times[1][0] < times[0][1]  # the second began before the first ended
     assert all(sum(begun <= moment < ended for begun, ended in times) <= 2 for moment, _ in times)
@@ -142,8 +141,8 @@ def test_gpus_are_shared_out(stand_in, make, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7, 3")
     assert device_groups("auto", 1, None) == ["7", "3"]
     grid = [make("none", seed, accelerator="auto") for seed in range(2)]
-    assert run_cells(grid) == []
-    seen = [json.loads((cell.folder.root / "environment.json").read_text())[1] for cell in grid]
+    assert run_all(grid) == []
+    seen = [json.loads((planned.folder.root / "environment.json").read_text())[1] for planned in grid]
     assert [variables["CUDA_VISIBLE_DEVICES"] for variables in seen] == ["7", "3"]
 
 
@@ -167,14 +166,14 @@ def test_stopped_and_gone_on_with(stand_in, make, tmp_path, capsys, number) -> N
         ]
     )
     began = time.monotonic()
-    assert run_cells(grid) is None
+    assert run_all(grid) is None
     assert watcher.wait() == 0
     assert time.monotonic() - began < 20  # it did not wait for the end
     assert "stopped with 1 of 3 runs finished; go on with the same command" in capsys.readouterr().out
-    assert [starts(cell) for cell in grid] == [1, 1, 0]
+    assert [starts(planned) for planned in grid] == [1, 1, 0]
     assert signal.getsignal(number) is before
-    assert run_cells(grid) == []
-    assert [starts(cell) for cell in grid] == [1, 2, 1]
+    assert run_all(grid) == []
+    assert [starts(planned) for planned in grid] == [1, 2, 1]
 
 
 def test_what_ignores_ctrl_c_does_not_teach_its_runs_to(stand_in, make) -> None:
@@ -187,35 +186,35 @@ def test_what_ignores_ctrl_c_does_not_teach_its_runs_to(stand_in, make) -> None:
             ["sh", "-c", f"while [ ! -e {half} ]; do sleep 0.05; done; kill -2 {os.getpid()}; kill -15 {os.getpid()}"]
         )
         began = time.monotonic()
-        assert run_cells(grid) is None
+        assert run_all(grid) is None
         assert time.monotonic() - began < 20
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
     assert watcher.wait() == 0
-    assert [starts(cell) for cell in grid] == [1, 0]
+    assert [starts(planned) for planned in grid] == [1, 0]
 
 
 def test_a_run_that_is_still_at_work_is_left_alone(stand_in, make) -> None:
     """As after the comparison itself was killed."""
     grid = [make("cwd"), make("none")]
-    at_work = processes.RunProcess(grid[0].config, grid[0].log, None, 1)
+    at_work = run_process.RunProcess(grid[0].config, grid[0].log, None, 1)
     while not (grid[0].folder.root / "half").exists():
         time.sleep(0.02)
-    (failure,) = run_cells(grid)
+    (failure,) = run_all(grid)
     assert "another process is at work on this run" in failure.reason
     assert grid[1].finished
     at_work.kill()
     while at_work.poll() is None:
         time.sleep(0.02)
-    assert run_cells(grid) == []
+    assert run_all(grid) == []
     assert starts(grid[0]) == 2
 
 
 def test_nobody_is_left_behind_when_the_parent_fails(stand_in, make, monkeypatch) -> None:
     started = []
 
-    class Remembered(processes.RunProcess):
+    class Remembered(run_process.RunProcess):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)
             started.append(self)
@@ -227,38 +226,38 @@ def test_nobody_is_left_behind_when_the_parent_fails(stand_in, make, monkeypatch
             return ""
 
     grid = [make("cwd")]
-    monkeypatch.setattr(cells, "RunProcess", Remembered)
+    monkeypatch.setattr(run_queue, "RunProcess", Remembered)
     with pytest.raises(OSError, match="disk full"):
-        run_cells(grid)
+        run_all(grid)
     assert started[0]._process.wait(20) == 130
 
 
 def test_the_real_command(few_scenes, make) -> None:
     """The options reach `fakd distill` as they are; it says itself what is wrong with them."""
     grid = [make("cwd", student="pspnet/no-such-network", options={"weight": 2.0}, check_data=False)]
-    (failure,) = run_cells(grid)
+    (failure,) = run_all(grid)
     assert "no-such-network" in failure.reason
     assert "Traceback" not in grid[0].log.read_text()
 
 
-def test_config_of_a_stand_in_is_that_of_the_cell(stand_in, make) -> None:
-    (cell,) = [make("none", options={})]
-    run_cells([cell])
-    assert yaml.safe_load(cell.folder.config.read_text()) == {**cell.config.to_dict(), "resume": False}
+def test_config_of_a_stand_in_is_that_of_the_run(stand_in, make) -> None:
+    (planned,) = [make("none", options={})]
+    run_all([planned])
+    assert yaml.safe_load(planned.folder.config.read_text()) == {**planned.config.to_dict(), "resume": False}
 
 
 def test_several_devices_share_the_cores(stand_in, make, monkeypatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    cell = make("none", devices=2)
-    assert run_cells([cell]) == []
-    (_, variables) = json.loads((cell.folder.root / "environment.json").read_text())
+    planned = make("none", devices=2)
+    assert run_all([planned]) == []
+    (_, variables) = json.loads((planned.folder.root / "environment.json").read_text())
     assert variables["OMP_NUM_THREADS"] == "6"
 
 
 def test_started_by_torchrun_it_is_refused(stand_in, make, monkeypatch) -> None:
-    cell = make("none")
+    planned = make("none")
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="start it without torchrun, and give it --devices"):
-        run_cells([cell])
-    assert starts(cell) == 0
+        run_all([planned])
+    assert starts(planned) == 0

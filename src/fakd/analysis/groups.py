@@ -2,20 +2,24 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fakd.analysis.runs import Run, read_run
-from fakd.analysis.statistics import Difference, Spread, paired_difference, spread
-from fakd.methods import METHODS, method_options
-from fakd.training import DistillConfig, TrainConfig
-from fakd.training.run_folder import RunFolder
+from fakd.analysis.run_options import changed_options, with_defaults
+from fakd.analysis.runs import Run, find_teacher_run, read_run
+from fakd.analysis.statistics import Difference, Spread, holm, paired_difference, spread
+from fakd.data import get_dataset
+from fakd.methods import METHODS
+from fakd.models import open_model
+from fakd.models.cost import measure_cost
 
 ALONE = "none"
 """The method of the student alone, which others are compared with."""
+UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
+"""What files that are gone, damaged or of another kind raise."""
 
 # What does not make a run another one: its seed, where it lies, and how it was carried out.
 _SHARED = {
@@ -27,16 +31,18 @@ _SHARED = {
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of several seeds."""
+    """Runs of several seeds of one student, method and options; or a teacher, as its students' runs have scored it."""
 
     label: str
-    """Short, and different from all other groups'."""
+    """Short, and different from that of all others with the same network."""
     options: Mapping[str, Any]
     """Every option that the runs share, with today's default where their version had no such option."""
     runs: Sequence[Run]
-    """In order of seeds."""
-    is_teacher: bool
+    """In order of seeds; a teacher that only its students' runs tell of is a run without a seed."""
+    is_teacher: bool = False
     """Whether other groups learnt from it."""
+    baseline: "Group | None" = None
+    """What it is compared with."""
 
     @property
     def method(self) -> str | None:
@@ -48,28 +54,55 @@ class Group:
         """Name of the network that learnt."""
         return str(self.options["student" if self.method else "network"])
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the runs were scored on."""
+        return self.runs[0].classes
+
     @cached_property
     def by_seed(self) -> dict[int, Run]:
         """The first run of each seed."""
-        return {run.config["seed"]: run for run in reversed(self.runs)}
+        found: dict[int, Run] = {}
+        for run in self.runs:
+            if "seed" in run.config:
+                found.setdefault(run.config["seed"], run)
+        return found
 
-    def spread(self, value: Callable[[Run], float | None]) -> Spread | None:
-        """Mean and deviation of a value of the runs; None if none has it."""
-        return spread(value(run) for run in self.runs)
+    def spread(self, *keys: str) -> Spread | None:
+        """Mean and deviation of a result, as `spread("mIoU")` or `spread("IoU", "car")`; None if no run has it."""
+        return spread(run.result(*keys) for run in self.runs)
 
-    def gain(self, alone: "Group", value: Callable[[Run], float | None]) -> Difference | None:
-        """Mean difference to another group over the seeds that both have, and its confidence interval.
+    def gain(self, *keys: str) -> Difference | None:
+        """Mean difference to the baseline over the seeds that both have, and its confidence interval.
 
         Without such seeds it is the difference of the means. None if no run of one group has the value.
         """
+        if self.baseline is None:
+            return None
         pairs = [
-            {seed: known for seed, run in group.by_seed.items() if (known := value(run)) is not None}
-            for group in (self, alone)
+            {seed: known for seed, run in group.by_seed.items() if (known := run.result(*keys)) is not None}
+            for group in (self, self.baseline)
         ]
         if found := paired_difference(*pairs):
             return found
-        ours, theirs = self.spread(value), alone.spread(value)
+        ours, theirs = self.spread(*keys), self.baseline.spread(*keys)
         return None if ours is None or theirs is None else Difference(ours.mean - theirs.mean, None, None, 0)
+
+    @property
+    def parameters(self) -> int | None:
+        """How many the network has; None where nothing says it."""
+        return self.runs[0].results.get("parameters")
+
+    @cached_property
+    def giga_macs(self) -> float | None:
+        """Billion multiply-accumulates for one image of the training crops' size; None without a readable network."""
+        run = self.runs[0]
+        root = run.config.get("data_root")
+        try:
+            size = run.config.get("crop_size") or get_dataset(run.config["dataset"], root and Path(root)).crop_size
+            return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
+        except UNREADABLE:
+            return None
 
     @property
     def slug(self) -> str:
@@ -78,12 +111,35 @@ class Group:
 
     def class_iou(self) -> dict[str, Spread | None]:
         """Every class's IoU in percent; None where no run could be scored."""
-        return {name: self.spread(lambda run, name=name: run.results["IoU"][name]) for name in classes_of(self.runs[0])}  # type: ignore[misc]
+        return {name: self.spread("IoU", name) for name in self.classes}
 
 
-def classes_of(run: Run) -> tuple[str, ...]:
-    """The names of the classes that the run was scored on."""
-    return tuple(run.results["IoU"])
+def teacher_group(label: str, network: str, run: Run, costs: Mapping[str, Any] | None = None) -> Group:
+    """The teacher of a run as that has scored it.
+
+    Args:
+        label: of the group.
+        network: name of its architecture.
+        run: which it taught.
+        costs: what is known beside its scores, as parameters.
+    """
+    config = {name: run.config.get(name) for name in ("dataset", "data_root", "crop_size")}
+    results = {**run.results["teacher"], **(costs or {})}
+    told = Run(Path(str(run.config["teacher"])), config, results, {})
+    return Group(label, {"dataset": run.config["dataset"], "network": network}, [told], is_teacher=True)
+
+
+def gains(groups: Sequence[Group], name: str) -> dict[Group, Difference]:
+    """What each group gains in a score, where it has a baseline.
+
+    The p-values are corrected by Holm's method, for as many as meet the same baseline.
+    """
+    found = {group: gain for group in groups if (gain := group.gain(name)) is not None}
+    for baseline in {group.baseline for group in found}:
+        family = [group for group in found if group.baseline is baseline and found[group].p is not None]
+        for group, p in zip(family, holm([found[group].p or 0 for group in family]), strict=True):
+            found[group] = found[group]._replace(p=p)
+    return found
 
 
 def read_groups(folders: Iterable[Path]) -> list[Group]:
@@ -133,7 +189,10 @@ def find_baseline(groups: Sequence[Group], wanted: str | None) -> Group | None:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Group runs: teachers first, then the student alone, then the methods in their usual order."""
+    """Group runs: teachers first, then the student alone, then the methods in their usual order.
+
+    The baseline of a method is the student alone of the same options, or at least of the same network.
+    """
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(json.dumps(_shared_options(run), sort_keys=True, default=str), []).append(run)
@@ -146,8 +205,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         for label, shared, group, is_teacher in zip(labels, options, members.values(), taught, strict=True)
     ]
     order = [None, *METHODS]
-    return sorted(
-        groups,
+    groups.sort(
         key=lambda group: (
             not group.is_teacher,
             group.network if group.method else "",
@@ -155,10 +213,10 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             len(group.label),
         ),
     )
+    return [replace(group, baseline=alone) if (alone := _find_alone(group, groups)) else group for group in groups]
 
 
-def find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The student alone that a group is compared with: of the same options, or at least of the same network."""
+def _find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
     if group.method in (None, ALONE):
         return None
     same_network = [other for other in groups if other.method == ALONE and other.network == group.network]
@@ -169,58 +227,15 @@ def find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
     return min(same_network, key=differences, default=None)
 
 
-def find_teacher_run(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run that taught another, if it is among those; also after all of them were moved together."""
-    if (name := run.config.get("teacher")) is None:
-        return None
-    by_folder = {other.folder.resolve(): other for other in runs}
-    return next((by_folder[path.resolve()] for path in teacher_places(run) if path.resolve() in by_folder), None) or (
-        next((other for other in runs if other.config.get("output") == name), None)
-    )
-
-
-def teacher_places(run: Run) -> list[Path]:
-    """Where a run's teacher may lie: as the run was told, or beside the run if both were moved."""
-    path = Path(str(run.config["teacher"]))
-    return [path, run.folder.parent / path.name, run.folder.parent.parent / path.name]
-
-
-def missing_teacher(run: Run) -> bool:
-    """Whether the folder or file of the run's teacher is gone."""
-    places = teacher_places(run)
-    return not any(path.is_file() or RunFolder(path).student.is_file() for path in places)
-
-
-def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the method that are not its defaults."""
-    method, given = options.get("method"), options.get("options") or {}
-    if method is None or method not in METHODS:
-        return dict(given)
-    defaults = {name: option.default for name, option in method_options(method).items()}
-    return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
-
-
-def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's options, with today's default for each that its version did not have."""
-    kind = DistillConfig if "method" in config else TrainConfig
-    defaults = {
-        item.name: item.default if item.default is not MISSING else None
-        for item in fields(kind)
-        if item.default is not MISSING or item.name not in config
-    }
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
-    return {**plain, **config}
-
-
 def _check_same_data(first: Run, run: Run) -> None:
     ours, theirs = first.config["dataset"], run.config["dataset"]
     if ours != theirs:
         raise ValueError(
             f"{first.folder} is a run on {ours}, but {run.folder} on {theirs}: analyse one data set at a time."
         )
-    if classes_of(first) != classes_of(run):
+    if first.classes != run.classes:
         raise ValueError(
-            f"{first.folder} has {len(classes_of(first))} classes and {run.folder} {len(classes_of(run))}, or their "
+            f"{first.folder} has {len(first.classes)} classes and {run.folder} {len(run.classes)}, or their "
             "names differ: only runs with the same classes can be compared."
         )
 
@@ -237,16 +252,12 @@ def _labels(options: Sequence[Mapping[str, Any]], taught: Sequence[bool]) -> lis
     labels = []
     for own, is_teacher in zip(options, taught, strict=True):
         alike = [other for other in options if ("method" in other) == ("method" in own)]
-        varied = [
-            key
-            for key in own
-            if key not in ("method", "options", "student", "network")
-            and any(other.get(key) != own[key] for other in alike)
-        ]
+        named = ("method", "options", "student", "network")
+        varied = [key for key in own if key not in named and any(other.get(key) != own[key] for other in alike)]
         network = own.get("student", own.get("network"))
         several = len({other.get("student", other.get("network")) for other in alike}) > 1
         if "method" in own:
-            parts = [_title(own["method"]), *[str(network)] * several]
+            parts = [method_title(own["method"]), *[str(network)] * several]
             parts += [f"{name}={_short(value)}" for name, value in own["options"].items()]
         else:
             parts = ["teacher" if is_teacher else "labels alone", *[str(network)] * (several or not is_teacher)]
@@ -254,15 +265,12 @@ def _labels(options: Sequence[Mapping[str, Any]], taught: Sequence[bool]) -> lis
     return labels
 
 
-def _title(method: str) -> str:
+def method_title(method: str) -> str:
+    """What tables call a method."""
     return "student alone" if method == ALONE else method
 
 
 def _short(value: Any) -> str:
-    return (
-        "x".join(map(_short, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, list):
+        return "x".join(map(_short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables, as the command lines that reproduce them."""
+"""The rows of the paper's tables: the command line that reproduces each, and which of them a group of runs repeats."""
 
 import csv
 import shlex
@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from fakd.methods import METHODS, method_options
-from fakd.models.mmseg.published import PREFIX, published_teachers
+from fakd.analysis.groups import Group
+from fakd.analysis.run_options import method_defaults
+from fakd.analysis.runs import Run, teacher_places
+from fakd.data.plain_yaml import read_yaml
+from fakd.methods import METHODS
+from fakd.models.mmseg.published import PREFIX, find_teacher, published_teachers
+from fakd.training.run_folder import RunFolder
 
 TEACHER = "teacher"
 """The method of rows that give the teacher's own scores."""
@@ -87,7 +94,7 @@ class PaperRow:
         return shlex.join(distill)
 
     def _changed_strength(self) -> str:
-        if self.strength is None or self.strength == method_options(self.method)["strength"].default:
+        if self.strength is None or self.strength == method_defaults(self.method)["strength"]:
             return ""
         return str(self.strength)
 
@@ -121,3 +128,91 @@ def _published_name(dataset: str, network: str) -> str:
         if teacher.network == network and teacher.dataset == dataset:
             return teacher.name
     raise LookupError(f"no published teacher {network} for {dataset}")
+
+
+def published_student(
+    dataset: str, teacher: str | None, student: str, scratch: bool, method: str, options: Mapping[str, Any]
+) -> PaperRow | None:
+    """The row with the same data set, networks, start, method and options, if the paper has it.
+
+    Args:
+        dataset: name on the command line.
+        teacher: architecture of the teacher; None if it is not known.
+        student: architecture of the student.
+        scratch: whether the student's encoder started from random weights.
+        method: name on the command line.
+        options: what is changed of the method's defaults, which are the paper's where it names a value.
+    """
+    defaults = method_defaults(method)
+    changed = {name: value for name, value in options.items() if value != defaults.get(name)}
+    strength = changed.pop("strength", defaults.get("strength"))
+    if changed:
+        return None
+    for row in paper_rows():
+        theirs = row.strength if row.strength is not None else defaults.get("strength")
+        same = (row.dataset, row.student, row.scratch, row.method) == (dataset, student, scratch, method)
+        # the student alone has no teacher: any pair's row is about it
+        if same and theirs == strength and (row.teacher == teacher or method == "none"):
+            return row
+    return None
+
+
+def published_teacher(dataset: str, teacher: str | None) -> PaperRow | None:
+    """The row with a teacher's own scores, if the paper has it."""
+    rows = (row for row in paper_rows() if row.method == TEACHER)
+    return next((row for row in rows if (row.dataset, row.teacher) == (dataset, teacher)), None)
+
+
+def group_row(group: Group, teacher: Run | None = None) -> PaperRow | None:
+    """The row that a group of runs repeats, if the paper has it.
+
+    Args:
+        group: of finished runs.
+        teacher: the run that taught it, where that is at hand.
+    """
+    options = group.options
+    if group.method is None:
+        return published_teacher(options["dataset"], group.network) if group.is_teacher else None
+    network = run_teacher_network(group.runs[0], teacher)
+    scratch = options.get("backbone_weights") is None
+    return published_student(
+        options["dataset"], network, group.network, scratch, group.method, options["options"] or {}
+    )
+
+
+def run_teacher_network(run: Run, teacher: Run | None) -> str | None:
+    """Architecture of a run's teacher; None if nothing is left that says it.
+
+    Args:
+        run: of `fakd distill`.
+        teacher: the run that taught it, where that is at hand.
+    """
+    if teacher is not None:
+        return _network(teacher.config)
+    name = str(run.config["teacher"])
+    if name.startswith(PREFIX):
+        try:
+            return teacher_network(name)
+        except ValueError:  # a name that this version does not know
+            return None
+    return next((found for path in teacher_places(run) if (found := teacher_network(str(path))) is not None), None)
+
+
+def teacher_network(name: str) -> str | None:
+    """Architecture of a teacher; None if nothing says it.
+
+    Args:
+        name: a run folder, a file, or mmseg:NAME.
+    """
+    if name.startswith(PREFIX):
+        return find_teacher(name).network
+    config = RunFolder(Path(name)).config
+    if not config.is_file():
+        return None
+    return _network(read_yaml(config))
+
+
+def _network(config: Mapping[str, Any]) -> str | None:
+    """What learnt in a run."""
+    network = config.get("network") or config.get("student")
+    return None if network is None else str(network)

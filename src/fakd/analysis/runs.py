@@ -1,12 +1,17 @@
-"""What a run folder says about its run."""
+"""Finished runs: where they are, and what their folders say."""
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fakd.data.plain_yaml import read_yaml
+from fakd.training.run_folder import RunFolder
+
+_NEEDED = ("mIoU", "mAcc", "aAcc", "IoU", "parameters", "seconds", "seconds_per_step")
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,24 @@ class Run:
     """mIoU, mAcc, aAcc, IoU and acc by class in percent; parameters, steps, seconds."""
     metrics: dict[str, list[tuple[int, float]]]
     """(step, value) by name, as loss/ce and val/mIoU."""
+
+    def result(self, *keys: str) -> float | None:
+        """One number of the results, as `result("mIoU")` or `result("IoU", "car")`; None where there is none."""
+        found: Any = self.results
+        for key in keys:
+            found = found.get(key) if found else None
+        return None if found is None else float(found)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that it was scored on."""
+        return tuple(self.results["IoU"])
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Of fakd, the libraries, Python and the machine; none where they were not recorded."""
+        path = RunFolder(self.folder).versions
+        return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def read_run(folder: Path) -> Run:
@@ -54,3 +77,86 @@ def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
                 if value and name not in ("epoch", "step"):
                     values.setdefault(name, {})[int(row["step"])] = float(value)
     return {name: sorted(series.items()) for name, series in values.items() if series}
+
+
+def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+    """Read the runs that lie in the folders, or one or two levels below them.
+
+    Returns:
+        The finished runs in the order of the folders, each once, and the folders of the unfinished ones.
+
+    Raises:
+        FileNotFoundError: a folder is not there or holds no run, or no run is finished.
+        ValueError: a file of a run is damaged, or the runs are of different data sets.
+    """
+    found = {path.resolve(): path for folder in folders for path in _expand(folder)}
+    finished = [path for path in found.values() if RunFolder(path).results.is_file()]
+    unfinished = [path for path in found.values() if path not in finished]
+    if not finished:
+        raise FileNotFoundError(
+            f"none of these runs is finished: {', '.join(map(str, unfinished))}. Go on with them by --resume first."
+        )
+    runs = [_read(path) for path in finished]
+    _require_one_data_set(runs)
+    return runs, unfinished
+
+
+def _expand(folder: Path) -> list[Path]:
+    """The folder itself if it is a run, else the runs in it."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; name run folders, or the folder that holds them.")
+    if RunFolder(folder).config.is_file():
+        return [folder]
+    configs = [*folder.glob("*/config.yaml"), *folder.glob("*/*/config.yaml")]
+    if not configs:
+        raise FileNotFoundError(
+            f"{folder} is no run and holds none: expected a folder with config.yaml and results.json, or one whose "
+            "subfolders have them."
+        )
+    return sorted(config.parent for config in configs)
+
+
+def _read(folder: Path) -> Run:
+    try:
+        run = read_run(folder)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the run {folder} cannot be read, one of its files is damaged: {error}") from error
+    for name, content, needed in (
+        ("config.yaml", run.config, ("dataset", "seed")),
+        ("results.json", run.results, _NEEDED),
+    ):
+        missing = [key for key in needed if not isinstance(content, Mapping) or key not in content]
+        if missing:
+            raise ValueError(f"{folder / name} has no {', '.join(missing)}: it was not written by fakd, or is damaged.")
+    return run
+
+
+def _require_one_data_set(runs: Sequence[Run]) -> None:
+    by_data: dict[Any, list[str]] = {}
+    for run in runs:
+        by_data.setdefault((run.config["dataset"], *run.classes), []).append(run.folder.name)
+    if len(by_data) > 1:
+        lines = "".join(f"\n  {key[0]}, {len(key) - 1} classes: {', '.join(names)}" for key, names in by_data.items())
+        raise ValueError(f"the runs are of different data sets; make one report for each:{lines}")
+
+
+def find_teacher_run(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The run that taught another, if it is among those; also after all of them were moved together."""
+    if (name := run.config.get("teacher")) is None:
+        return None
+    by_folder = {other.folder.resolve(): other for other in runs}
+    return next((by_folder[path.resolve()] for path in teacher_places(run) if path.resolve() in by_folder), None) or (
+        next((other for other in runs if other.config.get("output") == name), None)
+    )
+
+
+def teacher_places(run: Run) -> list[Path]:
+    """Where a run's teacher may lie: as the run was told, or beside the run if both were moved."""
+    path = Path(str(run.config["teacher"]))
+    return [path, run.folder.parent / path.name, run.folder.parent.parent / path.name]
+
+
+def missing_teacher(run: Run) -> bool:
+    """Whether the folder or file of the run's teacher is gone."""
+    places = teacher_places(run)
+    return not any(path.is_file() or RunFolder(path).student.is_file() for path in places)

@@ -1,16 +1,15 @@
-"""Runs as tables, and any table as text."""
+"""Groups of runs as tables, and any table as text: for a document, for LaTeX, for the terminal."""
 
 import re
-from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fakd.analysis.runs import Run
+from fakd.analysis.groups import Group
+from fakd.analysis.statistics import spread_text
 
-_COLUMNS = ("mIoU %", "mAcc %", "parameters", "s / step", "seconds")
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -18,61 +17,42 @@ _LATEX = {
 }
 
 
-def comparison_rows(runs: Mapping[str, Sequence[Run]]) -> list[list[str]]:
-    """A row of text for each name: mean and, of several seeds, the sample standard deviation.
+def score_lines(groups: Sequence[Group]) -> list[list[str]]:
+    """Scores and cost of each group: mean and, of several seeds, the sample standard deviation."""
+    lines = [["", "mIoU %", "mAcc %", "parameters", "s / step", "seconds"]]
+    for group in groups:
+        shown = {"mIoU": 2, "mAcc": 2, "seconds_per_step": 3, "seconds": 0}
+        miou, macc, *times = (spread_text(group.spread(name), digits) for name, digits in shown.items())
+        lines.append([group.label, miou, macc, f"{group.parameters:,}", *times])
+    return lines
+
+
+def class_lines(groups: Sequence[Group], names: Sequence[str]) -> list[list[str]]:
+    """IoU of every class: a row a class, a column a group; a score that a seed lacks is not averaged over the others.
 
     Args:
-        runs: by the name of the row, the runs of its seeds.
+        groups: of finished runs.
+        names: the headings of their columns.
     """
-    rows = []
-    for name, seeds in runs.items():
-        results = [run.results for run in seeds]
-        rows.append(
-            [
-                name,
-                _spread([result["mIoU"] for result in results], 2),
-                _spread([result["mAcc"] for result in results], 2),
-                f"{results[0]['parameters']:,}",
-                _spread([result["seconds_per_step"] for result in results], 3),
-                _spread([result["seconds"] for result in results], 0),
-            ]
-        )
-    return rows
+    lines = [["IoU %", *names]]
+    for name in groups[0].classes:
+        known = [all(run.result("IoU", name) is not None for run in group.runs) for group in groups]
+        found = [
+            group.spread("IoU", name) if all_known else None for group, all_known in zip(groups, known, strict=True)
+        ]
+        lines.append([name, *(spread_text(spread, 1) for spread in found)])
+    return lines
 
 
-def rich_table(runs: Mapping[str, Sequence[Run]]) -> Table:
-    """The comparison for the terminal."""
-    table = Table("", *_COLUMNS)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in comparison_rows(runs):
-        table.add_row(*row)
-    return table
-
-
-def markdown_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """The comparison for a document."""
-    return markdown_lines([["", *_COLUMNS], *comparison_rows(runs)])
-
-
-def class_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """IoU of every class as Markdown: a row a class, a column a name, the mean over seeds."""
-    classes = next(iter(runs.values()))[0].results["IoU"]
-    lines = [["IoU %", *runs]]
-    for name in classes:
-        values = [[run.results["IoU"][name] for run in seeds] for seeds in runs.values()]
-        lines.append([name, *("-" if None in seeds else _spread(seeds, 1) for seeds in values)])
-    return markdown_lines(lines)
-
-
-def rich_lines(lines: Sequence[Sequence[str]]) -> Table:
+def rich_lines(lines: Sequence[Sequence[str]], title: str | None = None) -> Table:
     """A table for the terminal, numbers to the right.
 
     Args:
         lines: the head, and the rows; the first column is text.
+        title: what stands above it.
     """
     head, *rows = lines
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(*head, title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     for row in rows:
@@ -80,14 +60,15 @@ def rich_lines(lines: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def markdown_lines(lines: Sequence[Sequence[str]]) -> str:
+def markdown_lines(lines: Sequence[Sequence[str]], numbers: bool = True) -> str:
     """A table as Markdown, the first column to the left.
 
     Args:
         lines: the head, and the rows.
+        numbers: whether the other columns are numbers, which stand to the right.
     """
-    head, *rows = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    marked = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    head, *rows = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    marked = [head, ["---", *("---:" if numbers else "---" for _ in head[1:])], *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in marked)
 
 
@@ -98,19 +79,8 @@ def latex_lines(lines: Sequence[Sequence[str]]) -> str:
         lines: the head, and the rows; plain text, in which LaTeX's own characters are escaped here.
     """
     head, *rows = (" & ".join(map(escape_latex, line)) + r" \\" for line in lines)
-    columns = "l" + "r" * (len(lines[0]) - 1)
-    return "\n".join(
-        [
-            f"\\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+    begin = f"\\begin{{tabular}}{{l{'r' * (len(lines[0]) - 1)}}}"
+    return "\n".join([begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def escape_latex(text: str) -> str:
@@ -122,8 +92,3 @@ def escape_latex(text: str) -> str:
     """
     escaped = "".join(_LATEX.get(character, character) for character in text)
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    centre = f"{mean(values):.{digits}f}"
-    return f"{centre} ± {stdev(values):.{digits}f}" if len(values) > 1 else centre

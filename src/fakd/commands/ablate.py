@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from fakd.experiments.grid import run_grid
-from fakd.experiments.grid_config import Arm, GridConfig
-from fakd.experiments.option_values import method_values, value_of
-from fakd.methods import method_options
+from fakd.analysis.run_options import method_defaults, method_values, value_of
+from fakd.experiments.grid import Arm, GridConfig
+from fakd.experiments.run_grid import run_grid
 
 _TABLE_4 = {"pixel": None, "fakd-pixel": "pixel", "cwd": None, "fakd": "cwd"}
 """The augmented methods of the paper's Table 4, each compared with its plain form."""
@@ -56,8 +55,7 @@ class AblateConfig(GridConfig):
 
     def _varied(self, lists: Mapping[str, Any]) -> list[Arm]:
         """The defaults, and one option changed at a time; a value that is the default is no change."""
-        defaults = {name: option.default for name, option in method_options(self.method).items()}
-        defaults |= self.method_options.get(self.method, {})
+        defaults = {**method_defaults(self.method), **self.method_options.get(self.method, {})}
         base = self._arm(self.method, {}, None)
         if len(lists) == 1:  # among the values of one option, the default should be seen as one of them
             base = replace(

@@ -8,15 +8,13 @@ from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
+from fakd.analysis.all_figures import analyze_groups
+from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
 from fakd.analysis.groups import find_baseline, read_groups
-from fakd.analysis.passes import Passes
-from fakd.analysis.sections import analyze_groups
 from fakd.analysis.statistics import Spread, spread_text
+from fakd.analysis.tables import rich_lines
 from fakd.console import console, say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import written_at_once
@@ -78,7 +76,7 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
     baseline = find_baseline(groups, config.baseline)
     if baseline is not None:
         groups = [baseline, *(group for group in groups if group is not baseline)]
-    passes = Passes(
+    counts = CachedCounts(
         [run for group in groups for run in group.runs],
         config.data_root,
         device=pick_device(config.device),
@@ -88,11 +86,11 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
         cache=config.output / "cache",
     )
     with rc_context(dict(STYLE)):  # type: ignore[arg-type]  # lists every setting there is
-        figures, numbers = analyze_groups(groups, baseline, passes, images=config.images)
+        figures, numbers = analyze_groups(groups, baseline, counts, images=config.images)
         files = _write(figures, config)
     numbers = {
-        "dataset": passes.spec.name,
-        "classes": list(passes.spec.classes),
+        "dataset": counts.spec.name,
+        "classes": list(counts.spec.classes),
         "baseline": baseline and baseline.label,
         "band": config.band,
         "runs": {group.label: [str(run.folder) for run in group.runs] for group in groups},
@@ -132,9 +130,7 @@ def _write(figures: Mapping[str, Figure], config: AnalyzeConfig) -> dict[str, st
 def _print(numbers: Mapping[str, Any], config: AnalyzeConfig) -> None:
     band = numbers["band"]
     heads = ["mIoU %", "hard", "easy", "edge %", "inside %", "ECE %", "rarity"]
-    table = Table("", *heads, title=numbers["dataset"], box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    lines = [["", *heads]]
     gains, rare = numbers.get("class_gains"), numbers.get("rare_classes")
     for method, mean in numbers["mIoU"].items():
         boundary = numbers["boundary"][method]
@@ -142,15 +138,10 @@ def _print(numbers: Mapping[str, Any], config: AnalyzeConfig) -> None:
         if gains and method in gains["hard"]:
             gained = ["-" if (value := gains[half][method]) is None else f"{value:+.1f}" for half in ("hard", "easy")]
         correlation = rare and rare["rank_correlation"].get(method)
-        table.add_row(
-            Text(method),
-            _text(mean),
-            *gained,
-            *(_text(boundary[f"{place}_accuracy"], sd=False) for place in ("boundary", "interior")),
-            _text(numbers["calibration"][method]["ECE"]),
-            f"{correlation['rho']:+.2f}" if correlation else "",
-        )
-    console.print(table)
+        accuracy = (_text(boundary[f"{place}_accuracy"], sd=False) for place in ("boundary", "interior"))
+        rarity = f"{correlation['rho']:+.2f}" if correlation else ""
+        lines.append([method, _text(mean), *gained, *accuracy, _text(numbers["calibration"][method]["ECE"]), rarity])
+    console.print(rich_lines(lines, numbers["dataset"]))
     say(f"edge, inside: pixel accuracy within {band} pixels of a boundary between classes, and elsewhere")
     if gains:
         say(f"hard, easy: points of IoU over {numbers['baseline']}, mean of the harder and the easier half of classes")

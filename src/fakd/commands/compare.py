@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fakd.experiments.grid import run_grid
-from fakd.experiments.grid_config import Arm, GridConfig
+from fakd.experiments.grid import Arm, GridConfig
+from fakd.experiments.run_grid import run_grid
 from fakd.methods import method_options
 from fakd.training.sources import plain_name
 

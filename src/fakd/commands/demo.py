@@ -7,9 +7,10 @@ from typing import Any
 
 from PIL import Image
 
-from fakd.analysis.plots import draw_curves, draw_predictions
+from fakd.analysis.figures.demo import draw_curves, draw_predictions
+from fakd.analysis.groups import Group
 from fakd.analysis.runs import Run, read_run
-from fakd.analysis.tables import markdown_table, rich_table
+from fakd.analysis.tables import markdown_lines, rich_lines, score_lines
 from fakd.commands.report import ReportConfig, report
 from fakd.console import console, say
 from fakd.data import get_dataset
@@ -101,8 +102,8 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
 
 def _write(runs: dict[str, Run], output: Path) -> None:
     spec = get_dataset("toy-scenes")
-    table = {title: [run] for title, run in runs.items()}
-    (output / "table.md").write_text(markdown_table(table))
+    table = score_lines([Group(title, {}, [run]) for title, run in runs.items()])
+    (output / "table.md").write_text(markdown_lines(table))
     draw_curves(runs, output / "curves.png")
     models = {title: load_model(run.folder)[0] for title, run in runs.items()}
     source = spec.open(None, "val")
@@ -118,7 +119,7 @@ def _write(runs: dict[str, Run], output: Path) -> None:
         )
     )
     console.print()
-    console.print(rich_table(table))
+    console.print(rich_lines(table))
     say("One short run each: this shows how things work, not which method is better.")
     say(f"open      {output / 'report.html'} in a browser")
     say(f"pictures  {output / 'predictions.png'}, {output / 'curves.png'}; table {output / 'table.md'}")

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakd.analysis.find_runs import find_runs
-from fakd.analysis.groups import find_teacher_run, group_runs
+from fakd.analysis.groups import group_runs
 from fakd.analysis.report.page import render
 from fakd.analysis.report.pictures import Gallery, make_gallery
+from fakd.analysis.runs import find_runs, find_teacher_run
 from fakd.console import say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import check_free, written_at_once

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from fakd.analysis.card.card import TODO, model_card
-from fakd.analysis.find_runs import find_runs
-from fakd.analysis.groups import teacher_places
-from fakd.analysis.runs import Run
+from fakd.analysis.card import TODO, model_card
+from fakd.analysis.runs import Run, find_runs, teacher_places
 from fakd.console import say
 from fakd.files.atomic import written_at_once
 from fakd.models import load_model
@@ -86,9 +84,7 @@ def _others(run: Run, folder: Path) -> list[Run]:
         except (ValueError, OSError) as error:
             say(f"left out   {path}: {error}", style="yellow")
     return [
-        other
-        for other in found
-        if other.config["dataset"] == run.config["dataset"] and list(other.results["IoU"]) == list(run.results["IoU"])
+        other for other in found if other.config["dataset"] == run.config["dataset"] and other.classes == run.classes
     ]
 
 

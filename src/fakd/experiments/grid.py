@@ -1,111 +1,207 @@
-"""A grid of runs from its options to its tables."""
+"""The options that every grid of runs has: one data set, one teacher, several methods, several seeds."""
 
-import shutil
 from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fakd.analysis.runs import read_run
-from fakd.analysis.tables import latex_lines, rich_lines
-from fakd.console import console, say
-from fakd.data.datamodule import SegmentationData
-from fakd.experiments.comparison import Comparison, compare_runs
-from fakd.experiments.comparison_page import comparison_page
-from fakd.experiments.comparison_table import csv_text, plain, short_lines, table_lines
-from fakd.experiments.grid_config import GridConfig
-from fakd.experiments.pilot import seconds_per_step, steps_within
-from fakd.experiments.run_queue import Cell, Failure, run_cells
-from fakd.training.run_folder import write_json, write_text
-from fakd.training.teacher import load_teacher
+from fakd.analysis.run_options import method_values, option_words, run_values
+from fakd.experiments.run_queue import PlannedRun
+from fakd.training import DistillConfig, RunConfig, TrainConfig
+from fakd.training.run_folder import RunFolder
+from fakd.training.sources import check_source
+from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
 
-
-class FailedRunsError(ValueError):
-    """Some runs of a grid did not finish; the tables hold the others."""
+# What is said of the students' network, which a teacher that is trained here does not take over.
+_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
+_DATA = ("dataset", "data_root")
+_RUNS_OWN = {"seed", "output", "resume", "overwrite", "check_data"}
 
 
-def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[str, Any] | None:
-    """Train or load the teacher, run what is not finished yet, print the table and write it.
+@dataclass(frozen=True)
+class Arm:
+    """What is run with every seed: a student, a method and its options."""
 
-    Args:
-        config: what to run.
-        command: name of the command, which the page shows.
-        title: heading of the page.
-        stem: name of the tables' files below the output, without suffix.
+    name: str
+    """The folder of its runs below the output, without the seed."""
+    label: str
+    """How tables call it."""
+    student: str
+    method: str
+    options: Mapping[str, Any]
+    """What is changed of the method's defaults."""
+    baseline: str | None
+    """Name of the arm that it is compared with; None where it is one itself."""
 
-    Returns:
-        What the JSON file holds, or None if interrupted.
 
-    Raises:
-        FailedRunsError: runs failed; the tables are written all the same.
-        ValueError: the teacher or the data do not fit, or a folder holds runs with other options.
-        FileExistsError: a folder holds something that is not to be gone on with.
-    """
-    arms = config.arms()
-    teacher = config.teacher_cell()
-    own = {} if teacher is None else {"teacher": teacher}
-    everything = [*own.values(), *config.cells(arms, {}).values()]
-    if config.overwrite:
-        _delete(everything, config.root)
-    to_do = not all(cell.finished for cell in everything)
-    if to_do and config.check_data:  # once for all runs
-        SegmentationData(config.spec, config.data_root).check()
-    failures = run_cells(list(own.values()), 1) if to_do else []
-    if failures is None:
-        return None
-    if failures:
-        raise _failed(failures, 1, "The students need it")
-    if to_do:
-        load_teacher(config.teacher_path, config)  # what does not fit is named once, rather than by every run
-    steps: Mapping[str, int] = {}
-    if config.minutes is not None:
-        seconds = seconds_per_step(config, arms)
-        if seconds is None:
+@dataclass(kw_only=True)
+class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
+    """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
+
+    teacher: str | None = None
+    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
+    of its published ones; or another library's, named as in `fakd distill`."""
+    teacher_network: str | None = None
+    """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
+    teacher_options: dict[str, Any] = field(default_factory=dict)
+    """Options of `fakd train` for that teacher where it is not trained like the students, as
+    --teacher_options.max_steps 1000."""
+    method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of methods, by the method's name, as --method_options.cwd.weight 1."""
+    allow_bad_teacher: bool = False
+    """Go on even when the teacher is no better than chance."""
+
+    seed: int = 0
+    """The first seed, and the one of a teacher that is trained here."""
+    seeds: int | list[int] | str = 3
+    """How many seeds, from --seed on, or which, as 0,1,2."""
+    budget: Literal["steps", "minutes"] = "steps"
+    """What all runs have in common: the number of steps, or the time they may train."""
+    minutes: float | None = None
+    """Minutes of training of every run under --budget minutes; each method's steps are worked out from a short run."""
+    jobs: int | None = None
+    """How many runs at once; by default one per GPU, or one on a CPU, whose cores they share."""
+    sort: Literal["given", "mIoU", "mAcc", "time"] = "given"
+    """Order of the rows: as given, the best first, or the fastest first."""
+
+    output: Path | None = None
+    """Folder of the runs, their logs and the tables; by default runs/DATASET/COMMAND."""
+    resume: bool = True
+    """Keep finished runs, and go on with interrupted ones; false refuses a folder that holds any."""
+    overwrite: bool = False
+    """Delete these runs first, with a teacher that was trained here."""
+
+    def __post_init__(self) -> None:
+        """Check every run of the grid without touching data or networks.
+
+        Raises:
+            ValueError: a value is out of range, or options contradict each other.
+        """
+        self.given = {item.name: getattr(self, item.name) for item in fields(RunConfig)}
+        """The options as they came, before defaults were worked out that depend on the number of steps."""
+        teacher, self.teacher = self.teacher, None  # it may lie in the output, unless that is deleted
+        self.resume = self.resume and not self.overwrite
+        super().__post_init__()
+        self.resume = bool(self.given["resume"])
+        self.teacher = None if teacher is None else str(teacher)
+        self.check_class_map()
+        self.seed_list = self._seeds()
+        """The seeds, in order."""
+        self._check_budget()
+        self._check_teacher()
+        self.teacher_options = run_values(TrainConfig, self.teacher_options, "teacher_options")
+        self.method_options = {
+            method: method_values(method, options)
+            for method, options in ((_method_name(key), value) for key, value in self.method_options.items())
+        }
+        self.plan_runs(self.arms(), {})
+        self.plan_teacher()
+
+    def arms(self) -> list[Arm]:
+        """The rows of the table, in order.
+
+        Raises:
+            ValueError: there is no such method, or a name is given twice.
+        """
+        raise TypeError("a GridConfig is a CompareConfig or an AblateConfig")
+
+    @property
+    def root(self) -> Path:
+        """The folder of everything."""
+        assert self.output is not None  # RunConfig resolves it
+        return self.output
+
+    @property
+    def teacher_path(self) -> str:
+        """The teacher of every run."""
+        return self.teacher if self.teacher is not None else str(self.root / "teacher")
+
+    def plan_teacher(self) -> PlannedRun | None:
+        """The run that trains the teacher; None where it is trained already."""
+        if self.teacher_network is None:
             return None
-        if isinstance(seconds, list):
-            raise _failed(seconds, len(arms), "Without them nobody knows how many steps fit into the minutes")
-        steps = steps_within(config.minutes, seconds)
-        say("steps     " + ", ".join(f"{name} {count}" for name, count in steps.items()))
-    cells = config.cells(arms, steps)
-    say(f"{len(cells)} runs below {config.root}", style="bold")
-    failures = run_cells(list(cells.values()), config.jobs)
-    if failures is None:
-        return None
-    runs = {key: read_run(cell.folder.root) for key, cell in cells.items() if cell.finished}
-    if not runs:
-        raise _failed(failures, len(cells), "There is nothing to compare")
-    comparison = compare_runs(config, arms, runs, failures, config.command_line(command))
-    _write(comparison, title, config.root / stem)
-    if failures:
-        raise _failed(failures, len(cells), "The table holds the others")
-    return plain(comparison)
+        inherited = {key: value for key, value in self._shared().items() if key not in _STUDENTS_OWN}
+        options = {**inherited, "network": self.teacher_network, "seed": self.seed, **self.teacher_options}
+        return PlannedRun("teacher", TrainConfig(**{**options, "output": self.root / "teacher", "resume": self.resume}))
 
+    def plan_runs(self, arms: list[Arm], steps: Mapping[str, int]) -> dict[tuple[str, int], PlannedRun]:
+        """Every run, by the name of its arm and its seed; seed by seed, so that the first are soon seen side by side.
 
-def _delete(cells: list[Cell], root: Path) -> None:
-    """Delete the runs that are to be made anew, and what was measured for them."""
-    for cell in cells:
-        if any(cell.folder.root.glob("*")) and not cell.folder.begun:
-            raise FileExistsError(
-                f"{cell.folder.root} holds files but no run; it is not deleted. Choose another --output."
+        Args:
+            arms: what to run.
+            steps: by the name of an arm, how many steps it gets; the others get `max_steps`.
+        """
+        return {
+            (arm.name, seed): self.plan_run(arm, seed, steps.get(arm.name)) for seed in self.seed_list for arm in arms
+        }
+
+    def plan_run(self, arm: Arm, seed: int, steps: int | None = None, **changes: Any) -> PlannedRun:
+        """One run.
+
+        Args:
+            arm: what to run.
+            seed: with which seed.
+            steps: how many; None is `max_steps`.
+            changes: any other options.
+        """
+        options: dict[str, Any] = {**self._shared(), "teacher": self.teacher_path, "resume": self.resume}
+        options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
+        options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
+        options |= {"teacher_cache": self.teacher_cache, "teacher_cache_format": self.teacher_cache_format}
+        options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
+        options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
+        return PlannedRun(f"{arm.name}-seed{seed}", DistillConfig(**options))
+
+    def command_line(self, command: str) -> list[str]:
+        """The words that ask for this grid."""
+        defaults = {item.name: {} if item.default is MISSING else item.default for item in fields(self)}
+        values = {item.name: self.given.get(item.name, getattr(self, item.name)) for item in fields(self)}
+        for name in ("resume", "overwrite"):  # how the folder was treated, not what is in it
+            del values[name]
+        changed = {name: value for name, value in values.items() if value != defaults[name]}
+        # The data first, then what the comparison is about, then how every run is trained.
+        changed = dict(sorted(changed.items(), key=lambda item: (item[0] not in _DATA, item[0] in self.given)))
+        return ["fakd", command, *(word for name, value in changed.items() for word in option_words(name, value))]
+
+    def _shared(self) -> dict[str, Any]:
+        """What all runs have in common. Files are checked once for all of them."""
+        return {**{key: value for key, value in self.given.items() if key not in _RUNS_OWN}, "check_data": False}
+
+    def _seeds(self) -> list[int]:
+        given = self.seeds
+        if isinstance(given, str):
+            try:
+                given = [int(part) for part in given.split(",")]
+            except ValueError:
+                raise ValueError(f"seeds must be a count, as 3, or a list, as 0,1,2; got {given!r}.") from None
+        seeds = list(range(self.seed, self.seed + given)) if isinstance(given, int) else given
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must be one or more different numbers from 0 on, got {self.seeds!r}.")
+        return seeds
+
+    def _check_budget(self) -> None:
+        if self.budget == "minutes" and (self.minutes is None or self.minutes <= 0):
+            raise ValueError(f"--budget minutes needs --minutes above 0, got {self.minutes}.")
+        if self.budget == "steps" and self.minutes is not None:
+            raise ValueError("minutes is given, but the budget is steps: add --budget minutes, or leave out --minutes.")
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs must be 1 or more, got {self.jobs}.")
+
+    def _check_teacher(self) -> None:
+        if (self.teacher is None) == (self.teacher_network is None):
+            raise ValueError(
+                "say which teacher: --teacher for one that is trained, or else --teacher_network to train one."
             )
-    for cell in cells:
-        cell.folder.delete()
-        cell.log.unlink(missing_ok=True)
-    (root / "budget.json").unlink(missing_ok=True)
-    shutil.rmtree(root / "pilot", ignore_errors=True)
+        if self.teacher is None:
+            return
+        if self.teacher_options:
+            raise ValueError("teacher_options are for training a teacher: give --teacher_network, not --teacher.")
+        if self.overwrite:
+            check_source(self.teacher, "teacher", self.root, self.spec, mapped=self.class_map is not None)
+        if RunFolder(self.root).config.is_file():
+            raise ValueError(f"output {self.root} is a run, or holds the teacher; choose another --output.")
 
 
-def _failed(failures: list[Failure], total: int, consequence: str) -> FailedRunsError:
-    listed = "; ".join(f"{failure.name}: {failure.reason} (log: {failure.log})" for failure in failures)
-    return FailedRunsError(
-        f"{len(failures)} of {total} runs failed. {consequence}; the same command tries them again. {listed}"
-    )
-
-
-def _write(comparison: Comparison, title: str, stem: Path) -> None:
-    write_text(stem.with_suffix(".md"), comparison_page(comparison, title))
-    write_text(stem.with_suffix(".csv"), csv_text(comparison))
-    write_text(stem.with_suffix(".tex"), latex_lines(table_lines(comparison)))
-    write_json(stem.with_suffix(".json"), plain(comparison))
-    console.print()
-    console.print(rich_lines(short_lines(comparison)))
-    say(f"written to {stem}.md, .csv, .tex and .json")
+def _method_name(key: str) -> str:
+    """A method as the command line spells options: fakd_pixel for fakd-pixel."""
+    return key.replace("_", "-")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fakd.console import console, progress, say
-from fakd.experiments import processes
-from fakd.experiments.processes import RunProcess
+from fakd.experiments import run_process
+from fakd.experiments.run_process import RunProcess
 from fakd.training.config import DistillConfig, TrainConfig
 from fakd.training.launch import launched
 from fakd.training.run_folder import RunFolder, check_folder
@@ -20,7 +20,7 @@ _PAUSE = 0.2
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedRun:
     """One run of several."""
 
     name: str
@@ -54,40 +54,40 @@ class Failure:
     log: Path
 
 
-def run_cells(cells: Sequence[Cell], jobs: int | None = None) -> list[Failure] | None:
-    """Run what is not finished yet, each cell in a process of its own.
+def run_all(planned: Sequence[PlannedRun], jobs: int | None = None) -> list[Failure] | None:
+    """Run what is not finished yet, each in a process of its own.
 
     A process that crashes takes no other with it, and its memory is its own to measure.
 
     Args:
-        cells: they share accelerator and number of devices.
+        planned: they share accelerator and number of devices.
         jobs: how many at once; by default one for each GPU, or for each group of `devices` GPUs, else one.
 
     Returns:
-        The cells that failed, or None if the user stopped them.
+        Those that failed, or None if the user stopped them.
 
     Raises:
         ValueError: a folder holds a run with other options, or torchrun or srun started this process.
-        FileExistsError: a folder holds something, and its cell is not to be resumed.
+        FileExistsError: a folder holds something, and its run is not to be resumed.
     """
     if launch := launched():
         raise ValueError(
             f"this command starts its runs by itself: start it without {launch.by}, and give it --devices."
         )
-    for cell in cells:
-        check_folder(cell.config, cell.folder)  # before the first is started, so that a mistake shows at once
-    waiting = deque(cell for cell in cells if not cell.finished)
-    if done := len(cells) - len(waiting):
-        say(f"{done} of {len(cells)} runs are finished already", style="dim")
+    for one in planned:
+        check_folder(one.config, one.folder)  # before the first is started, so that a mistake shows at once
+    waiting = deque(one for one in planned if not one.finished)
+    if done := len(planned) - len(waiting):
+        say(f"{done} of {len(planned)} runs are finished already", style="dim")
     if not waiting:
         return []
     config = waiting[0].config
-    slots = processes.device_groups(config.accelerator, config.devices, jobs)[: len(waiting)]
+    slots = run_process.device_groups(config.accelerator, config.devices, jobs)[: len(waiting)]
     failures: list[Failure] = []
     running: dict[int, _Running] = {}
     told = 0
-    with progress("runs") as bar, processes.counted_stops() as stops:
-        task = bar.add_task("running", total=len(cells), completed=done, note="")
+    with progress("runs") as bar, run_process.counted_stops() as stops:
+        task = bar.add_task("running", total=len(planned), completed=done, note="")
         try:
             while running or (waiting and not stops):
                 for slot in [slot for slot in range(len(slots)) if slot not in running]:
@@ -100,7 +100,7 @@ def run_cells(cells: Sequence[Cell], jobs: int | None = None) -> list[Failure] |
                 if len(stops) > told:
                     told = len(stops)
                     say("stopping after the steps that are running; press Ctrl-C again to stop at once", style="yellow")
-                    processes.stop_all([run.process for run in running.values()], told)
+                    run_process.stop_all([run.process for run in running.values()], told)
                 time.sleep(_PAUSE if running else 0)
                 for slot in [slot for slot, run in running.items() if run.process.poll() is not None]:
                     failure = _end(running.pop(slot), asked_to=bool(stops))
@@ -108,42 +108,42 @@ def run_cells(cells: Sequence[Cell], jobs: int | None = None) -> list[Failure] |
                     bar.advance(task)
                 bar.update(task, note="  ".join(run.note() for run in running.values()))
         finally:  # where something failed here, nobody would wait for them
-            processes.stop_all([run.process for run in running.values()], 1)
+            run_process.stop_all([run.process for run in running.values()], 1)
     if stops:
-        finished = sum(cell.finished for cell in cells)
-        say(f"stopped with {finished} of {len(cells)} runs finished; go on with the same command", style="yellow")
+        finished = sum(one.finished for one in planned)
+        say(f"stopped with {finished} of {len(planned)} runs finished; go on with the same command", style="yellow")
         return None
     return failures
 
 
 @dataclass(frozen=True)
 class _Running:
-    cell: Cell
+    planned: PlannedRun
     process: RunProcess
 
     def note(self) -> str:
         """What it does, for the bar."""
-        return f"{self.cell.name}: {self.process.last_line()[:30]}"
+        return f"{self.planned.name}: {self.process.last_line()[:30]}"
 
 
-def _start(cell: Cell, gpus: str | None, jobs: int) -> _Running | Failure:
+def _start(planned: PlannedRun, gpus: str | None, jobs: int) -> _Running | Failure:
     try:
-        process = RunProcess(cell.config, cell.log, gpus, processes.threads_each(jobs * cell.config.devices))
-    except processes.BusyError as error:
-        return _report(Failure(cell.name, str(error), cell.log))
+        process = RunProcess(planned.config, planned.log, gpus, run_process.threads_each(jobs * planned.config.devices))
+    except run_process.BusyError as error:
+        return _report(Failure(planned.name, str(error), planned.log))
     if not console.is_terminal:
-        say(f"started   {cell.name}")
-    return _Running(cell, process)
+        say(f"started   {planned.name}")
+    return _Running(planned, process)
 
 
 def _end(run: _Running, asked_to: bool) -> Failure | None:
     """Say how a run ended, and return what went wrong with one that was not asked to end."""
-    if run.cell.finished:
-        results: dict[str, Any] = json.loads(run.cell.folder.results.read_text())
+    if run.planned.finished:
+        results: dict[str, Any] = json.loads(run.planned.folder.results.read_text())
         scores = f"mIoU {results['mIoU']:.2f}  mAcc {results['mAcc']:.2f}  in {results['seconds']:.0f} s"
-        say(f"finished  {run.cell.name}  {scores}")
+        say(f"finished  {run.planned.name}  {scores}")
         return None
-    return None if asked_to else _report(Failure(run.cell.name, run.process.reason(), run.cell.log))
+    return None if asked_to else _report(Failure(run.planned.name, run.process.reason(), run.planned.log))
 
 
 def _report(failure: Failure) -> Failure:

@@ -5,9 +5,9 @@ import torch
 from drawn import drawn, styled, texts
 from torch import Tensor
 
-from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
+from fakd.analysis.figures.predictions import boundary_scores, draw_boundary
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.measured import Measured, boundary_band
+from fakd.analysis.pixel_counts import PixelCounts, boundary_band
 from fakd.analysis.statistics import Spread
 from fakd.types import IGNORE_INDEX
 
@@ -43,12 +43,12 @@ def test_nothing_is_a_boundary_next_to_ignored_pixels() -> None:
 
 
 def test_scores_by_hand() -> None:
-    measured = Measured(torch.tensor([[1, 1], [0, 2]]), torch.tensor([[8, 0], [0, 8]]), torch.zeros(3, 2))
+    measured = PixelCounts(torch.tensor([[1, 1], [0, 2]]), torch.tensor([[8, 0], [0, 8]]), torch.zeros(3, 2))
     found = boundary_scores(measured)
     assert (found.share, found.boundary_accuracy, found.interior_accuracy) == (20, 75, 100)
     assert found.boundary_mIoU == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
     assert found.interior_mIoU == 100
-    none = boundary_scores(Measured(torch.zeros(2, 2).long(), measured.interior, measured.calibration))
+    none = boundary_scores(PixelCounts(torch.zeros(2, 2).long(), measured.interior, measured.calibration))
     assert (none.share, none.boundary_accuracy, none.boundary_mIoU) == (0, None, None)
 
 
@@ -59,7 +59,7 @@ def test_scores_are_written_beside_the_bars() -> None:
         "fakd": {name: None if i == 3 else Spread(60.0 + i, 1.5) for i, name in enumerate(fields)},
     }
     with styled():
-        figure = draw_boundary(scores, [10.0, 14.0], 5, choose_looks(["alone", "fakd"], "alone"))
+        figure = draw_boundary(scores, [10.0, 14.0], 5, choose_looks(["alone", "fakd"], ["alone"]))
     drawn(figure)
     assert {"40.0", "43.0", "60.0 ± 1.5", "62.0 ± 1.5", "-"} <= set(texts(figure))
     assert any("within 5 px" in text and "12 %" in text for text in texts(figure))

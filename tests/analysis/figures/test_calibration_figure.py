@@ -5,9 +5,9 @@ import torch
 from drawn import drawn, styled, texts
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from fakd.analysis.figures.calibration import draw_calibration, expected_calibration_error
+from fakd.analysis.figures.predictions import draw_calibration, expected_calibration_error
 from fakd.analysis.figures.style import choose_looks
-from fakd.analysis.measured import calibration_counts
+from fakd.analysis.pixel_counts import calibration_counts
 from fakd.analysis.statistics import Spread
 
 
@@ -38,7 +38,7 @@ def test_error_by_hand() -> None:
 def test_the_diagram_shows_each_bin() -> None:
     counts = torch.tensor([[0.0, 10.0, 30.0], [0.0, 4.0, 27.0], [0.0, 5.0, 24.0]])
     with styled():
-        figure = draw_calibration({"fakd": counts}, {"fakd": Spread(6.25, None)}, choose_looks(["fakd"], None))
+        figure = draw_calibration({"fakd": counts}, {"fakd": Spread(6.25, None)}, choose_looks(["fakd"], []))
     drawn(figure)
     line = next(line for line in figure.axes[0].lines if "fakd" in line.get_label())
     assert line.get_xdata() == pytest.approx([50, 80])

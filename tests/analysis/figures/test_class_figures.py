@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from drawn import drawn, has_colour, styled, texts
 
-from fakd.analysis.figures.class_gains import class_gains, draw_class_gains, draw_class_iou
+from fakd.analysis.figures.by_class import class_gains, draw_class_gains, draw_class_iou
 from fakd.analysis.figures.style import choose_looks
 from fakd.analysis.statistics import Spread
 
@@ -34,7 +34,7 @@ def test_the_middle_of_an_odd_number_is_in_neither_half() -> None:
 
 
 def test_gains_are_drawn() -> None:
-    looks = choose_looks(list(IOU), "alone")
+    looks = choose_looks(list(IOU), ["alone"])
     with styled():
         figure = draw_class_gains(class_gains(IOU, "alone"), looks, "alone")
     picture = drawn(figure)
@@ -48,13 +48,13 @@ def test_gains_are_drawn() -> None:
 
 def test_iou_is_drawn_in_the_order_given_and_taller_for_more_classes() -> None:
     iou = {name: {key: Spread(value, 1.0) for key, value in values.items()} for name, values in IOU.items()}
-    looks = choose_looks(list(iou), "alone")
+    looks = choose_looks(list(iou), ["alone"])
     with styled():
         figure = draw_class_iou(iou, ["pole", "bus", "road"], looks)
         many = draw_class_iou(
             {"a": {str(i): Spread(i / 2, None) for i in range(150)}},
             list(map(str, range(150))),
-            looks | choose_looks(["a"], None),
+            looks | choose_looks(["a"], []),
         )
     picture = drawn(figure)
     assert all(has_colour(picture, look.colour) for look in looks.values())

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from drawn import drawn, styled, texts
 
-from fakd.analysis.figures.confusion import draw_confusion, row_shares
+from fakd.analysis.figures.predictions import draw_confusion, row_shares
 
 
 def test_rows_sum_to_a_hundred() -> None:

@@ -7,7 +7,7 @@ import torch
 from drawn import drawn, styled, texts
 
 from fakd import ClassCovariance
-from fakd.analysis.figures.covariance import (
+from fakd.analysis.figures.features import (
     covariance_figures,
     covariance_growth,
     draw_covariance,
@@ -53,7 +53,7 @@ def test_numbers_of_a_real_estimate(diagonal) -> None:
 def test_is_drawn_for_every_run() -> None:
     runs = [covariance_figures(torch.tensor([5, 0, 900]), torch.rand(3, 4)) for _ in range(2)]
     with styled():
-        figure = draw_covariance({"fakd": runs}, ["road", "car", "sky"], choose_looks(["fakd"], None))
+        figure = draw_covariance({"fakd": runs}, ["road", "car", "sky"], choose_looks(["fakd"], []))
     drawn(figure)
     assert len(figure.axes[0].lines) == 2
     assert any("upper bound" in text for text in texts(figure))
@@ -70,7 +70,7 @@ def test_growth_is_read_where_it_was_logged(teacher_run, tmp_path) -> None:
     growth = covariance_growth(read_run(tmp_path))
     assert growth == [(10, 1.5), (20, 2.5)]
     with styled():
-        figure = draw_covariance_growth({"fakd": [growth, growth]}, choose_looks(["fakd"], None))
+        figure = draw_covariance_growth({"fakd": [growth, growth]}, choose_looks(["fakd"], []))
     drawn(figure)
     assert list(figure.axes[0].lines[0].get_ydata()) == [1.5, 2.5]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from drawn import drawn, styled, texts
 
-from fakd.analysis.figures.feature_maps import FeatureMap, class_separation, draw_feature_maps, feature_map
+from fakd.analysis.figures.features import FeatureMap, class_separation, draw_feature_maps, feature_map
 from fakd.data import Sample
 from fakd.models import create_model
 

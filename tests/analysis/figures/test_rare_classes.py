@@ -3,7 +3,7 @@
 import pytest
 from drawn import drawn, styled, texts
 
-from fakd.analysis.figures.rare_classes import draw_rare_classes, rank_correlation
+from fakd.analysis.figures.by_class import draw_rare_classes, rank_correlation
 from fakd.analysis.figures.style import choose_looks
 
 
@@ -36,7 +36,7 @@ def test_classes_are_named_without_overlap() -> None:
     classes = [f"class {i}" for i in range(60)]
     shares = [0.01 * 1.1**i for i in range(60)]
     gains = {"cwd": [(-1) ** i * i / 10 for i in range(60)], "fakd": [None if i == 59 else i / 20 for i in range(60)]}
-    looks = choose_looks(list(gains), None)
+    looks = choose_looks(list(gains), [])
     correlations = {method: rank_correlation(shares, values) for method, values in gains.items()}
     with styled():
         figure = draw_rare_classes(classes, shares, gains, correlations, looks, "alone")
@@ -50,5 +50,5 @@ def test_classes_are_named_without_overlap() -> None:
 
 def test_nothing_to_draw_is_no_error() -> None:
     with styled():
-        figure = draw_rare_classes(["a"], [0.0], {"cwd": [1.0]}, {"cwd": None}, choose_looks(["cwd"], None), "alone")
+        figure = draw_rare_classes(["a"], [0.0], {"cwd": [1.0]}, {"cwd": None}, choose_looks(["cwd"], []), "alone")
     assert not any("rank correlation" in text for text in texts(figure))

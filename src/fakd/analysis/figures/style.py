@@ -1,6 +1,6 @@
 """What the figures have in common: colours, sizes, bars by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import Formatter, LogLocator, NullFormatter
 
-# Okabe and Ito's colours, which people with any kind of colour blindness can tell apart; yellow, which is too pale
-# for points on white, is left out, and grey is the baseline's.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_BASELINE = "#8A8A8A"
+# Okabe and Ito's colours, which people with any kind of colour blindness can tell apart, and two more; yellow, which is
+# too pale on white, and black, which is too dark on black, are left out, and grey is the baseline's.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#a6761d", "#7570b3")
+_BASELINE, _TEACHER = "#888888", "#b22222"
 _MARKERS = "oDs^vP"
 _HATCHES = ("", "////", "....", "xxxx", "----", "++++")
 
@@ -42,20 +42,18 @@ class Look:
     marker: str
     hatch: str
     """For areas: tells methods apart once the colours repeat."""
+    turn: int = 0
+    """How often the colours were gone through before this one."""
 
 
-def choose_looks(names: Sequence[str], baseline: str | None) -> dict[str, Look]:
-    """A look for each name; the baseline's is grey."""
-    others = [name for name in names if name != baseline]
-    looks = {
-        name: Look(
-            _COLOURS[place % len(_COLOURS)],
-            _MARKERS[place % len(_MARKERS)],
-            _HATCHES[place // len(_COLOURS) % len(_HATCHES)],
-        )
-        for place, name in enumerate(others)
-    }
-    return looks if baseline is None else {baseline: Look(_BASELINE, "X", ""), **looks}
+def choose_looks(names: Sequence[str], baselines: Collection[str], teachers: Collection[str] = ()) -> dict[str, Look]:
+    """A look for each name; a baseline's is grey, a teacher's red, and the others have colours of their own."""
+    looks = {name: Look(_BASELINE, "X", "") for name in baselines}
+    looks |= {name: Look(_TEACHER, "P", "") for name in teachers}
+    for place, name in enumerate(name for name in names if name not in looks):
+        turn, colour = divmod(place, len(_COLOURS))
+        looks[name] = Look(_COLOURS[colour], _MARKERS[place % len(_MARKERS)], _HATCHES[turn % len(_HATCHES)], turn)
+    return looks
 
 
 def rows_height(rows: int, bars: int) -> float:

@@ -2,29 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from fakd.analysis.groups import Group, missing_teacher, teacher_places, with_defaults
-from fakd.analysis.runs import Run
-from fakd.data import DatasetSpec, get_dataset
+from fakd.analysis.groups import UNREADABLE, Group
+from fakd.analysis.run_options import run_inference
+from fakd.analysis.runs import Run, missing_teacher, teacher_places
+from fakd.data import DatasetSpec
 from fakd.data.class_map import Groups
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
-from fakd.evaluation.inference import InferenceConfig
 from fakd.models import Network, open_model
-from fakd.models.cost import measure_cost
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MappedTeacher
 from fakd.models.mmseg.published import PREFIX
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherClassesConfig
-
-UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
-"""What files that are gone, damaged or of another kind raise."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +84,10 @@ def open_networks(
         size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
         copy = inference_copy(model)
         network = (copy if merged is None else MappedTeacher(copy, merged)).to(device)
-        networks.append(Asked(layer, network, EvalTransform((size[0], size[1])), _inference(run, spec)))
+        networks.append(
+            Asked(layer, network, EvalTransform((size[0], size[1])), run_inference(run.config, spec.window))
+        )
     return networks, notes
-
-
-def giga_macs(run: Run) -> float | None:
-    """Billion multiply-accumulates for one image of the training crops' size; None if the network cannot be read."""
-    root = run.config.get("data_root")
-    try:
-        size = run.config.get("crop_size") or get_dataset(run.config["dataset"], root and Path(root)).crop_size
-        return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
-    except UNREADABLE:
-        return None
 
 
 def _class_groups(run: Run, spec: DatasetSpec, model: Network, notes: Mapping[str, str]) -> Groups | None:
@@ -116,11 +103,3 @@ def _teacher_source(run: Run) -> str | Path:
     if name.startswith(PREFIX) or missing_teacher(run):
         return name
     return next(path for path in teacher_places(run) if path.is_file() or RunFolder(path).student.is_file())
-
-
-def _inference(run: Run, spec: DatasetSpec) -> Inference:
-    """As the run was evaluated."""
-    options = with_defaults(run.config)
-    given: dict[str, Any] = {item.name: options[item.name] for item in fields(InferenceConfig)}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return InferenceConfig(**given).inference(spec.window)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,13 +17,13 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from fakd import __version__
-from fakd.analysis.command_line import reproduce
-from fakd.analysis.groups import Group, find_alone
-from fakd.analysis.report.figures import class_gains, curves, logged_names
+from fakd.analysis.groups import Group, gains
 from fakd.analysis.report.page_tables import class_table, group_table, run_names, run_table
 from fakd.analysis.report.pictures import Gallery
+from fakd.analysis.report.plots import class_gains, curves, logged_names
+from fakd.analysis.run_options import command_words
 from fakd.analysis.runs import Run
-from fakd.training.run_folder import RunFolder
+from fakd.analysis.statistics import difference_text
 
 
 class _Details(NamedTuple):
@@ -82,35 +83,20 @@ def render(
 
 def _summary(groups: Sequence[Group]) -> str:
     """What came out, in one sentence."""
-    students = [group for group in groups if group.method is not None]
-    if not students:
+    means = {group: found.mean for group in groups if group.method and (found := group.spread("mIoU"))}
+    if not means:
         return ""
-
-    def miou(run: Run) -> float:
-        return float(run.results["mIoU"])
-
-    def mean(group: Group) -> float:
-        found = group.spread(miou)
-        assert found is not None  # finished runs have it
-        return found.mean
-
-    best = max(students, key=mean)
-    text = f"Highest mean mIoU of {len(students)} kinds of runs: {best.label} with {mean(best):.2f} %"
-    if (alone := find_alone(best, groups)) is not None and (gain := best.gain(alone, miou)) is not None:
-        interval = f" [{gain.low:+.2f}, {gain.high:+.2f}]" if gain.low is not None and gain.high is not None else ""
-        text += f", {gain.mean:+.2f}{interval} points against the student alone".replace("-", "\N{MINUS SIGN}")
+    best = max(means, key=means.__getitem__)
+    text = f"Highest mean mIoU of {len(means)} kinds of runs: {best.label} with {means[best]:.2f} %"
+    if (gain := gains(groups, "mIoU").get(best)) is not None:
+        text += f", {difference_text(gain)} points against the student alone".replace("-", "\N{MINUS SIGN}")
     few = " One seed says little about which is better." if len(best.runs) == 1 else ""
     return f"{text}.{few}"
 
 
 def _details(run: Run, name: str) -> _Details:
-    versions = RunFolder(run.folder).versions
-    return _Details(
-        name,
-        reproduce(run.config),
-        yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
-        json.loads(versions.read_text()) if versions.is_file() else {},
-    )
+    config = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
+    return _Details(name, shlex.join(command_words(run.config)), config, run.versions)
 
 
 def _asset(name: str) -> str:

@@ -1,19 +1,14 @@
 """The tables of the page: cells with a text to read and a value to sort by."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from fakd.analysis.groups import Group, find_alone
-from fakd.analysis.paper_rows import PaperRow
-from fakd.analysis.published import group_row, published_teacher, run_teacher_network
-from fakd.analysis.report.figures import class_iou
-from fakd.analysis.report.networks import giga_macs
+from fakd.analysis.groups import Group, gains, teacher_group
+from fakd.analysis.paper_rows import group_row, run_teacher_network
 from fakd.analysis.runs import Run
-from fakd.analysis.statistics import LEVEL, Difference, Spread, spread, spread_text
+from fakd.analysis.statistics import LEVEL, MARKED, Difference, Spread, difference_text, spread, spread_text
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"
@@ -69,27 +64,24 @@ def group_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> 
     columns += [Column("seeds"), Column("s / step"), Column("time"), Column("peak memory")]
     columns += [Column("parameters"), Column("GMACs", hint="of one image of the training crops' size")]
     columns += [Column("network", numeric=False)]
-    rows, papers = [], []
-    best = _best([group.spread(_result("mIoU")) if group.method else None for group in groups])
-    for index, group in enumerate(groups):
-        alone = find_alone(group, groups)
+    outside = outside_teachers(groups, teachers)
+    best = _best([None] * len(outside) + [group.spread("mIoU") if group.method else None for group in groups])
+    differences = {name: gains(groups, name) for name in _SCORES}
+    rows = []
+    for index, group in enumerate([*outside, *groups]):
         row = [_word(group.label)]
         for name in _SCORES:
-            row.append(_mean(group.spread(_result(name)), best=name == "mIoU" and index == best))
-            row.append(_difference(None if alone is None else group.gain(alone, _result(name))))
-        row += [_number(len(group.runs), "{:d}"), _mean(group.spread(_result("seconds_per_step")), digits=3)]
-        row += [_duration(group.spread(_result("seconds"))), _memory(group.spread(_result("peak_memory")))]
-        row += [_number(group.runs[0].results["parameters"], "{:,}"), _number(giga_macs(group.runs[0]), "{:.3g}")]
-        row += [_word(group.network)]
-        rows.append(row)
-        papers.append((group_row(group, teachers.get(str(group.runs[0].folder))), _means(group)))
-    for name, network, scores in _outside_teachers(groups, teachers):
-        row = [_word(name)]
-        row += [cell for key in _SCORES for cell in (_number(scores[key], "{:.2f}"), Cell())]
-        row += [Cell()] * (len(columns) - len(row) - 1)
-        rows.insert(0, [*row, _word(network or _NONE)])
-        papers.insert(0, (published_teacher(groups[0].options["dataset"], network), (scores["mIoU"], scores["mAcc"])))
-    return _beside_paper(Table("groups", "Every method: mean over seeds", columns, rows), papers)
+            row.append(_mean(group.spread(name), best=name == "mIoU" and index == best))
+            row.append(_difference(differences[name].get(group)))
+        row += [_number(len(group.runs) if group.by_seed else None, "{:d}"), _mean(group.spread("seconds_per_step"), 3)]
+        row += [_duration(group.spread("seconds")), _memory(group.spread("peak_memory"))]
+        row += [_number(group.parameters, "{:,}"), _number(None if group in outside else group.giga_macs, "{:.3g}")]
+        rows.append([*row, _word(group.network)])
+    marked = (
+        f" {MARKED}" if any(found.p is not None for each in differences.values() for found in each.values()) else ""
+    )
+    table = Table("groups", f"Every method: mean over seeds.{marked}", columns, rows)
+    return _beside_paper(table, [*outside, *groups], teachers)
 
 
 def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mapping[str, Run | None]) -> Table:
@@ -103,7 +95,7 @@ def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mappi
     columns = [Column("run", numeric=False), Column("method", numeric=False), Column("seed")]
     columns += [*(Column(f"{name} %") for name in _SCORES), Column("s / step"), Column("time"), Column("peak memory")]
     columns += [Column("parameters"), Column("network", numeric=False)]
-    rows, papers = [], []
+    rows, shown = [], []
     for group in groups:
         for run in group.runs:
             name, results = names[str(run.folder)], run.results
@@ -111,69 +103,61 @@ def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mappi
             row += [_number(results[key], "{:.2f}") for key in _SCORES]
             row += [_number(results["seconds_per_step"], "{:.3f}"), _duration(spread([results["seconds"]]))]
             row += [_memory(spread([results.get("peak_memory")])), _number(results["parameters"], "{:,}")]
-            row += [_word(group.network)]
-            rows.append(row)
-            papers.append((group_row(group, teachers.get(str(run.folder))), (results["mIoU"], results["mAcc"])))
-    return _beside_paper(Table("runs", "Every run", columns, rows), papers)
+            rows.append([*row, _word(group.network)])
+            shown.append(replace(group, runs=[run]))
+    return _beside_paper(Table("runs", "Every run", columns, rows), shown, teachers)
 
 
 def class_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> Table:
     """IoU of every class, a column for each group; the best student of a class is marked."""
-    outside = _outside_teachers(groups, teachers)
-    classes = list(groups[0].runs[0].results["IoU"])
-    columns = [Column("class", numeric=False)]
-    columns += [Column(name) for name, _, _ in outside] + [Column(group.label) for group in groups]
+    shown = [*outside_teachers(groups, teachers), *groups]
+    columns = [Column("class", numeric=False), *(Column(group.label) for group in shown)]
     rows = []
-    for name in classes:
-        means = [group.spread(partial(class_iou, name=name)) for group in groups]
-        best = _best([found if group.method else None for group, found in zip(groups, means, strict=True)])
-        row = [_word(name), *(_number(scores["IoU"].get(name), "{:.1f}") for _, _, scores in outside)]
-        rows.append([*row, *(_mean(found, digits=1, best=index == best) for index, found in enumerate(means))])
+    for name in groups[0].classes:
+        means = [group.spread("IoU", name) for group in shown]
+        best = _best([found if group.method else None for group, found in zip(shown, means, strict=True)])
+        rows.append([_word(name), *(_mean(found, 1, best=index == best) for index, found in enumerate(means))])
     return Table("classes", "IoU of every class in percent: mean over seeds", columns, rows)
 
 
-def _outside_teachers(
-    groups: Sequence[Group], teachers: Mapping[str, Run | None]
-) -> list[tuple[str, str | None, dict[str, Any]]]:
-    """Name, network and scores of the teachers that are not among the runs, as their students' runs wrote them."""
-    found: dict[str, tuple[str | None, dict[str, Any]]] = {}
-    for group in groups:
-        for run in group.runs:
-            if "teacher" in run.results and teachers.get(str(run.folder)) is None:
-                found.setdefault(str(run.config["teacher"]), (run_teacher_network(run, None), run.results["teacher"]))
-    several = len(found) > 1
-    return [(f"teacher {name}" if several else "teacher", *about) for name, about in found.items()]
+def outside_teachers(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> list[Group]:
+    """The teachers that are not among the runs, as their students' runs have scored them."""
+    runs: dict[str, Run] = {}
+    for run in (run for group in groups for run in group.runs):
+        if "teacher" in run.results and teachers.get(str(run.folder)) is None:
+            runs.setdefault(str(run.config["teacher"]), run)
+    return [
+        teacher_group(f"teacher {name}" if len(runs) > 1 else "teacher", run_teacher_network(run, None) or _NONE, run)
+        for name, run in runs.items()
+    ]
 
 
-def _beside_paper(table: Table, papers: Sequence[tuple[PaperRow | None, tuple[float, float]]]) -> Table:
-    """Add the published scores and the differences to them, if there are any."""
-    if not any(row for row, _ in papers):
+def _beside_paper(table: Table, groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> Table:
+    """Add the published scores and the differences to them, if there are any.
+
+    Args:
+        table: one row for each group.
+        groups: in the same order.
+        teachers: by folder of a run, the run of its teacher.
+    """
+    papers = [group_row(group, teachers.get(str(group.runs[0].folder))) for group in groups]
+    if not any(papers):
         return table
     columns = [*table.columns]
     for name in ("mIoU", "mAcc"):
         columns.append(Column(f"paper {name} %", hint="published for this data set, these networks and this method"))
         columns.append(Column(f"Δ paper {name}", hint="ours minus the published, in points"))
     rows = []
-    for own, (paper, (miou, macc)) in zip(table.rows, papers, strict=True):
-        if paper is None:
-            rows.append([*own, *[Cell()] * 4])
-            continue
+    for own, group, paper in zip(table.rows, groups, papers, strict=True):
         cells = []
-        for ours, published in ((miou, paper.mIoU), (macc, paper.mAcc)):
-            cells += [_number(published, "{:.2f}"), _number(ours - published, "{:+.2f}")]
+        for name in ("mIoU", "mAcc"):
+            if paper is None or (ours := group.spread(name)) is None:
+                cells += [Cell(), Cell()]
+            else:
+                published: float = getattr(paper, name)
+                cells += [_number(published, "{:.2f}"), _number(ours.mean - published, "{:+.2f}")]
         rows.append([*own, *cells])
-    return Table(table.name, table.caption, columns, rows)
-
-
-def _result(name: str) -> Callable[[Run], float | None]:
-    return lambda run: run.results.get(name)
-
-
-def _means(group: Group) -> tuple[float, float]:
-    miou, macc = (group.spread(_result(name)) for name in ("mIoU", "mAcc"))
-    assert miou is not None  # finished runs have both
-    assert macc is not None
-    return miou.mean, macc.mean
+    return replace(table, columns=columns, rows=rows)
 
 
 def _best(spreads: Sequence[Spread | None]) -> int | None:
@@ -195,10 +179,7 @@ def _mean(found: Spread | None, digits: int = 2, best: bool = False) -> Cell:
 
 
 def _difference(found: Difference | None) -> Cell:
-    if found is None:
-        return Cell()
-    interval = "" if found.low is None or found.high is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
-    return Cell(f"{found.mean:+.2f}{interval}".replace("-", "\N{MINUS SIGN}"), found.mean)
+    return Cell() if found is None else Cell(difference_text(found).replace("-", "\N{MINUS SIGN}"), found.mean)
 
 
 def _duration(found: Spread | None) -> Cell:

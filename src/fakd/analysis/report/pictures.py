@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from fakd.analysis.groups import ALONE, Group
-from fakd.analysis.report.networks import UNREADABLE, Asked, Layer, open_networks
+from fakd.analysis.groups import ALONE, UNREADABLE, Group
+from fakd.analysis.report.networks import Asked, Layer, open_networks
 from fakd.analysis.runs import Run
+from fakd.analysis.statistics import parts
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
 from fakd.data.palette import Palette
@@ -121,7 +122,7 @@ def make_gallery(
 def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
     root = data_root or (Path(recorded) if (recorded := run.config.get("data_root")) else None)
     spec = get_dataset(run.config["dataset"], root)
-    if list(spec.classes) != list(run.results["IoU"]):
+    if spec.classes != run.classes:
         raise ValueError(f"the classes of {spec.name} are not those of the run {run.folder}.")
     return spec, spec.open(root, "val")
 
@@ -161,10 +162,7 @@ def _scores(prediction: Tensor, label: Tensor, spec: DatasetSpec) -> tuple[float
 
 def _start(layers: Sequence[Layer], groups: Sequence[Group]) -> int:
     """The student of the best method, or the student alone where there is no other."""
-    quality = {
-        group.label: (group.method != ALONE, sum(run.results["mIoU"] for run in group.runs) / len(group.runs))
-        for group in groups
-    }
+    quality = {group.label: (group.method != ALONE, parts(group.spread("mIoU"))[0] or 0) for group in groups}
     students = [index for index, layer in enumerate(layers) if layer.kind == "student"]
     return max(students, key=lambda index: quality[layers[index].label])
 

@@ -17,7 +17,7 @@ from fakd.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
-class Measured:
+class PixelCounts:
     """What was counted over a split; its size does not depend on the number of images."""
 
     boundary: Tensor
@@ -32,15 +32,15 @@ class Measured:
         """(C, C) int64 of all labelled pixels [truth, prediction]."""
         return self.boundary + self.interior
 
-    def __add__(self, other: "Measured") -> "Measured":
-        return Measured(
+    def __add__(self, other: "PixelCounts") -> "PixelCounts":
+        return PixelCounts(
             self.boundary + other.boundary, self.interior + other.interior, self.calibration + other.calibration
         )
 
 
-def pooled(parts: Sequence[Measured]) -> Measured:
+def pooled(parts: Sequence[PixelCounts]) -> PixelCounts:
     """The counts of several passes together."""
-    return reduce(Measured.__add__, parts)
+    return reduce(PixelCounts.__add__, parts)
 
 
 def boundary_band(labels: Tensor, width: int) -> Tensor:
@@ -91,7 +91,7 @@ def measure(
     device: torch.device | str = "cpu",
     inference: Inference = WHOLE,
     on_image: Callable[[int], None] | None = None,
-) -> Measured:
+) -> PixelCounts:
     """Count truth against prediction near and far from boundaries, and how sure the network was.
 
     Args:
@@ -118,7 +118,7 @@ def measure(
         calibration += calibration_counts(confidence[labelled], (predicted == labels)[labelled], bins)
         if on_image is not None:
             on_image(len(images))
-    return Measured(near.compute().cpu(), far.compute().cpu(), calibration)
+    return PixelCounts(near.compute().cpu(), far.compute().cpu(), calibration)
 
 
 def class_pixels(source: Source, num_classes: int, on_image: Callable[[int], None] | None = None) -> Tensor:

@@ -1,9 +1,9 @@
-"""The data set behind a set of runs, and the passes over it that an analysis needs."""
+"""The data set behind a set of runs, and what is counted and kept of it and of their predictions."""
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fakd.analysis.figures.feature_maps import FeatureMap, feature_map
-from fakd.analysis.groups import classes_of
-from fakd.analysis.measured import Measured, class_pixels, measure
+from fakd.analysis.figures.features import FeatureMap, feature_map
+from fakd.analysis.pixel_counts import PixelCounts, class_pixels, measure
+from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run
 from fakd.console import progress, say
 from fakd.data import DataError, Sample, get_dataset
 from fakd.data.datamodule import SegmentationData
 from fakd.data.transforms import EvalTransform
-from fakd.evaluation import Inference, scores_from_confusion
-from fakd.evaluation.inference import InferenceConfig
+from fakd.evaluation import scores_from_confusion
 from fakd.files.atomic import written_at_once
 from fakd.models import load_model
 from fakd.training.run_folder import RunFolder
 
 _TOLERANCE = 0.5
 """Percentage points of mIoU that another device or number format may make."""
-_INFERENCE = tuple(item.name for item in fields(InferenceConfig))
 
 
-class Passes:
-    """Passes over the splits; what is counted is kept in a folder, so that a second analysis is quick.
+class CachedCounts:
+    """CachedCounts over the splits; what is counted is kept in a folder, so that a second analysis is quick.
 
     A count is taken from there as long as the network's file, the place of the data set and all options are the same.
 
@@ -64,9 +62,9 @@ class Passes:
         self.device, self.workers, self.band, self.bins, self.cache = device, workers, band, bins, cache
         self.root = Path(data_root) if data_root else _common_root(runs)
         self.spec = get_dataset(runs[0].config["dataset"], self.root)
-        if self.spec.classes != classes_of(runs[0]):
+        if self.spec.classes != runs[0].classes:
             raise ValueError(
-                f"the runs have {len(classes_of(runs[0]))} classes and {self.spec.name} has {self.spec.num_classes}, "
+                f"the runs have {len(runs[0].classes)} classes and {self.spec.name} has {self.spec.num_classes}, "
                 "or their names differ: give the data set that they were trained on with --data_root."
             )
         try:
@@ -74,9 +72,9 @@ class Passes:
         except DataError as error:
             raise DataError(f"{error} Say where the data set is with --data_root FOLDER.") from error
 
-    def measured(self, run: Run) -> Measured:
+    def measured(self, run: Run) -> PixelCounts:
         """What `measure` counts over the validation split, the network asked as when the run was evaluated."""
-        inference, base_size = self._inference(run), self._base_size(run)
+        inference, base_size = run_inference(run.config, self.spec.window), self._base_size(run)
         network = RunFolder(run.folder).student.stat()
         key = {
             "run": str(run.folder.resolve()),
@@ -102,7 +100,7 @@ class Passes:
                 )
             )
 
-        found = Measured(**self._kept(key, len(self.val), f"evaluating {run.folder.name}", count))
+        found = PixelCounts(**self._kept(key, len(self.val), f"evaluating {run.folder.name}", count))
         now, before = scores_from_confusion(found.confusion, self.spec.classes).mIoU, run.results["mIoU"]
         if abs(now - before) > _TOLERANCE:
             say(
@@ -137,12 +135,6 @@ class Passes:
     def _base_size(self, run: Run) -> tuple[int, int]:
         height, width = run.config.get("base_size") or self.spec.base_size
         return height, width
-
-    def _inference(self, run: Run) -> Inference:
-        """As the run's options say; those that an older run lacks are at their defaults."""
-        given: dict[str, Any] = {name: value for name in _INFERENCE if (value := run.config.get(name)) is not None}
-        given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-        return InferenceConfig(**given).inference(self.spec.window)
 
     def _kept(
         self, key: dict[str, Any], images: int, what: str, count: Callable[[Callable[[int], None]], dict[str, Tensor]]

@@ -8,8 +8,8 @@ from pathlib import Path
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from fakd.console import say
-from fakd.experiments.grid_config import Arm, GridConfig
-from fakd.experiments.run_queue import Cell, Failure, run_cells
+from fakd.experiments.grid import Arm, GridConfig
+from fakd.experiments.run_queue import Failure, PlannedRun, run_all
 from fakd.training.run_folder import write_json
 
 STEPS = 30
@@ -30,11 +30,11 @@ def seconds_per_step(config: GridConfig, arms: Sequence[Arm]) -> dict[str, float
     known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     if missing := [arm for arm in arms if arm.name not in known]:
         say(f"measuring what a step takes: {STEPS} steps of each method")
-        cells = {arm.name: _short_run(config, arm) for arm in missing}
-        failures = run_cells(list(cells.values()), config.jobs)
+        planned = {arm.name: _short_run(config, arm) for arm in missing}
+        failures = run_all(list(planned.values()), config.jobs)
         if failures is None or failures:
             return failures
-        known |= {name: _measured(cell.folder.logs) for name, cell in cells.items()}
+        known |= {name: _measured(run.folder.logs) for name, run in planned.items()}
         write_json(path, known)
         shutil.rmtree(_folder(config))
     return {arm.name: known[arm.name] for arm in arms}
@@ -45,9 +45,9 @@ def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]
     return {name: max(1, round(60 * minutes / each)) for name, each in seconds.items()}
 
 
-def _short_run(config: GridConfig, arm: Arm) -> Cell:
+def _short_run(config: GridConfig, arm: Arm) -> PlannedRun:
     every = {"eval_every": STEPS, "checkpoint_every": STEPS, "log_every": 1}
-    return config.cell(arm, config.seed_list[0], STEPS, output=_folder(config) / arm.name, resume=True, **every)
+    return config.plan_run(arm, config.seed_list[0], STEPS, output=_folder(config) / arm.name, resume=True, **every)
 
 
 def _folder(config: GridConfig) -> Path:

@@ -6,22 +6,31 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fakd.analysis.figures.boundary import boundary_scores, draw_boundary
-from fakd.analysis.figures.calibration import draw_calibration, expected_calibration_error
-from fakd.analysis.figures.class_gains import class_gains, draw_class_gains, draw_class_iou
-from fakd.analysis.figures.confusion import draw_confusion
-from fakd.analysis.figures.covariance import (
+from fakd.analysis.cached_counts import CachedCounts
+from fakd.analysis.figures.by_class import (
+    class_gains,
+    draw_class_gains,
+    draw_class_iou,
+    draw_rare_classes,
+    rank_correlation,
+)
+from fakd.analysis.figures.features import (
     covariance_growth,
     draw_covariance,
     draw_covariance_growth,
+    draw_feature_maps,
     read_covariance,
 )
-from fakd.analysis.figures.feature_maps import draw_feature_maps
-from fakd.analysis.figures.rare_classes import draw_rare_classes, rank_correlation
+from fakd.analysis.figures.predictions import (
+    boundary_scores,
+    draw_boundary,
+    draw_calibration,
+    draw_confusion,
+    expected_calibration_error,
+)
 from fakd.analysis.figures.style import Look, choose_looks
 from fakd.analysis.groups import Group
-from fakd.analysis.measured import Measured, pooled
-from fakd.analysis.passes import Passes
+from fakd.analysis.pixel_counts import PixelCounts, pooled
 from fakd.analysis.statistics import Spread, parts, spread
 
 Section = tuple[dict[str, Figure], dict[str, Any]]
@@ -33,21 +42,21 @@ class Compared:
 
     groups: Sequence[Group]
     baseline: Group | None
-    passes: Passes
+    counts: CachedCounts
     looks: Mapping[str, Look]
 
 
-def analyze_groups(groups: Sequence[Group], baseline: Group | None, passes: Passes, *, images: int) -> Section:
+def analyze_groups(groups: Sequence[Group], baseline: Group | None, counts: CachedCounts, *, images: int) -> Section:
     """Every figure by the name of its file, and every number.
 
     Args:
         groups: in the order of legends.
         baseline: the student alone; None leaves out what is about gains.
-        passes: over the data set of the runs.
+        counts: over the data set of the runs.
         images: how many images to show features of.
     """
-    looks = choose_looks([group.label for group in groups], baseline.label if baseline else None)
-    compared = Compared(groups, baseline, passes, looks)
+    looks = choose_looks([group.label for group in groups], [baseline.label] if baseline else [])
+    compared = Compared(groups, baseline, counts, looks)
     figures: dict[str, Figure] = {}
     numbers: dict[str, Any] = {}
     for part in (_by_class(compared), _predictions(compared), _features(compared, images), _covariances(compared)):
@@ -61,15 +70,15 @@ def _by_class(compared: Compared) -> Section:
     groups, baseline, looks = compared.groups, compared.baseline, compared.looks
     iou = {group.label: group.class_iou() for group in groups}
     numbers: dict[str, Any] = {
-        "mIoU": {group.label: _plain(group.spread(lambda run: run.results["mIoU"])) for group in groups},
+        "mIoU": {group.label: _plain(group.spread("mIoU")) for group in groups},
         "IoU": {method: {name: _plain(found) for name, found in values.items()} for method, values in iou.items()},
     }
-    classes = compared.passes.spec.classes
+    classes = compared.counts.spec.classes
     if baseline is None or len(groups) == 1:
         return {"class-iou": draw_class_iou(iou, classes, looks)}, numbers
     means = {method: {name: value and value.mean for name, value in values.items()} for method, values in iou.items()}
     gains = class_gains(means, baseline.label)
-    pixels = compared.passes.train_pixels().tolist()
+    pixels = compared.counts.train_pixels().tolist()
     share = {name: 100 * count / max(1, sum(pixels)) for name, count in zip(classes, pixels, strict=True)}
     shares = [share[name] for name in gains.classes]
     correlations = {method: rank_correlation(shares, values) for method, values in gains.gains.items()}
@@ -88,25 +97,23 @@ def _by_class(compared: Compared) -> Section:
 
 def _predictions(compared: Compared) -> Section:
     """What a pass over the validation split counts: boundaries, calibration, confusion."""
-    passes, looks = compared.passes, compared.looks
-    measured = {group: [passes.measured(run) for run in group.runs] for group in compared.groups}
+    counts, looks = compared.counts, compared.looks
+    measured = {group: [counts.measured(run) for run in group.runs] for group in compared.groups}
     together = {group: pooled(parts) for group, parts in measured.items()}
     boundary = {group.label: _boundary(parts) for group, parts in measured.items()}
     errors = {
         group.label: spread(expected_calibration_error(part.calibration) for part in parts)
         for group, parts in measured.items()
     }
-    tables = {group.label: counts.calibration for group, counts in together.items()}
+    tables = {group.label: total.calibration for group, total in together.items()}
     shares = [share.mean for scores in boundary.values() if (share := scores["share"])]
     figures = {
-        "boundary": draw_boundary(boundary, shares, passes.band, looks),
+        "boundary": draw_boundary(boundary, shares, counts.band, looks),
         "calibration": draw_calibration(tables, errors, looks),
     }
-    for group, counts in together.items():
+    for group, total in together.items():
         seeds = f"{group.label}, {len(group.runs)} runs together" if len(group.runs) > 1 else group.label
-        figures[f"confusion-{group.slug}"] = draw_confusion(
-            counts.confusion, passes.spec.classes, f"Confusion: {seeds}"
-        )
+        figures[f"confusion-{group.slug}"] = draw_confusion(total.confusion, counts.spec.classes, f"Confusion: {seeds}")
     return figures, {
         "boundary": {
             method: {name: _plain(found) for name, found in scores.items()} for method, scores in boundary.items()
@@ -118,11 +125,11 @@ def _predictions(compared: Compared) -> Section:
             }
             for method, table in tables.items()
         },
-        "confusion": {group.label: counts.confusion.tolist() for group, counts in together.items()},
+        "confusion": {group.label: total.confusion.tolist() for group, total in together.items()},
     }
 
 
-def _boundary(parts: Iterable[Measured]) -> dict[str, Spread | None]:
+def _boundary(parts: Iterable[PixelCounts]) -> dict[str, Spread | None]:
     scores = [asdict(boundary_scores(part)) for part in parts]
     return {name: spread(values[name] for values in scores) for name in scores[0]}
 
@@ -131,9 +138,9 @@ def _features(compared: Compared, images: int) -> Section:
     """The features of each method's first run on a few images."""
     if images == 0:
         return {}, {}
-    samples = compared.passes.samples(images)
-    maps = {group.label: compared.passes.feature_maps(group.runs[0], samples) for group in compared.groups}
-    return {"feature-maps": draw_feature_maps(samples, maps, compared.passes.spec.palette)}, {
+    samples = compared.counts.samples(images)
+    maps = {group.label: compared.counts.feature_maps(group.runs[0], samples) for group in compared.groups}
+    return {"feature-maps": draw_feature_maps(samples, maps, compared.counts.spec.palette)}, {
         "feature_maps": {
             method: {
                 sample.name: {"mean": found.strength.mean().item(), "separation_percent": found.separation}
@@ -154,7 +161,7 @@ def _covariances(compared: Compared) -> Section:
             growth[group.label] = logged
     figures = {}
     if estimates:
-        figures["covariance"] = draw_covariance(estimates, compared.passes.spec.classes, compared.looks)
+        figures["covariance"] = draw_covariance(estimates, compared.counts.spec.classes, compared.looks)
     if growth:
         figures["covariance-growth"] = draw_covariance_growth(growth, compared.looks)
     return figures, {

@@ -2,37 +2,20 @@
 
 import html
 import json
+import math
 from collections.abc import Sequence
-from functools import partial
-from itertools import cycle, islice
 from statistics import mean
 from typing import Any
 
 import plotly.graph_objects as go
 
-from fakd.analysis.groups import ALONE, Group, find_alone
-from fakd.analysis.runs import Run
+from fakd.analysis.figures.style import Look, choose_looks
+from fakd.analysis.groups import ALONE, Group
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, without black and yellow; seen on light and dark.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#a6761d", "#7570b3")
-_ALONE, _TEACHER = "#888888", "#b22222"
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "diamond", "square", "cross")
 _POINTS = 200
 SCORE = "val/mIoU"
-
-
-def colours(groups: Sequence[Group]) -> dict[str, tuple[str, int]]:
-    """A colour for each group by its label, and how often the colours were gone through before it."""
-    wheel = enumerate(cycle(_COLOURS))
-    chosen = {}
-    for group in groups:
-        if group.method in (None, ALONE):
-            chosen[group.label] = (_TEACHER if group.method is None else _ALONE, 0)
-        else:
-            index, colour = next(wheel)
-            chosen[group.label] = (colour, index // len(_COLOURS))
-    return chosen
 
 
 def curves(groups: Sequence[Group]) -> dict[str, Any] | None:
@@ -41,9 +24,9 @@ def curves(groups: Sequence[Group]) -> dict[str, Any] | None:
     Returns:
         Plotly's figure, whose traces name their value in `meta`; None if nothing was logged.
     """
-    paint, figure = colours(groups), go.Figure()
+    looks, figure = _looks(groups), go.Figure()
     for group in groups:
-        colour, round_ = paint[group.label]
+        look = looks[group.label]
         first = set()
         for run in group.runs:
             for name, points in run.metrics.items():
@@ -56,7 +39,7 @@ def curves(groups: Sequence[Group]) -> dict[str, Any] | None:
                     name=_text(group.label),
                     legendgroup=group.label,
                     showlegend=name not in first,
-                    line={"color": colour, "dash": _DASHES[round_ % len(_DASHES)], "width": 1.6},
+                    line={"color": look.colour, "dash": _DASHES[look.turn % len(_DASHES)], "width": 1.6},
                     meta=name,
                     visible=name == SCORE,
                     hovertemplate=f"{_text(group.label + seed)}<br>step %{{x}}: %{{y:.4~g}}<extra></extra>",
@@ -74,22 +57,21 @@ def logged_names(groups: Sequence[Group]) -> list[str]:
 
 def class_gains(groups: Sequence[Group]) -> dict[str, Any] | None:
     """Gain of each method over the student alone in every class, the hardest class on top; None without the latter."""
-    paint, figure = colours(groups), go.Figure()
-    pairs = [(group, alone) for group in groups if (alone := find_alone(group, groups)) is not None]
-    if not pairs:
+    looks, figure = _looks(groups), go.Figure()
+    compared = [group for group in groups if group.baseline is not None]
+    if not compared:
         return None
-    classes = _by_difficulty(pairs[0][1])
-    for group, alone in pairs:
-        gains = [(name, group.gain(alone, partial(class_iou, name=name))) for name in classes]
-        known = [(name, gain) for name, gain in gains if gain is not None]
-        colour, round_ = paint[group.label]
+    classes = _by_difficulty(compared[0].baseline)
+    for group in compared:
+        known = [(name, gain) for name in classes if (gain := group.gain("IoU", name)) is not None]
+        look = looks[group.label]
         figure.add_scatter(
             x=[round(gain.mean, 2) for _, gain in known],
             y=[_text(name) for name, _ in known],
             error_x={"array": [round(gain.sd or 0, 2) for _, gain in known], "thickness": 1, "width": 3},
             mode="markers",
             name=_text(group.label),
-            marker={"color": colour, "size": 9, "symbol": _SYMBOLS[round_ % len(_SYMBOLS)]},
+            marker={"color": look.colour, "size": 9, "symbol": _SYMBOLS[look.turn % len(_SYMBOLS)]},
             hovertemplate=f"{_text(group.label)}<br>%{{y}}: %{{x:+.2f}} points<extra></extra>",
         )
     figure.update_layout(
@@ -106,26 +88,23 @@ def class_gains(groups: Sequence[Group]) -> dict[str, Any] | None:
     return _plain(figure)
 
 
-def class_iou(run: Run, name: str) -> float | None:
-    """IoU of a class in percent; None where it could not be scored."""
-    value: float | None = run.results["IoU"].get(name)
-    return value
+def _looks(groups: Sequence[Group]) -> dict[str, Look]:
+    alone = [group.label for group in groups if group.method == ALONE]
+    return choose_looks(
+        [group.label for group in groups], alone, [group.label for group in groups if group.method is None]
+    )
 
 
-def _by_difficulty(alone: Group) -> list[str]:
+def _by_difficulty(alone: Group | None) -> list[str]:
     """The classes, the one with the lowest IoU of the student alone first."""
-
-    def iou(name: str) -> float:
-        found = alone.spread(lambda run: class_iou(run, name))
-        return found.mean if found is not None else float("inf")
-
-    return sorted(alone.runs[0].results["IoU"], key=iou)
+    found = alone.class_iou() if alone else {}
+    return sorted(found, key=lambda name: math.inf if (iou := found[name]) is None else iou.mean)
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """At most so many points that a screen can show: means of neighbours, at the last one's step."""
     size = -(-len(points) // _POINTS)
-    parts = [list(islice(points, start, start + size)) for start in range(0, len(points), size)]
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
     # Steps are counted from 0 in the logs; a reader counts those that are done.
     return [(part[-1][0] + 1, float(f"{mean(value for _, value in part):.4g}")) for part in parts]
 

@@ -1,23 +1,22 @@
 """The model card of a run: every number is read from its files."""
 
 import html
-import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from importlib.resources import files
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from fakd.analysis.card.protocol import command, network_name, protocol_lines, size_text
-from fakd.analysis.groups import Group, find_teacher_run, group_runs
-from fakd.analysis.runs import Run
+from fakd.analysis.groups import Group, group_runs
+from fakd.analysis.protocol import network_name, protocol_lines, size_text, without_folders
+from fakd.analysis.run_options import command_words
+from fakd.analysis.runs import Run, find_teacher_run
 from fakd.analysis.statistics import spread_text
 from fakd.analysis.tables import markdown_lines
 from fakd.data import DATASETS
 from fakd.evaluation.predictor import base_size_in
 from fakd.models import Network
-from fakd.training.run_folder import RunFolder
 
 TODO = "TODO"
 """What stands in a card where its author has to say something, as no run knows under which licence its data are."""
@@ -53,20 +52,22 @@ def model_card(
     base_size = base_size_in(notes, name)
     card: ModelCard = ModelCard.from_template(
         card_data=_data(run, name, licence),
-        template_str=files("fakd.analysis.card").joinpath("card.md").read_text(encoding="utf-8"),
+        template_str=files("fakd.analysis").joinpath("card.md").read_text(encoding="utf-8"),
         title=_plain(name.rpartition("/")[2]),
         summary=_summary(run, model),
         use=_use(name),
         data=_data_set(run),
         licence=_licence(run, licence),
-        protocol=_text_table(protocol_lines(run, teacher, base_size)),
+        protocol=markdown_lines([["", ""], *protocol_lines(run, teacher, base_size)], numbers=False),
         results=", ".join(f"**{score} {run.results[score]:.2f} %**" for score in _SCORES)
         + " on the validation split, from one confusion matrix over all of it.",
         classes=_classes(run, own),
         seeds=_seeds(run, own),
         methods=_methods(groups) if len(groups) > 1 else "",
-        commands="\n".join(command(made.config) for made in (teacher, run) if made is not None),
-        versions=_versions(run),
+        commands="\n".join(_command(made) for made in (teacher, run) if made is not None),
+        versions=f"With {', '.join(f'{name} {value}' for name, value in run.versions.items())}."
+        if run.versions
+        else "",
         intended=_intended(run),
         limits="\n".join(f"- {limit}" for limit in _limits(run, own, base_size)),
     )
@@ -125,9 +126,9 @@ def _use(name: str) -> str:
 
 
 def _data_set(run: Run) -> str:
-    classes = ", ".join(map(_plain, run.results["IoU"]))
+    classes = ", ".join(map(_plain, run.classes))
     kind = "images and masks of the author's own" if run.config["dataset"] == "folder" else f"{run.config['dataset']}"
-    return f"{kind[0].upper()}{kind[1:]}, {len(run.results['IoU'])} classes: {classes}."
+    return f"{kind[0].upper()}{kind[1:]}, {len(run.classes)} classes: {classes}."
 
 
 def _licence(run: Run, given: str | None) -> str:
@@ -152,7 +153,7 @@ def _classes(run: Run, own: Group) -> str:
             _percent(run.results["acc"][name]),
             *([spread_text(means[name], 2)] if several else []),
         ]
-        for name in run.results["IoU"]
+        for name in run.classes
     ]
     return markdown_lines([head, *lines])
 
@@ -176,16 +177,12 @@ def _methods(groups: Sequence[Group]) -> str:
 
 
 def _spreads(group: Group) -> list[str]:
-    def score(name: str, made: Run) -> float:
-        return float(made.results[name])
-
-    return [spread_text(group.spread(partial(score, name)), 2) for name in _SCORES]
+    return [spread_text(group.spread(name), 2) for name in _SCORES]
 
 
-def _versions(run: Run) -> str:
-    file = RunFolder(run.folder).versions
-    known: Mapping[str, str] = json.loads(file.read_text()) if file.is_file() else {}
-    return f"With {', '.join(f'{name} {value}' for name, value in known.items())}." if known else ""
+def _command(run: Run) -> str:
+    """The command line of a run; of absolute paths only the last part is kept."""
+    return shlex.join(map(without_folders, command_words(run.config)))
 
 
 def _intended(run: Run) -> str:
@@ -221,12 +218,6 @@ def _limits(run: Run, own: Group, base_size: Sequence[int] | None) -> Iterator[s
         "It was not examined for bias between groups of people, for attacks, or for any use on which safety depends: "
         "not to be used there without tests of one's own."
     )
-
-
-def _text_table(lines: Sequence[Sequence[str]]) -> str:
-    """A table of words, all to the left."""
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [["", ""], ["---", "---"], *escaped])
 
 
 def _percent(value: float | None) -> str:

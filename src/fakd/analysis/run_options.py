@@ -1,0 +1,161 @@
+"""The options of a run: what differs from the defaults, and how the command line writes and reads them."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from fakd.data.spec import SlidingWindow
+from fakd.evaluation import Inference
+from fakd.evaluation.inference import InferenceConfig
+from fakd.methods import method_options
+from fakd.training import DistillConfig, RunConfig, TrainConfig
+
+
+def method_defaults(method: str) -> dict[str, Any]:
+    """The options of a method with their defaults; none where there is no such method here, as of another version."""
+    try:
+        return {name: option.default for name, option in method_options(method).items()}
+    except ValueError:
+        return {}
+
+
+def changed_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run's method that are not its defaults."""
+    defaults = method_defaults(config.get("method") or "")
+    given = config.get("options") or {}
+    return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's options, with today's default for each that its version did not have."""
+    kind = _kind(config)
+    missing = {item.name: None for item in fields(kind) if item.name not in config}
+    return {**missing, **kind.defaults(), **config}
+
+
+def run_inference(config: Mapping[str, Any], window: SlidingWindow | None) -> Inference:
+    """How a run's network was asked when the run was evaluated.
+
+    Args:
+        config: the run's options.
+        window: that of the data set.
+    """
+    options = with_defaults(config)
+    given = {item.name: options[item.name] for item in fields(InferenceConfig)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return InferenceConfig(**given).inference(window)
+
+
+def command_words(config: Mapping[str, Any]) -> list[str]:
+    """The command line that repeats a run, with those options that are not the defaults.
+
+    Args:
+        config: what config.yaml holds, of this version or an older one.
+    """
+    given = _given(config)
+    if "options" in given:
+        given["options"] = changed_options(config)
+    command = "distill" if _kind(config) is DistillConfig else "train"
+    return ["fakd", command, *(word for name, value in given.items() for word in option_words(name, value))]
+
+
+def option_words(name: str, value: Any) -> list[str]:
+    """An option as it is written on the command line: --crop-size 96,96, or --method-options.cwd.weight 1."""
+    if isinstance(value, Mapping):
+        return [word for key, inner in value.items() for word in option_words(f"{name}.{key}", inner)]
+    if isinstance(value, list | tuple):
+        text = ",".join(map(str, value)) if len(value) > 1 else f"[{', '.join(map(str, value))}]"
+    elif isinstance(value, str | Path):
+        text = str(value)
+    else:
+        text = yaml.safe_dump(value).removesuffix("\n").removesuffix("\n...")
+    option, dot, key = name.partition(".")
+    return [f"--{option.replace('_', '-')}{dot}{key}", text]
+
+
+def run_values(kind: type[RunConfig], given: Mapping[str, Any], option: str) -> dict[str, Any]:
+    """Options of a training command, each of its own type.
+
+    Args:
+        kind: the command's config.
+        given: by name; values may be words, as "128,128".
+        option: what messages call the whole.
+
+    Raises:
+        ValueError: there is no such option, or it does not take such a value.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, as_group=False)
+    plain = {name.replace("-", "_"): value_of(value) for name, value in given.items()}
+    try:
+        parsed = parser.parse_object(plain, defaults=False)
+    except ArgumentError as error:
+        raise ValueError(f"{option}: {_one_line(error)}") from None
+    return {name: parsed[name] for name in plain}
+
+
+def method_values(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a method, each of its own type.
+
+    Args:
+        method: its name.
+        given: by name; values may be words, as "0.5" or "null".
+
+    Raises:
+        ValueError: there is no such method or option, or it does not take such a value.
+    """
+    known = method_options(method)
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"method {method!r} has no option {name}; it has {', '.join(known) or 'none'}.")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{name}", type=known[name].annotation)
+        try:
+            found[name] = parser.parse_object({name: value_of(value)})[name]
+        except ArgumentError as error:
+            raise ValueError(f"option {name} of method {method!r}: {_one_line(error)}") from None
+    return found
+
+
+def value_of(word: Any) -> Any:
+    """A word of the command line as YAML has it, where commas make a list; anything else as it is."""
+    if not isinstance(word, str):
+        return word
+    try:
+        value = yaml.safe_load(f"[{word}]" if "," in word and not word.startswith("[") else word)
+    except yaml.YAMLError:
+        return word
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _kind(config: Mapping[str, Any]) -> type[RunConfig]:
+    return DistillConfig if "method" in config else TrainConfig
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that must be given so that all others come out as they were."""
+    kind, options = _kind(config), {item.name: item for item in fields(_kind(config))}
+    # An option that this version does not have is shown too: whoever repeats the run should know of it.
+    given = {
+        name: value
+        for name, value in config.items()
+        if name not in ("resume", "overwrite") and (name not in kind.defaults() or value != kind.defaults()[name])
+    }
+    # What the config worked out itself, as eval_every from max_steps, need not be said.
+    for name in [name for name in given if name in options and options[name].default is None]:
+        rest = {key: value for key, value in given.items() if key != name and key in options}
+        try:
+            if kind(**rest).to_dict()[name] == config[name]:
+                del given[name]
+        except (ValueError, OSError, TypeError):  # as a folder of classes that is not here: then all is said
+            continue
+    return given
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

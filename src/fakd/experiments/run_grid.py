@@ -1,0 +1,113 @@
+"""A grid of runs from its options to its tables."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fakd.analysis.runs import read_run
+from fakd.analysis.statistics import MARKED
+from fakd.analysis.tables import latex_lines, rich_lines
+from fakd.console import console, say
+from fakd.data.datamodule import SegmentationData
+from fakd.experiments.grid import GridConfig
+from fakd.experiments.results_page import results_page
+from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
+from fakd.experiments.run_queue import Failure, PlannedRun, run_all
+from fakd.experiments.step_time import seconds_per_step, steps_within
+from fakd.training.run_folder import write_json, write_text
+from fakd.training.teacher import load_teacher
+
+
+class FailedRunsError(ValueError):
+    """Some runs of a grid did not finish; the tables hold the others."""
+
+
+def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[str, Any] | None:
+    """Train or load the teacher, run what is not finished yet, print the table and write it.
+
+    Args:
+        config: what to run.
+        command: name of the command, which the page shows.
+        title: heading of the page.
+        stem: name of the tables' files below the output, without suffix.
+
+    Returns:
+        What the JSON file holds, or None if interrupted.
+
+    Raises:
+        FailedRunsError: runs failed; the tables are written all the same.
+        ValueError: the teacher or the data do not fit, or a folder holds runs with other options.
+        FileExistsError: a folder holds something that is not to be gone on with.
+    """
+    arms = config.arms()
+    teacher = config.plan_teacher()
+    own = {} if teacher is None else {"teacher": teacher}
+    everything = [*own.values(), *config.plan_runs(arms, {}).values()]
+    if config.overwrite:
+        _delete(everything, config.root)
+    to_do = not all(one.finished for one in everything)
+    if to_do and config.check_data:  # once for all runs
+        SegmentationData(config.spec, config.data_root).check()
+    failures = run_all(list(own.values()), 1) if to_do else []
+    if failures is None:
+        return None
+    if failures:
+        raise _failed(failures, 1, "The students need it")
+    if to_do:
+        load_teacher(config.teacher_path, config)  # what does not fit is named once, rather than by every run
+    steps: Mapping[str, int] = {}
+    if config.minutes is not None:
+        seconds = seconds_per_step(config, arms)
+        if seconds is None:
+            return None
+        if isinstance(seconds, list):
+            raise _failed(seconds, len(arms), "Without them nobody knows how many steps fit into the minutes")
+        steps = steps_within(config.minutes, seconds)
+        say("steps     " + ", ".join(f"{name} {count}" for name, count in steps.items()))
+    planned = config.plan_runs(arms, steps)
+    say(f"{len(planned)} runs below {config.root}", style="bold")
+    failures = run_all(list(planned.values()), config.jobs)
+    if failures is None:
+        return None
+    runs = {key: read_run(one.folder.root) for key, one in planned.items() if one.finished}
+    if not runs:
+        raise _failed(failures, len(planned), "There is nothing to compare")
+    results = group_results(config, arms, runs, failures, config.command_line(command))
+    _write(results, title, config.root / stem)
+    if failures:
+        raise _failed(failures, len(planned), "The table holds the others")
+    return plain(results)
+
+
+def _delete(planned: list[PlannedRun], root: Path) -> None:
+    """Delete the runs that are to be made anew, and what was measured for them."""
+    for one in planned:
+        if any(one.folder.root.glob("*")) and not one.folder.begun:
+            raise FileExistsError(
+                f"{one.folder.root} holds files but no run; it is not deleted. Choose another --output."
+            )
+    for one in planned:
+        one.folder.delete()
+        one.log.unlink(missing_ok=True)
+    (root / "budget.json").unlink(missing_ok=True)
+    shutil.rmtree(root / "pilot", ignore_errors=True)
+
+
+def _failed(failures: list[Failure], total: int, consequence: str) -> FailedRunsError:
+    listed = "; ".join(f"{failure.name}: {failure.reason} (log: {failure.log})" for failure in failures)
+    return FailedRunsError(
+        f"{len(failures)} of {total} runs failed. {consequence}; the same command tries them again. {listed}"
+    )
+
+
+def _write(results: GridResults, title: str, stem: Path) -> None:
+    write_text(stem.with_suffix(".md"), results_page(results, title))
+    write_text(stem.with_suffix(".csv"), csv_text(results))
+    write_text(stem.with_suffix(".tex"), f"% {MARKED.replace('%', ' percent')}\n{latex_lines(table_lines(results))}")
+    write_json(stem.with_suffix(".json"), plain(results))
+    console.print()
+    console.print(rich_lines(short_lines(results)))
+    if any(found.significant for found in results.gains["mIoU"].values()):
+        say(MARKED)
+    say(f"written to {stem}.md, .csv, .tex and .json")
