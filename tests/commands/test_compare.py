@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +23,7 @@ from fakd.experiments import step_time
 from fakd.experiments.run_grid import FailedRunsError
 from fakd.experiments.run_process import RunProcess
 from fakd.experiments.step_time import steps_within
+from fakd.methods import METHODS
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
 
@@ -269,6 +271,41 @@ def test_mistakes_about_folders(make, here, tmp_path, teacher_run) -> None:  # n
     with pytest.raises(ValueError, match="is a run"):
         make(output=teacher_run)
     assert here.started == []
+
+
+BROUGHT = """
+from fakd.methods import PixelKD
+
+class Refusing(PixelKD):
+    def __init__(self, student, teacher, *, max_steps: int, share: float = 0.5) -> None:
+        super().__init__(student, teacher, max_steps=max_steps)
+        self.share = share
+
+    def forward(self, student_output, teacher_output, labels, step, **images):
+        super().forward(student_output, teacher_output, labels, step)
+        raise ValueError(f"{self.share} of step {step} is refused")
+"""
+
+
+def test_a_method_of_an_installed_package_in_a_process_of_its_own(teacher_run, tmp_path, monkeypatch) -> None:
+    """With the real command: nothing but the package tells it the method, and it says itself what went wrong."""
+    site = tmp_path / "site"
+    information = site / "brought-1.0.dist-info"
+    information.mkdir(parents=True)
+    (site / "brought.py").write_text(BROUGHT)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[fakd.methods]\nrefusing = brought:Refusing\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(METHODS, "_brought", {entry.name: [entry] for entry in entry_points(group="fakd.methods")})
+    own = {"methods": "refusing", "baseline": "refusing", "method_options": {"refusing": {"share": "0.25"}}, "seeds": 1}
+    own |= {"students": NETWORK, "teacher": str(teacher_run), "output": tmp_path / "grid", "allow_bad_teacher": True}
+    try:
+        with pytest.raises(FailedRunsError, match=r"refusing-seed0: 0\.25 of step 0 is refused"):
+            compare(CompareConfig(**{**SETTINGS, **own, "check_data": False}))
+    finally:
+        METHODS.data.pop("refusing", None)
+    assert "Traceback" not in (tmp_path / "grid/refusing-seed0.log").read_text()
 
 
 def test_run_here_is_what_a_process_is() -> None:

@@ -232,14 +232,6 @@ def test_nobody_is_left_behind_when_the_parent_fails(stand_in, make, monkeypatch
     assert started[0]._process.wait(20) == 130
 
 
-def test_the_real_command(few_scenes, make) -> None:
-    """The options reach `fakd distill` as they are; it says itself what is wrong with them."""
-    grid = [make("cwd", student="pspnet/no-such-network", options={"weight": 2.0}, check_data=False)]
-    (failure,) = run_all(grid)
-    assert "no-such-network" in failure.reason
-    assert "Traceback" not in grid[0].log.read_text()
-
-
 def test_config_of_a_stand_in_is_that_of_the_run(stand_in, make) -> None:
     (planned,) = [make("none", options={})]
     run_all([planned])

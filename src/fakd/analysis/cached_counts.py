@@ -74,7 +74,7 @@ class CachedCounts:
 
     def measured(self, run: Run) -> PixelCounts:
         """What `measure` counts over the validation split, the network asked as when the run was evaluated."""
-        inference, base_size = run_inference(run.config, self.spec.window), self._base_size(run)
+        inference, base_size = run_inference(run.config).inference(self.spec.window), self._base_size(run)
         network = RunFolder(run.folder).student.stat()
         key = {
             "run": str(run.folder.resolve()),

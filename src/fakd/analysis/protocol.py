@@ -51,7 +51,7 @@ def training_lines(
     colours = ", brightness, contrast, saturation and hue varied" if options["photometric"] else ""
     size = options["crop_size"] or (spec.crop_size if spec else None)
     crop = "as large as the data set's default" if size is None else size_text(size)
-    inference = run_inference(options, spec.window if spec else None)
+    inference = run_inference(options).inference(spec.window if spec else None)
     window, scales = inference.window, ", ".join(f"{scale:g}" for scale in inference.scales)
     evaluation = [
         "whole images" if window is None else f"windows of {size_text(window.size)}, {size_text(window.stride)} apart",

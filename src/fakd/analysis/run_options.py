@@ -8,8 +8,6 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from fakd.data.spec import SlidingWindow
-from fakd.evaluation import Inference
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
 from fakd.training import DistillConfig, RunConfig, TrainConfig
@@ -37,17 +35,12 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**missing, **kind.defaults(), **config}
 
 
-def run_inference(config: Mapping[str, Any], window: SlidingWindow | None) -> Inference:
-    """How a run's network was asked when the run was evaluated.
-
-    Args:
-        config: the run's options.
-        window: that of the data set.
-    """
+def run_inference(config: Mapping[str, Any]) -> InferenceConfig:
+    """How a run's network was asked when the run was evaluated."""
     options = with_defaults(config)
     given = {item.name: options[item.name] for item in fields(InferenceConfig)}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return InferenceConfig(**given).inference(window)
+    return InferenceConfig(**given)
 
 
 def command_words(config: Mapping[str, Any]) -> list[str]:

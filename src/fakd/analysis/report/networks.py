@@ -85,7 +85,7 @@ def open_networks(
         copy = inference_copy(model)
         network = (copy if merged is None else MappedTeacher(copy, merged)).to(device)
         networks.append(
-            Asked(layer, network, EvalTransform((size[0], size[1])), run_inference(run.config, spec.window))
+            Asked(layer, network, EvalTransform((size[0], size[1])), run_inference(run.config).inference(spec.window))
         )
     return networks, notes
 
