@@ -300,6 +300,7 @@ def test_a_method_of_an_installed_package_in_a_process_of_its_own(teacher_run, t
     monkeypatch.setattr(METHODS, "_brought", {entry.name: [entry] for entry in entry_points(group="fakd.methods")})
     own = {"methods": "refusing", "baseline": "refusing", "method_options": {"refusing": {"share": "0.25"}}, "seeds": 1}
     own |= {"students": NETWORK, "teacher": str(teacher_run), "output": tmp_path / "grid", "allow_bad_teacher": True}
+    own |= {"base_size": (48, 72)}
     try:
         with pytest.raises(FailedRunsError, match=r"refusing-seed0: 0\.25 of step 0 is refused"):
             compare(CompareConfig(**{**SETTINGS, **own, "check_data": False}))

@@ -56,7 +56,7 @@ def share(config: ShareConfig) -> Path:
     run = find_runs([source])[0][0]
     runs = [run, *_others(run, Path(config.beside or source.resolve().parent))]
     model, notes = load_model(source)
-    card = model_card(run, runs, model, notes, name=(config.push or folder.resolve().name), licence=config.data_licence)
+    card = model_card(run, runs, notes, name=(config.push or folder.resolve().name), licence=config.data_licence)
     folder.mkdir(parents=True, exist_ok=True)
     with written_at_once(folder / "README.md") as temporary:
         card.save(temporary)
