@@ -1,14 +1,15 @@
 """The tables of the page: cells with a text to read and a value to sort by."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fakd.analysis.groups import Group, gains, teacher_group
 from fakd.analysis.paper_rows import group_row, run_teacher_network
 from fakd.analysis.runs import Run
-from fakd.analysis.statistics import LEVEL, MARKED, Difference, Spread, difference_text, spread, spread_text
+from fakd.analysis.statistics import LEVEL, MARKED, Difference, Spread, difference_text, spread_text
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"
@@ -48,6 +49,17 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
+Shown = tuple[Column, Callable[[Group], Cell]]
+"""A column, and what it says of a group."""
+_COSTS: Sequence[Shown] = (
+    (Column("s / step"), lambda group: _mean(group.spread("seconds_per_step"), 3)),
+    (Column("time"), lambda group: _duration(group.spread("seconds"))),
+    (Column("peak memory"), lambda group: _memory(group.spread("peak_memory"))),
+    (Column("parameters"), lambda group: _number(group.parameters, "{:,}")),
+)
+_NETWORK: Shown = (Column("network", numeric=False), lambda group: _word(group.network))
+
+
 def run_names(runs: Sequence[Run]) -> list[str]:
     """The runs' folders without what they all have in common."""
     folders = [run.folder.resolve() for run in runs]
@@ -57,31 +69,30 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 def group_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> Table:
     """Mean and deviation over seeds, and the difference to the student alone."""
-    columns = [Column("method", numeric=False)]
-    for name in _SCORES:
-        columns.append(Column(f"{name} %", hint="mean ± standard deviation over seeds"))
-        columns.append(Column(f"Δ {name}", hint=f"minus the student alone: {_PAIRED}"))
-    columns += [Column("seeds"), Column("s / step"), Column("time"), Column("peak memory")]
-    columns += [Column("parameters"), Column("GMACs", hint="of one image of the training crops' size")]
-    columns += [Column("network", numeric=False)]
     outside = outside_teachers(groups, teachers)
-    best = _best([None] * len(outside) + [group.spread("mIoU") if group.method else None for group in groups])
+    rows = [*outside, *groups]
     differences = {name: gains(groups, name) for name in _SCORES}
-    rows = []
-    for index, group in enumerate([*outside, *groups]):
-        row = [_word(group.label)]
-        for name in _SCORES:
-            row.append(_mean(group.spread(name), best=name == "mIoU" and index == best))
-            row.append(_difference(differences[name].get(group)))
-        row += [_number(len(group.runs) if group.by_seed else None, "{:d}"), _mean(group.spread("seconds_per_step"), 3)]
-        row += [_duration(group.spread("seconds")), _memory(group.spread("peak_memory"))]
-        row += [_number(group.parameters, "{:,}"), _number(None if group in outside else group.giga_macs, "{:.3g}")]
-        rows.append([*row, _word(group.network)])
-    marked = (
-        f" {MARKED}" if any(found.p is not None for each in differences.values() for found in each.values()) else ""
-    )
-    table = Table("groups", f"Every method: mean over seeds.{marked}", columns, rows)
-    return _beside_paper(table, [*outside, *groups], teachers)
+    best = _best({group: found for group in groups if group.method and (found := group.spread("mIoU"))})
+    columns: list[Shown] = [(Column("method", numeric=False), lambda group: _word(group.label))]
+    for name in _SCORES:
+        mean, gain = f"{name} %", f"minus the student alone: {_PAIRED}"
+        columns += [
+            (Column(mean, hint="mean ± standard deviation over seeds"), partial(_score, name, best=best)),
+            (Column(f"Δ {name}", hint=gain), lambda group, name=name: _difference(differences[name].get(group))),  # type: ignore[misc]
+        ]
+    columns += [
+        (Column("seeds"), lambda group: _number(len(group.runs) if group.by_seed else None, "{:d}")),
+        *_COSTS,
+        (
+            Column("GMACs", hint="of one image of the training crops' size"),
+            lambda group: _number(None if group in outside else group.giga_macs, "{:.3g}"),
+        ),
+        _NETWORK,
+        *_paper_columns(rows, teachers),
+    ]
+    marked = any(found.p is not None for each in differences.values() for found in each.values())
+    caption = "Every method: mean over seeds" + (f". {MARKED}" if marked else "")
+    return _table("groups", caption, columns, rows)
 
 
 def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mapping[str, Run | None]) -> Table:
@@ -92,20 +103,22 @@ def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mappi
         names: by folder, how a run is called.
         teachers: by folder, the run of its teacher.
     """
-    columns = [Column("run", numeric=False), Column("method", numeric=False), Column("seed")]
-    columns += [*(Column(f"{name} %") for name in _SCORES), Column("s / step"), Column("time"), Column("peak memory")]
-    columns += [Column("parameters"), Column("network", numeric=False)]
-    rows, shown = [], []
-    for group in groups:
-        for run in group.runs:
-            name, results = names[str(run.folder)], run.results
-            row = [Cell(name, name, link=f"#run-{name}"), _word(group.label), _number(run.config["seed"], "{:d}")]
-            row += [_number(results[key], "{:.2f}") for key in _SCORES]
-            row += [_number(results["seconds_per_step"], "{:.3f}"), _duration(spread([results["seconds"]]))]
-            row += [_memory(spread([results.get("peak_memory")])), _number(results["parameters"], "{:,}")]
-            rows.append([*row, _word(group.network)])
-            shown.append(replace(group, runs=[run]))
-    return _beside_paper(Table("runs", "Every run", columns, rows), shown, teachers)
+
+    def named(group: Group) -> Cell:
+        name = names[str(group.runs[0].folder)]
+        return Cell(name, name, link=f"#run-{name}")
+
+    rows = [replace(group, runs=[run]) for group in groups for run in group.runs]
+    columns: list[Shown] = [
+        (Column("run", numeric=False), named),
+        (Column("method", numeric=False), lambda group: _word(group.label)),
+        (Column("seed"), lambda group: _number(group.runs[0].config["seed"], "{:d}")),
+        *((Column(f"{name} %"), partial(_score, name)) for name in _SCORES),
+        *_COSTS,
+        _NETWORK,
+        *_paper_columns(rows, teachers),
+    ]
+    return _table("runs", "Every run", columns, rows)
 
 
 def class_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> Table:
@@ -115,8 +128,9 @@ def class_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> 
     rows = []
     for name in groups[0].classes:
         means = [group.spread("IoU", name) for group in shown]
-        best = _best([found if group.method else None for group, found in zip(shown, means, strict=True)])
-        rows.append([_word(name), *(_mean(found, 1, best=index == best) for index, found in enumerate(means))])
+        best = _best({group: found for group, found in zip(shown, means, strict=True) if group.method and found})
+        cells = (_mean(found, 1, group is best) for group, found in zip(shown, means, strict=True))
+        rows.append([_word(name), *cells])
     return Table("classes", "IoU of every class in percent: mean over seeds", columns, rows)
 
 
@@ -132,38 +146,38 @@ def outside_teachers(groups: Sequence[Group], teachers: Mapping[str, Run | None]
     ]
 
 
-def _beside_paper(table: Table, groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> Table:
-    """Add the published scores and the differences to them, if there are any.
-
-    Args:
-        table: one row for each group.
-        groups: in the same order.
-        teachers: by folder of a run, the run of its teacher.
-    """
-    papers = [group_row(group, teachers.get(str(group.runs[0].folder))) for group in groups]
-    if not any(papers):
-        return table
-    columns = [*table.columns]
-    for name in ("mIoU", "mAcc"):
-        columns.append(Column(f"paper {name} %", hint="published for this data set, these networks and this method"))
-        columns.append(Column(f"Δ paper {name}", hint="ours minus the published, in points"))
-    rows = []
-    for own, group, paper in zip(table.rows, groups, papers, strict=True):
-        cells = []
-        for name in ("mIoU", "mAcc"):
-            if paper is None or (ours := group.spread(name)) is None:
-                cells += [Cell(), Cell()]
-            else:
-                published: float = getattr(paper, name)
-                cells += [_number(published, "{:.2f}"), _number(ours.mean - published, "{:+.2f}")]
-        rows.append([*own, *cells])
-    return replace(table, columns=columns, rows=rows)
+def _table(name: str, caption: str, columns: Sequence[Shown], groups: Sequence[Group]) -> Table:
+    rows = [[show(group) for _, show in columns] for group in groups]
+    return Table(name, caption, [column for column, _ in columns], rows)
 
 
-def _best(spreads: Sequence[Spread | None]) -> int | None:
-    means = {index: found.mean for index, found in enumerate(spreads) if found is not None}
-    highest = max(means, key=means.__getitem__, default=None)
-    return highest if len(means) > 1 and highest is not None and means[highest] > 0 else None
+def _paper_columns(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> list[Shown]:
+    """The published scores and the differences to them, if there are any."""
+    papers = {group: group_row(group, teachers.get(str(group.runs[0].folder))) for group in groups}
+
+    def published(group: Group, name: str) -> Cell:
+        return _number(getattr(papers[group], name, None), "{:.2f}")
+
+    def difference(group: Group, name: str) -> Cell:
+        theirs, ours = published(group, name).value, group.spread(name)
+        return _number(None if ours is None or not isinstance(theirs, float) else ours.mean - theirs, "{:+.2f}")
+
+    hint = "published for this data set, these networks and this method"
+    columns: list[Shown] = []
+    for name in ("mIoU", "mAcc") if any(papers.values()) else ():
+        columns.append((Column(f"paper {name} %", hint=hint), partial(published, name=name)))
+        ours = Column(f"Δ paper {name}", hint="ours minus the published, in points")
+        columns.append((ours, partial(difference, name=name)))
+    return columns
+
+
+def _best(means: Mapping[Group, Spread]) -> Group | None:
+    highest = max(means, key=lambda group: means[group].mean, default=None)
+    return highest if len(means) > 1 and highest is not None and means[highest].mean > 0 else None
+
+
+def _score(name: str, group: Group, best: Group | None = None) -> Cell:
+    return _mean(group.spread(name), best=name == "mIoU" and group is best)
 
 
 def _word(text: str) -> Cell:
