@@ -1,10 +1,9 @@
 """IoU by class, what each method gains on it, and whether rare classes or frequent ones gain."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from matplotlib.transforms import BboxBase
 from scipy.stats import spearmanr
 
 from fakd.analysis.figures.style import Look, draw_bars, rows_height, set_logarithmic
-from fakd.analysis.statistics import Spread, parts
+from fakd.analysis.statistics import Spread, parts, spread
 
 _FEWEST = 3
 _MOST_NAMED = 30
@@ -62,15 +61,17 @@ def class_gains(iou: Mapping[str, Mapping[str, float | None]], baseline: str) ->
         classes=tuple(order),
         alone=tuple(alone[name] for name in order),
         gains=gains,
-        hard={method: _mean(values[:half]) for method, values in gains.items()},
-        easy={method: _mean(values[len(order) - half :]) for method, values in gains.items()},
-        mean={method: _mean(values) for method, values in gains.items()},
+        hard={method: parts(spread(values[:half]))[0] for method, values in gains.items()},
+        easy={method: parts(spread(values[len(order) - half :]))[0] for method, values in gains.items()},
+        mean={method: parts(spread(values))[0] for method, values in gains.items()},
     )
 
 
 def draw_class_gains(found: ClassGains, looks: Mapping[str, Look], baseline: str) -> Figure:
     """Draw the gain in every class, the hardest at the top, below the means of the halves."""
-    halves = {method: [found.hard[method], found.easy[method], found.mean[method]] for method in found.gains}
+    halves = {
+        method: [spread([part[method]]) for part in (found.hard, found.easy, found.mean)] for method in found.gains
+    }
     heights = [rows_height(3, len(halves)) + 0.2, rows_height(len(found.classes), len(halves))]
     figure = Figure(figsize=(8, sum(heights) + 1.7))
     means, classes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
@@ -78,7 +79,8 @@ def draw_class_gains(found: ClassGains, looks: Mapping[str, Look], baseline: str
     for bars in means.containers:
         means.bar_label(bars, fmt="{:+.1f}", padding=2, fontsize=8)
     rows = [f"{name}  ({alone:.1f})" for name, alone in zip(found.classes, found.alone, strict=True)]
-    draw_bars(classes, rows, found.gains, looks)
+    gains = {method: [spread([value]) for value in values] for method, values in found.gains.items()}
+    draw_bars(classes, rows, gains, looks)
     classes.axhspan(-0.5, len(rows) // 2 - 0.5, color="#000000", alpha=0.05, lw=0)
     means.set_title("Mean gain")
     classes.set_title(f"Gain by class, hardest first; the harder half is shaded\n(in brackets: IoU of {baseline}, %)")
@@ -88,11 +90,6 @@ def draw_class_gains(found: ClassGains, looks: Mapping[str, Look], baseline: str
         axes.tick_params(axis="x", labelbottom=True)
     figure.legend(*classes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return fmean(there) if there else None
 
 
 def draw_class_iou(
@@ -107,11 +104,9 @@ def draw_class_iou(
     """
     figure = Figure(figsize=(8, rows_height(len(classes), len(iou)) + 1.4))
     axes = figure.subplots()
-    means, deviations = (
-        {method: [parts(values[name])[part] for name in classes] for method, values in iou.items()} for part in (0, 1)
-    )
-    draw_bars(axes, classes, means, looks, deviations)
-    several = any(value is not None for values in deviations.values() for value in values)
+    shown = {method: [values[name] for name in classes] for method, values in iou.items()}
+    draw_bars(axes, classes, shown, looks)
+    several = any(parts(value)[1] is not None for values in shown.values() for value in values)
     axes.set_title("IoU by class" + ("; whiskers are ± one standard deviation over seeds" if several else ""))
     axes.set(xlabel="IoU, %", xlim=(0, 100))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)

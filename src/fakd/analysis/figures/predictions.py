@@ -10,7 +10,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fakd.analysis.figures.style import Look, as_floats, draw_bars, rows_height
+from fakd.analysis.figures.style import Look, draw_bars, rows_height
 from fakd.analysis.pixel_counts import PixelCounts
 from fakd.analysis.statistics import Spread, parts, spread_text
 from fakd.evaluation import scores_from_confusion
@@ -63,20 +63,17 @@ def draw_boundary(
     rows = [f"within {band} px of\na boundary\n({share:.0f} % of pixels)", f"elsewhere\n({100 - share:.0f} %)"]
     figure = Figure(figsize=(9, max(1.6, rows_height(2, 2 * len(scores))) + 1.2))
     for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("accuracy", "mIoU"), strict=True):
-        means, deviations = (
-            {
-                method: [parts(values[f"{place}_{measure}"])[part] for place in ("boundary", "interior")]
-                for method, values in scores.items()
-            }
-            for part in (0, 1)
-        )
-        draw_bars(axes, rows, means, looks, deviations)
+        shown = {
+            method: [values[f"{place}_{measure}"] for place in ("boundary", "interior")]
+            for method, values in scores.items()
+        }
+        draw_bars(axes, rows, shown, looks)
         bars_by_method = [container for container in axes.containers if isinstance(container, BarContainer)]
-        for method, bars in zip(means, bars_by_method, strict=True):
-            texts = [spread_text(scores[method][f"{place}_{measure}"], 1) for place in ("boundary", "interior")]
-            ends = as_floats(means[method]) + np.nan_to_num(as_floats(deviations[method]))
-            for bar, text, end in zip(bars, texts, np.nan_to_num(ends), strict=True):
-                axes.text(end + 1, bar.get_y() + bar.get_height() / 2, text, va="center", fontsize=8)
+        for found, bars in zip(shown.values(), bars_by_method, strict=True):
+            for bar, value in zip(bars, found, strict=True):
+                end = sum(part or 0 for part in parts(value))
+                middle = bar.get_y() + bar.get_height() / 2
+                axes.text(end + 1, middle, spread_text(value, 1), va="center", fontsize=8)
         axes.set(
             xlabel=f"{'pixel accuracy' if measure == 'accuracy' else measure}, %",
             xlim=(0, 120),

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import Formatter, LogLocator, NullFormatter
 
+from fakd.analysis.statistics import Spread, parts
+
 # Okabe and Ito's colours, which people with any kind of colour blindness can tell apart, and two more; yellow, which is
 # too pale on white, and black, which is too dark on black, are left out, and grey is the baseline's.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#a6761d", "#7570b3")
@@ -62,35 +64,30 @@ def rows_height(rows: int, bars: int) -> float:
 
 
 def draw_bars(
-    axes: Axes,
-    rows: Sequence[str],
-    values: Mapping[str, Sequence[float | None]],
-    looks: Mapping[str, Look],
-    deviations: Mapping[str, Sequence[float | None]] | None = None,
+    axes: Axes, rows: Sequence[str], values: Mapping[str, Sequence[Spread | None]], looks: Mapping[str, Look]
 ) -> None:
-    """Draw horizontal bars, one of each name in every row, the first row at the top.
+    """Draw horizontal bars, one of each name in every row, the first row at the top; whiskers are the deviations.
 
     Args:
         axes: where to draw.
         rows: labels of the rows.
         values: by name, one a row; None draws nothing.
         looks: by name.
-        deviations: by name, half the length of a whisker in each row; None draws none.
     """
     places = np.arange(len(rows))
     thickness = 0.8 / len(values)
-    for number, (name, heights) in enumerate(values.items()):
-        whiskers = as_floats(deviations[name]) if deviations else None
+    for number, (name, found) in enumerate(values.items()):
+        heights, whiskers = (as_floats([parts(value)[part] for value in found]) for part in (0, 1))
         look = looks[name]
         axes.barh(
             places + (number - (len(values) - 1) / 2) * thickness,
-            as_floats(heights),
+            heights,
             thickness,
             color=look.colour,
             hatch=look.hatch,
             edgecolor="white",
             linewidth=0.3,
-            xerr=whiskers if whiskers is not None and np.isfinite(whiskers).any() else None,
+            xerr=whiskers if np.isfinite(whiskers).any() else None,
             error_kw={"elinewidth": 0.8, "ecolor": "#333333"},
             label=name,
         )

@@ -47,6 +47,8 @@ class Table:
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    """What is said below it."""
 
 
 Shown = tuple[Column, Callable[[Group], Cell]]
@@ -91,8 +93,7 @@ def group_table(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> 
         *_paper_columns(rows, teachers),
     ]
     marked = any(found.p is not None for each in differences.values() for found in each.values())
-    caption = "Every method: mean over seeds" + (f". {MARKED}" if marked else "")
-    return _table("groups", caption, columns, rows)
+    return replace(_table("groups", "Every method: mean over seeds", columns, rows), note=MARKED * marked)
 
 
 def run_table(groups: Sequence[Group], names: Mapping[str, str], teachers: Mapping[str, Run | None]) -> Table:
