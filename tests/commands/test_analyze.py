@@ -13,8 +13,8 @@ from PIL import Image
 from fakd.analysis import cached_counts
 from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
-from fakd.analysis.groups import find_baseline, read_groups
-from fakd.analysis.runs import read_run
+from fakd.analysis.groups import find_baseline, group_runs
+from fakd.analysis.runs import read_run, read_runs
 from fakd.commands.analyze import AnalyzeConfig, analyze
 from fakd.console import console
 from fakd.data import DATASETS
@@ -193,7 +193,7 @@ def test_scores_unlike_those_of_the_run_are_pointed_out(copies, tmp_path) -> Non
 def test_runs_of_an_older_version(copies, tmp_path) -> None:
     for name in ("none-seed0", "fakd-seed0"):
         change(copies[name], mode=..., window=..., stride=..., flip=..., scales=..., photometric=..., ce_average=...)
-    groups = read_groups(copies.values())
+    groups = group_runs(read_runs(copies.values()))
     assert [(group.label, len(group.runs)) for group in groups] == [(ALONE, 2), ("cwd", 1), ("fakd", 1)]
     old = {name: copies[name] for name in ("none-seed0", "fakd-seed0")}
     assert analyze(config(old, tmp_path / "out", images=0))["baseline"] == ALONE
@@ -203,7 +203,7 @@ def test_names_of_groups(copies, cells, teacher_run) -> None:
     change(copies["fakd-seed0"], options={"strength": 0.5})
     change(copies["none-seed1"], max_steps=9)
     folders = [*copies.values(), cells["fakd-seed0"], cells["fakd-seed0"], teacher_run]
-    groups = read_groups(folders)
+    groups = group_runs(read_runs(folders))
     assert [(group.label, len(group.runs)) for group in groups] == [
         ("teacher", 1),
         (f"{ALONE} max_steps=4", 1),
@@ -213,7 +213,7 @@ def test_names_of_groups(copies, cells, teacher_run) -> None:
         ("fakd strength=0.5 max_steps=4", 1),
     ]
     assert groups[1].slug == "student-alone-max_steps-4"
-    assert read_groups([teacher_run])[0].label == "labels alone pspnet/test_resnet.r160_in1k"
+    assert group_runs(read_runs([teacher_run]))[0].label == "labels alone pspnet/test_resnet.r160_in1k"
     with pytest.raises(ValueError, match=r"several kinds of runs have method none.*--baseline"):
         find_baseline(groups, None)
     assert find_baseline(groups, "cwd max_steps=4") is groups[3]

@@ -37,7 +37,7 @@ Section = tuple[dict[str, Figure], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Compared:
+class Analysed:
     """What every part looks at."""
 
     groups: Sequence[Group]
@@ -56,29 +56,29 @@ def analyze_groups(groups: Sequence[Group], baseline: Group | None, counts: Cach
         images: how many images to show features of.
     """
     looks = choose_looks([group.label for group in groups], [baseline.label] if baseline else [])
-    compared = Compared(groups, baseline, counts, looks)
+    given = Analysed(groups, baseline, counts, looks)
     figures: dict[str, Figure] = {}
     numbers: dict[str, Any] = {}
-    for part in (_by_class(compared), _predictions(compared), _features(compared, images), _covariances(compared)):
+    for part in (_by_class(given), _predictions(given), _features(given, images), _covariances(given)):
         figures |= part[0]
         numbers |= part[1]
     return figures, numbers
 
 
-def _by_class(compared: Compared) -> Section:
+def _by_class(given: Analysed) -> Section:
     """IoU by class; where there is something to compare, gains by class, and over the rarity of classes."""
-    groups, baseline, looks = compared.groups, compared.baseline, compared.looks
+    groups, baseline, looks = given.groups, given.baseline, given.looks
     iou = {group.label: group.class_iou() for group in groups}
     numbers: dict[str, Any] = {
         "mIoU": {group.label: _plain(group.spread("mIoU")) for group in groups},
         "IoU": {method: {name: _plain(found) for name, found in values.items()} for method, values in iou.items()},
     }
-    classes = compared.counts.spec.classes
+    classes = given.counts.spec.classes
     if baseline is None or len(groups) == 1:
         return {"class-iou": draw_class_iou(iou, classes, looks)}, numbers
     means = {method: {name: value and value.mean for name, value in values.items()} for method, values in iou.items()}
     gains = class_gains(means, baseline.label)
-    pixels = compared.counts.train_pixels().tolist()
+    pixels = given.counts.train_pixels().tolist()
     share = {name: 100 * count / max(1, sum(pixels)) for name, count in zip(classes, pixels, strict=True)}
     shares = [share[name] for name in gains.classes]
     correlations = {method: rank_correlation(shares, values) for method, values in gains.gains.items()}
@@ -95,10 +95,10 @@ def _by_class(compared: Compared) -> Section:
     }, numbers
 
 
-def _predictions(compared: Compared) -> Section:
+def _predictions(given: Analysed) -> Section:
     """What a pass over the validation split counts: boundaries, calibration, confusion."""
-    counts, looks = compared.counts, compared.looks
-    measured = {group: [counts.measured(run) for run in group.runs] for group in compared.groups}
+    counts, looks = given.counts, given.looks
+    measured = {group: [counts.measured(run) for run in group.runs] for group in given.groups}
     together = {group: pooled(parts) for group, parts in measured.items()}
     boundary = {group.label: _boundary(parts) for group, parts in measured.items()}
     errors = {
@@ -134,13 +134,13 @@ def _boundary(parts: Iterable[PixelCounts]) -> dict[str, Spread | None]:
     return {name: spread(values[name] for values in scores) for name in scores[0]}
 
 
-def _features(compared: Compared, images: int) -> Section:
+def _features(given: Analysed, images: int) -> Section:
     """The features of each method's first run on a few images."""
     if images == 0:
         return {}, {}
-    samples = compared.counts.samples(images)
-    maps = {group.label: compared.counts.feature_maps(group.runs[0], samples) for group in compared.groups}
-    return {"feature-maps": draw_feature_maps(samples, maps, compared.counts.spec.palette)}, {
+    samples = given.counts.samples(images)
+    maps = {group.label: given.counts.feature_maps(group.runs[0], samples) for group in given.groups}
+    return {"feature-maps": draw_feature_maps(samples, maps, given.counts.spec.palette)}, {
         "feature_maps": {
             method: {
                 sample.name: {"mean": found.strength.mean().item(), "separation_percent": found.separation}
@@ -151,19 +151,19 @@ def _features(compared: Compared, images: int) -> Section:
     }
 
 
-def _covariances(compared: Compared) -> Section:
+def _covariances(given: Analysed) -> Section:
     """What the runs that estimate a covariance have estimated, and how it grew where they have logged that."""
     estimates, growth = {}, {}
-    for group in compared.groups:
+    for group in given.groups:
         if there := [found for run in group.runs if (found := read_covariance(run.folder))]:
             estimates[group.label] = there
         if logged := [series for run in group.runs if (series := covariance_growth(run))]:
             growth[group.label] = logged
     figures = {}
     if estimates:
-        figures["covariance"] = draw_covariance(estimates, compared.counts.spec.classes, compared.looks)
+        figures["covariance"] = draw_covariance(estimates, given.counts.spec.classes, given.looks)
     if growth:
-        figures["covariance-growth"] = draw_covariance_growth(growth, compared.looks)
+        figures["covariance-growth"] = draw_covariance_growth(growth, given.looks)
     return figures, {
         "covariance": {method: [asdict(found) for found in runs] for method, runs in estimates.items()},
         "covariance_growth": growth,

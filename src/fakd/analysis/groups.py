@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fakd.analysis.run_options import changed_options, with_defaults
-from fakd.analysis.runs import Run, find_teacher_run, read_run
+from fakd.analysis.runs import Run, find_teacher_run
 from fakd.analysis.statistics import Difference, Spread, holm, paired_difference, spread
 from fakd.data import get_dataset
 from fakd.methods import METHODS
@@ -142,24 +142,6 @@ def gains(groups: Sequence[Group], name: str) -> dict[Group, Difference]:
     return found
 
 
-def read_groups(folders: Iterable[Path]) -> list[Group]:
-    """Read finished runs on one data set, and group them.
-
-    Args:
-        folders: run folders; one that is named twice counts once.
-
-    Raises:
-        ValueError: there are none, or they are of different data sets or classes.
-        FileNotFoundError: one is no finished run.
-    """
-    runs = [read_run(folder) for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values()]
-    if not runs:
-        raise ValueError("no run was given: name one or more folders of finished runs.")
-    for run in runs:
-        _check_same_data(runs[0], run)
-    return group_runs(runs)
-
-
 def find_baseline(groups: Sequence[Group], wanted: str | None) -> Group | None:
     """The group that gains are over.
 
@@ -225,19 +207,6 @@ def _find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
         return sum(other.options.get(key) != group.options.get(key) for key in group.options)
 
     return min(same_network, key=differences, default=None)
-
-
-def _check_same_data(first: Run, run: Run) -> None:
-    ours, theirs = first.config["dataset"], run.config["dataset"]
-    if ours != theirs:
-        raise ValueError(
-            f"{first.folder} is a run on {ours}, but {run.folder} on {theirs}: analyse one data set at a time."
-        )
-    if first.classes != run.classes:
-        raise ValueError(
-            f"{first.folder} has {len(first.classes)} classes and {run.folder} {len(run.classes)}, or their "
-            "names differ: only runs with the same classes can be compared."
-        )
 
 
 def _shared_options(run: Run) -> dict[str, Any]:

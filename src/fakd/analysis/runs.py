@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +77,24 @@ def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
                 if value and name not in ("epoch", "step"):
                     values.setdefault(name, {})[int(row["step"])] = float(value)
     return {name: sorted(series.items()) for name, series in values.items() if series}
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """Read finished runs on one data set.
+
+    Args:
+        folders: run folders; one that is named twice counts once.
+
+    Raises:
+        ValueError: there are none, or they are of different data sets or classes.
+        FileNotFoundError: one is no finished run.
+    """
+    runs = [read_run(folder) for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values()]
+    if not runs:
+        raise ValueError("no run was given: name one or more folders of finished runs.")
+    for run in runs:
+        _check_same_data(runs[0], run)
+    return runs
 
 
 def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
@@ -160,3 +178,16 @@ def missing_teacher(run: Run) -> bool:
     """Whether the folder or file of the run's teacher is gone."""
     places = teacher_places(run)
     return not any(path.is_file() or RunFolder(path).student.is_file() for path in places)
+
+
+def _check_same_data(first: Run, run: Run) -> None:
+    ours, theirs = first.config["dataset"], run.config["dataset"]
+    if ours != theirs:
+        raise ValueError(
+            f"{first.folder} is a run on {ours}, but {run.folder} on {theirs}: analyse one data set at a time."
+        )
+    if first.classes != run.classes:
+        raise ValueError(
+            f"{first.folder} has {len(first.classes)} classes and {run.folder} {len(run.classes)}, or their "
+            "names differ: only runs with the same classes can be compared."
+        )

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from fakd.analysis.all_figures import analyze_groups
 from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
-from fakd.analysis.groups import find_baseline, read_groups
+from fakd.analysis.groups import find_baseline, group_runs
+from fakd.analysis.runs import read_runs
 from fakd.analysis.statistics import Spread, spread_text
 from fakd.analysis.tables import rich_lines
 from fakd.console import console, say
@@ -72,7 +73,7 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
         DataError: the data set is not as it should be.
     """
     _check(config)
-    groups = read_groups(Path(folder) for folder in config.runs)
+    groups = group_runs(read_runs(Path(folder) for folder in config.runs))
     baseline = find_baseline(groups, config.baseline)
     if baseline is not None:
         groups = [baseline, *(group for group in groups if group is not baseline)]
