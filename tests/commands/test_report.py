@@ -1,5 +1,4 @@
 """The page as a file: what is in it, against the runs' own files."""
-# ruff: noqa: F811  (fixtures that are imported)
 
 import base64
 import hashlib
@@ -18,7 +17,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from report_runs import CELLS, ODD, SPEC, comparison, odd_names, page  # noqa: F401
+from report_runs import CELLS, ODD, SPEC, odd_names  # noqa: F401
 
 from fakd.analysis.groups import group_runs
 from fakd.analysis.paper_rows import PaperRow, group_row, paper_rows

@@ -1,5 +1,4 @@
 """The page in a real browser."""
-# ruff: noqa: F811  (fixtures that are imported)
 
 import json
 from collections.abc import Iterator
@@ -7,7 +6,7 @@ from typing import Any
 
 import pytest
 from browser import fetched, forget, needed, show, started, wait, webdriver
-from report_runs import ODD, comparison, odd_names, page  # noqa: F401
+from report_runs import ODD, odd_names  # noqa: F401
 
 pytestmark = needed
 
