@@ -67,7 +67,6 @@ def test_any_options_one_at_a_time_around_the_defaults(make) -> None:
 
 
 def test_runs_and_table(make, here, tmp_path) -> None:  # noqa: F811
-    here.student = None
     ablate(make(vary={"bound": "tight"}, max_steps=2, eval_every=2, seeds=1))
     assert names(here.started) == ["fakd-seed0", "fakd-bound-tight-seed0"]
     config = yaml.safe_load((tmp_path / "grid/fakd-bound-tight-seed0/config.yaml").read_text())

@@ -164,9 +164,11 @@ def test_a_second_analysis_counts_nothing_again_and_leaves_no_old_figure(copies,
     assert (tmp_path / "out/class-iou.pdf").read_bytes().startswith(b"%PDF")
     # another network in the same place
     shutil.copyfile(copies["fakd-seed0"] / "student.safetensors", copies["cwd-seed0"] / "student.safetensors")
-    third = analyze(config(one, tmp_path / "out", images=0, format="pdf"))
+    run = read_run(copies["cwd-seed0"])
+    given = {"device": torch.device("cpu"), "workers": 0, "band": 3, "bins": 15, "cache": tmp_path / "out/cache"}
+    third = CachedCounts([run], None, **given).measured(run)
     assert len(counted) == 1
-    assert third["confusion"]["cwd"] != first["confusion"]["cwd"]
+    assert third.confusion.tolist() != first["confusion"]["cwd"]
 
 
 @pytest.mark.parametrize("options", [{"band": 5}, {"bins": 3}, {"cache": "other"}])
