@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from brought import install
 from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
 from jsonargparse import ArgumentParser
 from scipy import stats
@@ -287,14 +288,12 @@ class Refusing(PixelKD):
 """
 
 
+@pytest.mark.slow
 def test_a_method_of_an_installed_package_in_a_process_of_its_own(teacher_run, tmp_path, monkeypatch) -> None:
     """With the real command: nothing but the package tells it the method, and it says itself what went wrong."""
     site = tmp_path / "site"
-    information = site / "brought-1.0.dist-info"
-    information.mkdir(parents=True)
-    (site / "brought.py").write_text(BROUGHT)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[fakd.methods]\nrefusing = brought:Refusing\n")
+    install(site, {"fakd.methods": {"refusing": "refusing:Refusing"}})
+    (site / "refusing.py").write_text(BROUGHT)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.syspath_prepend(site)
     monkeypatch.setattr(METHODS, "_brought", {entry.name: [entry] for entry in entry_points(group="fakd.methods")})
