@@ -90,19 +90,33 @@ def test_what_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGUSR1, previous)
 
 
-def end(asked: bool, message: str) -> None:
+def end(asked: bool, error: Exception) -> None:
     with StopRequest().heard():
         if asked:
             send(signal.SIGTERM)
-        raise RuntimeError(message)
+        raise error
 
 
 def test_loaders_that_were_ended_too() -> None:
     """One that dies by itself is an error as before."""
-    died = "DataLoader worker (pid 1) is killed by signal: Terminated."
+    died = RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
     with pytest.raises(RuntimeError, match="killed by signal"):
         end(False, died)
     with pytest.raises(RuntimeError, match="other"):
-        end(True, "other")
+        end(True, RuntimeError("other"))
     with pytest.raises(Interrupted, match="stopped while waiting for images"):
         end(True, died)
+    with pytest.raises(ConnectionResetError):
+        end(False, ConnectionResetError())
+    with pytest.raises(Interrupted, match="stopped while waiting for images"):
+        end(True, ConnectionResetError())
+
+
+def test_a_loader_that_ends_on_the_way_is_no_noise(capfd) -> None:
+    """Its SIGCHLD comes while the request is heard."""
+    with StopRequest().heard():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        send(signal.SIGTERM)
+        send(signal.SIGCHLD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    assert "Traceback" not in capfd.readouterr().err

@@ -66,9 +66,9 @@ class StopRequest:
         previous = {number: signal.signal(number, self._hear) for number in self._numbers}
         try:
             yield
-        except RuntimeError as error:
-            # A scheduler signals every process of a job, and PyTorch's loaders end by SIGTERM.
-            if not (self.asked and "DataLoader worker" in str(error)):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # A scheduler signals every process of a job, and PyTorch's loaders end by SIGTERM, perhaps within a word.
+            if not self.asked or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
                 raise
             raise Interrupted(
                 f"stopped while waiting for images, whose loaders were ended too; {_TO_GO_ON}, from the last checkpoint"
@@ -89,7 +89,8 @@ class StopRequest:
         self.asked, self._since = True, now
         if hasattr(signal, "SIGCHLD"):
             # PyTorch's, which raises in the middle of the step where a loader was ended too. The step has its images.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Not SIG_DFL, of which Python complains where one is on its way.
+            signal.signal(signal.SIGCHLD, lambda *_: None)
         why = "press Ctrl-C again to stop at once" if by_hand else signal.Signals(number).name
         # In a thread, as this one may be in the middle of printing.
         threading.Thread(target=say, args=(f"stopping after this step; {why}", "yellow")).start()
