@@ -65,7 +65,7 @@ def speed(teacher: str, student: str, size: int, batch: int, rounds: int) -> Non
             *(f"{teacher}.safetensors", f"{teacher}.onnx"),
             *(f"{student}.safetensors", f"{student}.onnx", f"{student}-int8.onnx"),
         ]
-        benchmark(BenchmarkConfig(names, (size, size), batch, None, rounds, output=Path("found.md")))
+        benchmark(BenchmarkConfig(names, size=(size, size), batch=batch, rounds=rounds, output=Path("found.md")))
         print(Path("found.md").read_text())
         os.chdir(home)
 

@@ -122,16 +122,16 @@ def _printable(text: str) -> str:
 
 def _commands() -> str:
     """What every command says of itself by --help."""
-    from fakd.cli import COMMANDS, build_parser
+    from fakd.cli import COMMANDS, parse
 
     os.environ["COLUMNS"] = "80"
     parts = [
         "# Commands\n\nWhat `fakd COMMAND --help` prints. `--max-steps` and `--max_steps` are the same; sizes are "
-        "written as `360,480` or `360x480`; an option that is true or false may stand alone."
+        "written as `360x480` or `360,480`, and `360` is a square; `--config FILE.yaml` gives any option of a command."
     ]
     for name in COMMANDS:
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            build_parser().parse_args([*name.split(), "--help"])
+            parse([*name.split(), "--help"])
         parts.append(f"## fakd {name}\n\n{_fence('text', _printable(said.getvalue()))}")
     return "\n\n".join(parts) + "\n"

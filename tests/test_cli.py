@@ -7,7 +7,8 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from fakd.data import DataError
 from fakd.training import DistillConfig, TrainConfig
 from fakd.training.nonfinite import NonFiniteLossError
 
-CONFIGS = {name: next(iter(get_type_hints(function).values())) for name, function in cli.COMMANDS.items()}
+CONFIGS = {name: cli.config_class(resolve_name(path)) for name, path in cli.COMMANDS.items()}
 every_command = pytest.mark.parametrize("command", CONFIGS)
 NETWORK = "pspnet/test_resnet.r160_in1k"
 
@@ -38,25 +39,20 @@ def _keep_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def parse(monkeypatch: pytest.MonkeyPatch):
+def parse():
     """Parse a command line into the config that its command would be given."""
-    taken: list[Any] = []
+    return lambda *arguments: cli.parse(arguments)[1]
 
-    def recorder(config_class: type) -> Any:
-        def record(config: Any) -> dict[str, Any]:
-            taken.append(config)
-            return {}
 
-        record.__annotations__["config"] = config_class
-        return record
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch):
+    """Let a command call another function."""
 
-    monkeypatch.setattr(cli, "COMMANDS", {name: recorder(config) for name, config in CONFIGS.items()})
+    def put(command: str, function: Any) -> None:
+        function.__annotations__["config"] = CONFIGS[command]
+        monkeypatch.setattr(cli.COMMANDS[command].replace(":", "."), function)
 
-    def run(*arguments: str) -> Any:
-        assert cli.main(arguments) == 0
-        return taken.pop()
-
-    return run
+    return put
 
 
 def test_help_lists_the_commands(capsys) -> None:
@@ -64,10 +60,15 @@ def test_help_lists_the_commands(capsys) -> None:
         cli.main(["--help"])
     assert stopped.value.code == 0
     said = capsys.readouterr().out
-    assert all(f"    {command.split()[0]}  " in said for command in CONFIGS)
+    assert all(f"  {command.split()[0]}  " in said for command in CONFIGS)
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert __version__ in capsys.readouterr().out
+
+
+@every_command
+def test_help_names_commands_by_their_first_sentence(command) -> None:
+    assert inspect.getdoc(CONFIGS[command]).split("\n\n")[0].replace("\n", " ") == cli.SUMMARIES[command]
 
 
 @every_command
@@ -78,10 +79,10 @@ def test_help_explains_every_option(command, capsys) -> None:
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
     assert "<class" not in said
-    entries = {line.split()[0].lstrip("-") for line in said.splitlines() if line.startswith("  ")}
+    entries = {word.strip(",") for line in said.splitlines() if line.startswith("  ") for word in line.split()[:2]}
     text = " ".join(said.split())
     for field in fields(CONFIGS[command]):
-        assert field.name in entries
+        assert f"--{field.name.replace('_', '-')}" in entries
         assert first_words(CONFIGS[command], field.name) in text, f"{field.name} has no help"
 
 
@@ -108,15 +109,16 @@ def test_help_of_distill_lists_every_methods_options(capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--netwrk", "x"], ["unrecognized arguments: --netwrk", "--network"]),
-        (["train", "--max_step", "3"], ["unrecognized arguments: --max_step", "--max_steps"]),
-        (["train", "--precision", "64"], ["32-true", "16-mixed", "bf16-mixed"]),
+        (["train", "--netwrk", "x"], ["Unknown option: --netwrk", "--network"]),
+        (["train", "--max_step", "3"], ["Unknown option: --max_step", "--max-steps"]),
+        (["train", "--precision", "64"], ["--precision", "64", "32-true", "16-mixed", "bf16-mixed"]),
         (["train", "--batch_size", "many"], ["batch_size", "many"]),
-        (["train", "--crop_size", "3,4,5"], ["crop_size"]),
-        (["tran"], ["invalid choice: 'tran'", *(command.split()[0] for command in CONFIGS)]),
-        ([], ["demo,train"]),
-        (["distill"], ["teacher", "required"]),
-        (["predict", "model"], ["images", "output"]),
+        (["train", "--crop_size", "3,4,5"], ["--crop_size", "3,4,5", "360x480"]),
+        (["tran"], ["Unknown command", "tran", "train", *(command.split()[0] for command in CONFIGS)]),
+        ([], ["say which command", "demo, train"]),
+        (["data"], ["say which command", "prepare, check, show"]),
+        (["distill"], ["distill", "--teacher", "requires"]),
+        (["predict", "model"], ["predict", "IMAGES", "requires"]),
         (["train", "--config", "no-such.yaml"], ["no-such.yaml"]),
     ],
 )
@@ -166,11 +168,11 @@ def test_users_mistakes_are_one_line_on_stderr(arguments, message, few_scenes, c
     "error",
     [DataError("a"), ValueError("b"), NonFiniteLossError("c"), PermissionError(13, "denied"), IsADirectoryError("d")],
 )
-def test_errors_a_user_can_mend_have_no_traceback(error, monkeypatch, capsys) -> None:
+def test_errors_a_user_can_mend_have_no_traceback(error, instead, monkeypatch, capsys) -> None:
     def fail(config: EvaluateConfig) -> None:
         raise error
 
-    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    instead("evaluate", fail)
     assert cli.main(["evaluate", "m"]) == 1
     assert capsys.readouterr().err == f"error: {error}\n"
     monkeypatch.setenv("FAKD_TRACEBACK", "1")
@@ -188,9 +190,8 @@ class Broken(Dataset[int]):
         raise DataError("mask.png: cut short.\nRestore the file.")
 
 
-def test_errors_of_loader_processes_are_as_short(monkeypatch, capsys) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "evaluate", lambda config: list(DataLoader(Broken(), num_workers=1)))
-    monkeypatch.setattr(cli, "_config_class", lambda function: EvaluateConfig)
+def test_errors_of_loader_processes_are_as_short(instead, monkeypatch, capsys) -> None:
+    instead("evaluate", lambda config: list(DataLoader(Broken(), num_workers=1)))
     assert cli.main(["evaluate", "m"]) == 1
     assert capsys.readouterr().err == "error: mask.png: cut short.\nRestore the file.\n"
 
@@ -217,14 +218,13 @@ def _memory_error(kind: str) -> Exception:
         (["convert", "m", "o"], "end other programs that use it"),
     ],
 )
-def test_no_memory_is_said_with_what_needs_less(kind, arguments, advice, monkeypatch, capsys) -> None:
+def test_no_memory_is_said_with_what_needs_less(kind, arguments, advice, instead, monkeypatch, capsys) -> None:
     command = arguments[0]
 
     def fail(config: Any) -> None:
         raise _memory_error(kind)
 
-    fail.__annotations__["config"] = CONFIGS[command]
-    monkeypatch.setitem(cli.COMMANDS, command, fail)
+    instead(command, fail)
     assert cli.main(arguments) == 1
     assert capsys.readouterr().err == f"error: not enough memory: {advice}.\n"
     monkeypatch.setenv("FAKD_TRACEBACK", "1")
@@ -232,22 +232,22 @@ def test_no_memory_is_said_with_what_needs_less(kind, arguments, advice, monkeyp
         cli.main(arguments)
 
 
-def test_other_errors_of_pytorch_keep_their_traceback(monkeypatch) -> None:
+def test_other_errors_of_pytorch_keep_their_traceback(instead, monkeypatch) -> None:
     def fail(config: EvaluateConfig) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    instead("evaluate", fail)
     with pytest.raises(RuntimeError, match="multiplied"):
         cli.main(["evaluate", "m"])
 
 
-def test_bugs_keep_their_traceback_and_ctrl_c_is_130(monkeypatch) -> None:
+def test_bugs_keep_their_traceback_and_ctrl_c_is_130(instead, monkeypatch) -> None:
     outcomes = iter([TypeError("a bug"), KeyboardInterrupt()])
 
     def fail(config: EvaluateConfig) -> None:
         raise next(outcomes)
 
-    monkeypatch.setitem(cli.COMMANDS, "evaluate", fail)
+    instead("evaluate", fail)
     with pytest.raises(TypeError):
         cli.main(["evaluate", "m"])
     assert cli.main(["evaluate", "m"]) == 130
@@ -300,7 +300,7 @@ def test_required_options_by_place(parse) -> None:
     assert parse("predict", "m", "i", "o", "--overlay").overlay is True
     assert parse("predict", "m", "i", "o") == PredictConfig("m", [Path("i")], Path("o"))
     files = [Path(name) for name in ("a b.jpg", "[c].jpg", "[d]", "1")]
-    given = ("predict", "--overlay", "m", *map(str, files[:2]), "--batch-size", "2", *map(str, files[2:]), "o")
+    given = ("predict", "--overlay", "m", *map(str, files), "--batch-size", "2", "o")
     assert parse(*given) == PredictConfig("m", files, Path("o"), overlay=True, batch_size=2)
     assert parse("evaluate", "m", "--base-size", "3x4") == EvaluateConfig("m", base_size=(3, 4))
     assert parse("inspect", "n", "--crop_size", "64x64") == InspectConfig(network="n", crop_size=(64, 64))
@@ -397,7 +397,7 @@ def test_lists_of_any_length(parse) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["A B -o x", "--runs A B -o x", "--runs=A -o x --runs B", "--runs=[A] -o x B", "-o x --runs=[A,B]", "A -o x B"],
+    ["A B -o x", "--runs A B -o x", "--runs=A -o x --runs B", "-o x --runs A B", "A -o x B"],
 )
 def test_runs_with_and_without_their_name(parse, words) -> None:
     parsed = parse("report", *words.split())
@@ -412,9 +412,48 @@ def test_help_names_other_libraries_networks(command, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("report", "fakd report RUN RUN"), ("benchmark", "MODEL MODEL"), ("data check", "NAME ROOT")]
+    ("command", "said"),
+    [
+        ("report", "RUNS, --runs"),
+        ("benchmark", "MODELS, --models"),
+        ("data check", "ROOT, --root"),
+        ("predict", "MODEL IMAGES OUTPUT"),
+    ],
 )
 def test_help_says_what_needs_no_name(command, said, capsys) -> None:
     with pytest.raises(SystemExit):
         cli.main([*command.split(), "--help"])
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_earlier_releases_took_is_taken(parse) -> None:
+    """What a page, a script or a config of theirs may say."""
+    assert parse("predict", "m", "i", "o", "--overlay", "true") == PredictConfig(
+        "m", [Path("i")], Path("o"), overlay=True
+    )
+    config = parse("distill", "--teacher=t", "--allow_bad_teacher=true", "--options.detach-classifier", "true")
+    assert (config.allow_bad_teacher, config.options) == (True, {"detach_classifier": True})
+    nothing = parse("train", "--init", "null", "--data-root=null", "--head_channels", "null", "--eval-every=null")
+    assert (nothing.init, nothing.data_root, nothing.head_channels) == (None, None, None)
+
+
+def test_switches_sizes_and_a_short_name(parse) -> None:
+    config = parse("train", "--no-check-data", "--crop-size", "360", "-o", "x", "--no-channels-last")
+    assert (config.check_data, config.crop_size, config.output) == (False, (360, 360), Path("x"))
+    assert config.channels_last is False
+
+
+def test_config_file_gives_what_goes_by_place(parse, tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("model: m\nimages: [a, b]\noutput: o\nbase_size: 64x96\nflip: true\n")
+    given = ("predict", "--config", str(tmp_path / "c.yaml"))
+    expected = PredictConfig("m", [Path("a"), Path("b")], Path("o"), base_size=(64, 96), flip=True)
+    assert parse(*given) == expected
+    assert parse("predict", "n", "i", "p", *given[1:], "--no-flip").flip is False
+
+
+def test_shells_complete_every_command(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--install-completion", "--shell", "fish", "-o", str(tmp_path / "fakd.fish")])
+    assert stopped.value.code == 0
+    script = (tmp_path / "fakd.fish").read_text()
+    assert all(word in script for word in ("data-root", "teacher-cache-format", "prepare", "bf16-mixed"))

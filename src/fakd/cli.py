@@ -1,157 +1,227 @@
 """The command line: every command is a plain function of one dataclass, whose fields are its options."""
 
-import argparse
+import inspect
 import json
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated, Any, get_type_hints
 
-import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader, set_parsing_settings
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+from cyclopts.argument import ArgumentCollection
+from cyclopts.config import Dict
+from cyclopts.help import HelpPanel
+from rich.console import Console, ConsoleOptions
 
 from fakd import __version__
-from fakd.commands.ablate import ablate
-from fakd.commands.analyze import analyze
-from fakd.commands.benchmark import benchmark
-from fakd.commands.compare import compare
-from fakd.commands.convert import convert
-from fakd.commands.data_check import check_dataset
-from fakd.commands.data_prepare import prepare
-from fakd.commands.data_show import show
-from fakd.commands.demo import demo
-from fakd.commands.evaluate import evaluate
-from fakd.commands.export import export
-from fakd.commands.inspect import inspect_networks
-from fakd.commands.paper import paper
-from fakd.commands.predict import predict
-from fakd.commands.replay import replay
-from fakd.commands.report import report
-from fakd.commands.serve import serve
-from fakd.commands.share import share
 from fakd.console import console, memory_advice, quiet_libraries, say_error
-from fakd.data.plain_yaml import check_yaml
-from fakd.methods import METHODS, method_options
-from fakd.training import distill, train
-from fakd.training.nonfinite import NonFiniteLossError
 
-COMMANDS: dict[str, Callable[[Any], Any]] = {
-    "demo": demo,
-    "train": train,
-    "distill": distill,
-    "evaluate": evaluate,
-    "predict": predict,
-    "serve": serve,
-    "inspect": inspect_networks,
-    "convert": convert,
-    "export": export,
-    "benchmark": benchmark,
-    "compare": compare,
-    "ablate": ablate,
-    "analyze": analyze,
-    "report": report,
-    "share": share,
-    "paper": paper,
-    "replay": replay,
-    "data prepare": prepare,
-    "data check": check_dataset,
-    "data show": show,
+COMMANDS = {
+    "demo": "fakd.commands.demo:demo",
+    "train": "fakd.training:train",
+    "distill": "fakd.training:distill",
+    "evaluate": "fakd.commands.evaluate:evaluate",
+    "predict": "fakd.commands.predict:predict",
+    "serve": "fakd.commands.serve:serve",
+    "inspect": "fakd.commands.inspect:inspect_networks",
+    "convert": "fakd.commands.convert:convert",
+    "export": "fakd.commands.export:export",
+    "benchmark": "fakd.commands.benchmark:benchmark",
+    "compare": "fakd.commands.compare:compare",
+    "ablate": "fakd.commands.ablate:ablate",
+    "analyze": "fakd.commands.analyze:analyze",
+    "report": "fakd.commands.report:report",
+    "share": "fakd.commands.share:share",
+    "paper": "fakd.commands.paper:paper",
+    "replay": "fakd.commands.replay:replay",
+    "data prepare": "fakd.commands.data_prepare:prepare",
+    "data check": "fakd.commands.data_check:check_dataset",
+    "data show": "fakd.commands.data_show:show",
 }
+"""Where the function of every command is: imported when it is called."""
 
-_GROUPS = {"data": "Get a data set ready, check it, look at it."}
-"""What commands of two words, as `fakd data check`, have in common."""
+SUMMARIES = {
+    "demo": "Train a teacher and distil it on drawn street scenes; ends with a table and a report, after some minutes.",
+    "train": "Train a network on labels alone, as a teacher or as a baseline.",
+    "distill": "Distil a trained teacher into a student.",
+    "evaluate": "Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, "
+    "aAcc.",
+    "predict": "Write the masks that a trained network predicts: class indices and colours, as PNG.",
+    "serve": "Open a page on this machine to try a trained network, and its teacher beside it.",
+    "inspect": "Show what networks are and where a method attaches to them, without data or training.",
+    "convert": "Translate a checkpoint of MMSegmentation into this project's form, or the other way.",
+    "export": "Write a trained network for other programs: ONNX, checked at once against PyTorch, or safetensors.",
+    "benchmark": "Time networks on this machine, in turns: latency, throughput, memory, arithmetic and parameters.",
+    "compare": "Run several methods with several seeds on one data set, and compare them with the student alone.",
+    "ablate": "Change the options of a method one at a time, and compare with its defaults.",
+    "analyze": "Show where finished runs differ: by class, at boundaries, in confidence, in features and their "
+    "covariance.",
+    "report": "Write finished runs as one self-contained page: tables, plots, pictures, and the commands that repeat "
+    "them.",
+    "share": "Make a folder to share from a finished run: its network, and a model card; --push uploads it.",
+    "paper": "List the command line behind every row of the paper's tables, beside the published scores.",
+    "replay": "Compute a step whose loss was infinite or NaN once more, and show where that began.",
+    "data": "Get a data set ready, check it, look at it.",
+    "data prepare": "Fetch and convert a published data set; run it again to go on after an interruption.",
+    "data check": "Open every file of a data set once: list all faults, count the images and the pixels of every "
+    "class.",
+    "data show": "Draw a contact sheet of a data set: images, labels over them, and what training makes of both.",
+}
+"""What `fakd --help` says of each without importing it: the first sentence of its options' docstring."""
 
-# Commands whose required options are given by place: fakd predict MODEL IMAGES OUTPUT.
-_BY_PLACE = (
-    *("evaluate", "predict", "serve", "inspect", "convert", "export", "share", "replay"),
-    *("data prepare", "data check", "data show"),
-)
-# ... or by as many places as there are: fakd report RUN RUN.
-_MANY_PLACES = {"analyze": "runs", "report": "runs", "benchmark": "models"}
-# ... or, between the first and the last, by as many as there are: fakd predict MODEL IMAGE IMAGE OUTPUT.
-_MIDDLE_PLACES = ("predict",)
-# ... and the one more that may be: fakd data check NAME [ROOT].
-_LAST_PLACE = {"data check": "root", "data show": "root"}
-
-# What a user can mend, a package of an extra that is not installed among it. Anything else, but for a lack of memory,
-# is a bug of ours and keeps its traceback.
-_USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, NonFiniteLossError, MisconfigurationException)
-
-_load_yaml = get_loader("yaml")
-
-_BOOLS = (bool, bool | None)
-_NUMBERS = re.compile(r"[0-9.]+(?:[,x][0-9.]+)*")
-_LIST_OPTIONS = {"base_size", "crop_size", "scale", "window", "stride", "scales", "size"}
-
-
-class _HelpFormatter(DefaultHelpFormatter):
-    """Keeps the line breaks of epilogs, and names types as people do."""
-
-    def _get_type_str(self, action: argparse.Action) -> str | None:
-        name = super()._get_type_str(action)
-        return None if name is None else name.replace("<class 'Path'>", "Path")
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-def build_parser() -> ArgumentParser:
-    """The parser of all commands."""
-    # A dict of options could otherwise name any class to be instantiated.
-    set_parsing_settings(docstring_parse_attribute_docstrings=True, instantiate_subclass_spec_in_any=False)
-    set_loader("yaml", _load_checked_yaml, exceptions=(yaml.YAMLError, ValueError))
-    parser = ArgumentParser(
-        prog="fakd",
-        allow_abbrev=False,  # --max_step must be an error, not --max_steps
-        description="Feature-augmented knowledge distillation for semantic segmentation.",
-        version=__version__,
-        formatter_class=_HelpFormatter,  # subcommands take it from here
-    )
-    commands = parser.add_subcommands(required=True, metavar="COMMAND", title="commands")
-    groups = {}
-    for name, function in COMMANDS.items():
-        group, _, rest = name.rpartition(" ")
-        if group and group not in groups:
-            middle = ArgumentParser(description=_GROUPS[group])
-            commands.add_subcommand(group, middle, help=_GROUPS[group])
-            groups[group] = middle.add_subcommands(required=True, metavar="COMMAND", title="commands")
-        config_class = _config_class(function)
-        command = ArgumentParser(
-            allow_abbrev=False,
-            description=_summary(config_class),
-            epilog=_epilog(name),
-        )
-        command.add_argument("--config", action="config", help="YAML file of options; flags after it override it.")
-        command.add_class_arguments(config_class, as_group=False, as_positional=name in _BY_PLACE)
-        (groups[group] if group else commands).add_subcommand(rest, command, help=_summary(config_class))
-    return parser
+_COMPLETION = "--install-completion"
+_INDENT = 26  # of what help says of an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 where it was stopped."""
     quiet_libraries()
-    parsed = build_parser().parse_args(_as_people_write(sys.argv[1:] if arguments is None else arguments))
-    name, options = parsed.subcommand, parsed[parsed.subcommand]
-    if name in _GROUPS:
-        name, options = f"{name} {options.subcommand}", options[options.subcommand]
-    function = COMMANDS[name]
-    options = options.as_dict()
-    options.pop("config", None)
+    options: dict[str, Any] = {}
     try:
-        outcome = function(_config_class(function)(**options))
+        function, config = parse(sys.argv[1:] if arguments is None else arguments)
+        options = vars(config)
+        outcome = function(config)
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
     except Exception as error:
-        message = memory_advice(error, options) or (_own_words(error) if isinstance(error, _USER_ERRORS) else None)
+        message = memory_advice(error, options) or (_own_words(error) if _can_be_mended(error) else None)
         if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
         say_error(message)
         return 1
     return 130 if outcome is None else 0
+
+
+def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
+    """The function of the command that is typed, and the config to call it with.
+
+    Raises:
+        SystemExit: help or the version was asked for, and is printed; or with status 2, the words are no command.
+        ValueError: the options contradict each other, or a value is out of range.
+    """
+    words = _joined(words)
+    typed = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
+    app = _app(COMMANDS if words[:1] == [_COMPLETION] else typed)
+    try:
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        if " ".join(words) in {name.rpartition(" ")[0] for name in COMMANDS}:
+            raise CycloptsError(f"say which command: {', '.join(_below(' '.join(words)))}.")
+    except CycloptsError as error:
+        say_error(_told(error))
+        raise SystemExit(2) from None
+    if not isinstance(command, type):  # what prints help, or the version
+        command(*bound.args, **bound.kwargs)
+        raise SystemExit(0)
+    function = resolve_name(COMMANDS[typed[0]])
+    # null is nothing for words and paths too, as --init null over a file's
+    options = {name: None if str(value) == "null" else value for name, value in bound.arguments.items()}
+    options.pop("config", None)
+    return function, config_class(function)(**options)
+
+
+def config_class(function: Callable[[Any], Any]) -> Any:
+    """The dataclass of options that a command's function takes."""
+    return next(iter(get_type_hints(function).values()))
+
+
+def _app(names: Container[str]) -> App:
+    """All commands; only those that are named are imported, for their options."""
+    app = App(
+        name="fakd",
+        help="Feature-augmented knowledge distillation for semantic segmentation.",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter=_Help(),
+        config=_add_config_file,
+        default_parameter=Parameter(negative_iterable=(), json_list=False),  # a file may be called [1].jpg
+        group_parameters="Options",
+    )
+    app.register_install_completion_command(_COMPLETION, help="Let the shell complete commands and options.")
+    groups = {"": app}
+    for place, (name, path) in enumerate(COMMANDS.items()):
+        group, _, last = name.rpartition(" ")
+        if group not in groups:
+            groups[group] = App(name=group, help=SUMMARIES[group], sort_key=place)
+            app.command(groups[group])
+        if name in names:
+            options = _options(config_class(resolve_name(path)))
+            epilogue = _describe_methods() if name == "distill" else None
+            groups[group].command(options, last, help=options.__doc__, help_epilogue=epilogue, sort_key=place)
+        else:
+            groups[group].command(path, last, help=SUMMARIES[name], sort_key=place)
+    return app
+
+
+def _options(config: type) -> type:
+    """A config class as the library shall see it: what is required goes by place, and --config is one more option."""
+    annotations: dict[str, Any] = {}
+    parameters = []
+    for name, parameter in inspect.signature(config).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
+            names = Parameter(name=(name.upper(), f"--{name.replace('_', '-')}"))
+            annotations[name] = Annotated[parameter.annotation, names]
+            parameter = parameter.replace(kind=parameter.POSITIONAL_ONLY)
+        parameters.append(parameter)
+    annotations["config"] = Annotated[Path | None, Parameter(help="YAML file of options, which those typed override.")]
+    parameters.append(inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None))
+    paragraphs = (inspect.getdoc(config) or "").split("\n\n")
+    about = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    own = {"__doc__": about, "__annotations__": annotations, "__signature__": inspect.Signature(parameters)}
+    return type(config.__name__, (config,), own)
+
+
+def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take from the file that --config names what was not typed."""
+    from fakd.data.plain_yaml import read_yaml
+
+    argument = arguments.get("--config", None)
+    if argument is None or not argument.tokens:
+        return
+    path = argument.tokens[0].value
+    try:
+        values = json.loads(json.dumps(read_yaml(Path(path)) or {}, default=str))  # names that are numbers as words
+    except (OSError, ValueError) as error:
+        raise CycloptsError(f"--config {path}: {error}") from None
+    typed = {id(argument): argument.tokens for argument in arguments if any(token.keys for token in argument.tokens)}
+    for argument in arguments:  # such as --options.strength: the file's other options come to it
+        argument.tokens = [] if id(argument) in typed else argument.tokens
+    Dict(values, source=path, use_commands_as_keys=False)(app, commands, arguments)
+    for argument in arguments:
+        if own := typed.get(id(argument)):
+            names = {token.keys for token in own}
+            argument.tokens = [*own, *(token for token in argument.tokens if token.keys and token.keys not in names)]
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """With --resume true, as releases before 0.3 took it, as --resume=true."""
+    joined: list[str] = []
+    for word in words:
+        if word.lower() in ("true", "false", "null") and joined and re.fullmatch("--[^=]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _below(group: str) -> list[str]:
+    """The commands of a group, or of them all."""
+    return list(dict.fromkeys(name.removeprefix(group).split()[0] for name in COMMANDS if name.startswith(group)))
+
+
+def _can_be_mended(error: Exception) -> bool:
+    """Whether it is the user's, a package of an extra that is not installed among it; else it is a bug of ours."""
+    if isinstance(error, ValueError | OSError | ModuleNotFoundError):
+        return True
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from fakd.training.nonfinite import NonFiniteLossError
+
+    return isinstance(error, NonFiniteLossError | MisconfigurationException)
 
 
 def _own_words(error: BaseException) -> str:
@@ -160,87 +230,42 @@ def _own_words(error: BaseException) -> str:
     return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
 
 
-def _load_checked_yaml(text: str) -> Any:
-    check_yaml(text)
-    return _load_yaml(text)
+def _told(error: CycloptsError) -> str:
+    """What the library says of a wrong word, with what it leaves out: names of options, for lists of a file."""
+    if isinstance(error, UnknownCommandError):
+        group = " ".join(error.command_chain or ())
+        return f"{str(error).partition(' Available')[0]} The commands are {', '.join(_below(group))}."
+    name = error.argument.name if error.argument else ""
+    return str(error) if name.lstrip("-") in str(error).replace("_", "-") else f"{name}: {error}"
 
 
-def _summary(config_class: type) -> str:
-    return (config_class.__doc__ or "").strip().splitlines()[0]
+class _Help:
+    """Help as plain text, an option's names before what it is."""
 
-
-def _config_class(function: Callable[[Any], Any]) -> Any:
-    return next(iter(get_type_hints(function).values()))
-
-
-def _as_people_write(arguments: Sequence[str]) -> list[str]:
-    """Accept --data-root for --data_root, --resume for --resume true, --crop_size 360,480 for [360,480], -o for
-    --output, a ROOT after NAME for --root, RUN RUN for --runs, and MODEL IMAGE IMAGE OUTPUT.
-    """
-    words = [argument for argument in arguments if not argument.startswith("-")]
-    command = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
-    types = {} if command is None else get_type_hints(_config_class(COMMANDS[command]))
-    last = _LAST_PLACE.get(command or "", "")
-    many, gathered = _MANY_PLACES.get(command or "", ""), []
-    places = len((command or "").split()) + 1  # the words of the command, and what it requires
-    result: list[str] = []
-    placed: list[int] = []  # where in it what is given by place stands
-    option = ""  # whose value comes next, where it is not given by "="
-    for place, argument in enumerate("--output" if argument == "-o" else argument for argument in arguments):
-        name, equals, value = argument.partition("=")
-        if many and name == f"--{many}" and not value.startswith("["):
-            gathered += [value] if value else []  # what follows is given by place
-        elif name.startswith("--"):
-            option = name[2:].replace("-", "_")
-            following = arguments[place + 1] if place + 1 < len(arguments) else ""
-            if types.get(option) in _BOOLS and not equals and following.lower() not in ("true", "false", "null"):
-                equals, value = "=", "true"
-            result.append(f"--{option}{equals}{_plain_value(option, value, types)}")
-            option = "" if equals else option
-        elif option or argument.startswith("-"):
-            result.append(_plain_value(option, argument, types))
-            option = ""
-        else:
-            places -= 1
-            placed.append(len(result))
-            if many and places < len((command or "").split()):
-                gathered.append(argument)
-            else:
-                result.append(f"--{last}={argument}" if last and places < 0 else argument)
-    if command in _MIDDLE_PLACES:
-        result = _with_middle_gathered(result, placed[len(command.split()) :])
-    return [*result, f"--{many}+={json.dumps(gathered)}"] if gathered else result
-
-
-def _with_middle_gathered(arguments: Sequence[str], placed: Sequence[int]) -> list[str]:
-    """Put all that stand between the first and the last of some places into one list."""
-    middle = placed[1:-1]
-    if not middle:
-        return list(arguments)
-    gathered = json.dumps([arguments[place] for place in middle])
-    rest = [None if place in middle else argument for place, argument in enumerate(arguments)]
-    rest[middle[0]] = gathered
-    return [argument for argument in rest if argument is not None]
-
-
-def _plain_value(option: str, value: str, types: Mapping[str, Any]) -> str:
-    if option in _LIST_OPTIONS and _NUMBERS.fullmatch(value):
-        return f"[{value.replace('x', ',')}]"
-    return value.lower() if types.get(option) in _BOOLS else value
-
-
-def _epilog(command: str) -> str | None:
-    if command == "distill":
-        return _describe_methods()
-    if many := _MANY_PLACES.get(command):
-        word = many.removesuffix("s").upper()
-        return f"{many} may be given one after the other: fakd {command} {word} {word}; -o is short for --output."
-    if last := _LAST_PLACE.get(command):
-        return f"--{last} may be given without its name: fakd {command} NAME {last.upper()}."
-    return None
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        if panel.entries:
+            console.print(f"{panel.title}:", markup=False)
+        for entry in panel.entries:
+            names = ", ".join(entry.display_labels_with_metavar)
+            notes = [f"[{', '.join(entry.choices)}]"] if entry.choices else []
+            notes += [f"[default: {entry.default}]"] if entry.default is not None else []
+            notes += ["[required]"] if entry.required else []
+            about = getattr(entry.description, "primary_renderable", "")
+            text = " ".join(" ".join([str(about), *notes]).split())
+            first = f"  {names:<{_INDENT - 4}}  "
+            lines = textwrap.wrap(text, console.width - _INDENT)
+            if len(first) > _INDENT or not lines:
+                lines.insert(0, "")
+            for place, line in enumerate(lines):
+                start = " " * _INDENT if place else first
+                console.print((start + line).rstrip(), markup=False, highlight=False, soft_wrap=True)
+        if panel.entries:
+            console.print()
 
 
 def _describe_methods() -> str:
+    from fakd.methods import METHODS, method_options
+
     lines = ["methods and their options, with defaults:"]
     for name in METHODS:
         options = [f"{key} {option.default}" for key, option in method_options(name).items()]

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -66,7 +65,7 @@ def progress(unit: str) -> Progress:
 
 
 _SHORT = ("can't allocate memory", "not enough memory", "out of memory")
-"""What PyTorch says on a CPU, on Windows in other words, and on devices that have no error of their own for it."""
+"""What PyTorch says on a CPU, on Windows in other words, and on devices."""
 
 
 def memory_advice(error: Exception, options: Mapping[str, Any]) -> str | None:
@@ -76,7 +75,7 @@ def memory_advice(error: Exception, options: Mapping[str, Any]) -> str | None:
         error: that ended the command.
         options: of the command, by name.
     """
-    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not (
+    if not isinstance(error, MemoryError) and not (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORT)
     ):
         return None

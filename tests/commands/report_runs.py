@@ -54,5 +54,5 @@ def page(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setitem(DATASETS, "toy-scenes", SPEC)
         output = tmp_path_factory.mktemp("page") / "report.html"
         return report(
-            ReportConfig([comparison], output, images=6, search=8, device="cpu", title="A <i>title</i> & more")
+            ReportConfig([comparison], output=output, images=6, search=8, device="cpu", title="A <i>title</i> & more")
         )

@@ -10,7 +10,6 @@ import pytest
 
 from fakd import cli
 from fakd.analysis.paper_rows import TEACHER, PaperRow, paper_rows
-from fakd.commands.evaluate import EvaluateConfig
 from fakd.commands.paper import PaperConfig, paper
 from fakd.methods import METHODS
 from fakd.models.mmseg.published import find_teacher
@@ -24,15 +23,11 @@ ROWS = [row for row in paper_rows() if row.available]
 @pytest.fixture
 def parse() -> Any:
     """Turn a line into the config that its command would get."""
-    parser = cli.build_parser()
 
     def run(line: str) -> Any:
         program, *arguments = shlex.split(line)
         assert program == "fakd"
-        parsed = parser.parse_args(cli._as_people_write(arguments))
-        options = parsed[parsed.subcommand].as_dict()
-        options.pop("config")
-        return {"distill": DistillConfig, "evaluate": EvaluateConfig}[parsed.subcommand](**options)
+        return cli.parse(arguments)[1]
 
     return run
 

@@ -26,14 +26,13 @@ from fakd.analysis.report.pictures import _choose, _Seen, image_uri, mask_uri, s
 from fakd.analysis.report.plots import curves
 from fakd.analysis.run_options import command_words, with_defaults
 from fakd.analysis.runs import Run, find_runs
-from fakd.cli import _as_people_write, build_parser
+from fakd.cli import parse
 from fakd.commands.report import ReportConfig, report
 from fakd.data import Sample
 from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
 from fakd.models.mmseg.published import published_teachers
-from fakd.training import DistillConfig
 
 
 class Reader(HTMLParser):
@@ -209,10 +208,7 @@ def test_commands_repeat_the_runs(read, comparison) -> None:
     assert "--eval-every 2" in command  # not what max_steps gives
     assert "--learning-rate" not in command  # what the data set gives
     assert "--crop-size 32,32" in command
-    parsed = build_parser().parse_args(_as_people_write(shlex.split(command)[1:]))
-    options = parsed.distill.as_dict()
-    options.pop("config")
-    assert DistillConfig(**options).to_dict() == config
+    assert parse(shlex.split(command)[1:])[1].to_dict() == config
 
 
 def test_how_a_run_was_carried_out_makes_no_other_group(comparison) -> None:
@@ -236,7 +232,7 @@ def test_old_runs_lack_newer_options(tmp_path, comparison) -> None:
         (tmp_path / name / "results.json").write_text(json.dumps(results))
         (tmp_path / name / "versions.json").unlink()
         folders.append(tmp_path / name)
-    file = report(ReportConfig(folders, tmp_path / "out" / "page.html", images=2, search=2, device="cpu"))
+    file = report(ReportConfig(folders, output=tmp_path / "out" / "page.html", images=2, search=2, device="cpu"))
     rows = Reader(file.read_text()).rows("runs")
     assert rows["cwd-seed0"]["peak memory"] == ("", "\N{EN DASH}")
     old, new = (find_runs([root / "cwd-seed0"])[0] for root in (tmp_path, comparison))
@@ -248,7 +244,9 @@ def test_teacher_that_is_gone(tmp_path, comparison, capsys) -> None:
     file = tmp_path / "cwd-seed0" / "config.yaml"
     config = yaml.safe_load(file.read_text()) | {"teacher": str(tmp_path / "gone")}
     file.write_text(yaml.safe_dump(config))
-    output = report(ReportConfig([tmp_path / "cwd-seed0"], tmp_path / "page.html", images=2, search=2, device="cpu"))
+    output = report(
+        ReportConfig([tmp_path / "cwd-seed0"], output=tmp_path / "page.html", images=2, search=2, device="cpu")
+    )
     reader = Reader(output.read_text())
     assert [layer["label"] for layer in gallery(reader)["layers"]] == ["cwd", "truth"]
     assert any("gone" in text and "truth is shown in its place" in text for text in reader.texts)
@@ -263,12 +261,12 @@ def test_teacher_that_moved_with_its_students(tmp_path, comparison) -> None:
     for file in (tmp_path / "moved").glob("*/config.yaml"):
         config = yaml.safe_load(file.read_text())
         file.write_text(yaml.safe_dump(config | ({"teacher": "/nowhere/teacher"} if "teacher" in config else {})))
-    output = report(ReportConfig([tmp_path / "moved" / "cwd-seed0"], tmp_path / "page.html", images=1, search=1))
+    output = report(ReportConfig([tmp_path / "moved" / "cwd-seed0"], output=tmp_path / "page.html", images=1, search=1))
     assert [layer["label"] for layer in gallery(Reader(output.read_text()))["layers"]] == ["teacher", "cwd", "truth"]
 
 
 def test_no_pictures(tmp_path, comparison) -> None:
-    file = report(ReportConfig([comparison / "cwd-seed0"], tmp_path / "page.html", images=0))
+    file = report(ReportConfig([comparison / "cwd-seed0"], output=tmp_path / "page.html", images=0))
     reader = Reader(file.read_text())
     assert gallery(reader)["pictures"] == []
     assert "None were asked for." in reader.texts
@@ -279,10 +277,10 @@ def test_data_that_is_gone(tmp_path, comparison) -> None:
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     config |= {"dataset": "camvid", "data_root": str(tmp_path / "gone")}
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
-    file = report(ReportConfig([tmp_path / "run"], tmp_path / "page.html"))
+    file = report(ReportConfig([tmp_path / "run"], output=tmp_path / "page.html"))
     assert any(text.startswith("no pictures:") and "--data-root" in text for text in Reader(file.read_text()).texts)
     with pytest.raises(ValueError, match="classes of camvid are not those of the run"):
-        report(ReportConfig([tmp_path / "run"], tmp_path / "page.html", data_root=tmp_path, overwrite=True))
+        report(ReportConfig([tmp_path / "run"], output=tmp_path / "page.html", data_root=tmp_path, overwrite=True))
 
 
 def test_paper_rows_stand_beside_their_runs(tmp_path, comparison) -> None:
@@ -294,7 +292,7 @@ def test_paper_rows_stand_beside_their_runs(tmp_path, comparison) -> None:
         config |= {"dataset": row.dataset, "student": row.student, "teacher": f"mmseg:{teachers[0].name}"}
         config |= {"backbone_weights": None if row.scratch else "imagenet"}
         (tmp_path / method / "config.yaml").write_text(yaml.safe_dump(config))
-    file = report(ReportConfig([tmp_path], tmp_path / "page.html", images=0))
+    file = report(ReportConfig([tmp_path], output=tmp_path / "page.html", images=0))
     reader = Reader(file.read_text())
     ours = json.loads((tmp_path / "cwd" / "results.json").read_text())
     for table, name in (("runs", "cwd"), ("groups", "cwd")):
@@ -378,7 +376,7 @@ def broken(folder: Path, name: str, text: str) -> Path:
 def test_damaged_runs(tmp_path, comparison, name, text, message) -> None:
     shutil.copytree(comparison / "cwd-seed0", tmp_path / "run")
     with pytest.raises(ValueError, match=message):
-        report(ReportConfig([broken(tmp_path / "run", name, text)], tmp_path / "page.html"))
+        report(ReportConfig([broken(tmp_path / "run", name, text)], output=tmp_path / "page.html"))
 
 
 def test_mistakes(tmp_path, comparison) -> None:

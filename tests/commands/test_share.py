@@ -19,7 +19,7 @@ from tiny import NETWORK, SETTINGS, SMALL
 
 import fakd
 from fakd.analysis.protocol import without_folders
-from fakd.cli import _as_people_write, build_parser, main
+from fakd.cli import main, parse
 from fakd.commands import share as command
 from fakd.commands.share import ShareConfig, share
 from fakd.data import DATASETS
@@ -136,9 +136,9 @@ def test_the_commands_are_real_and_keep_the_authors_folders_to_themselves(run, c
     assert str(run.parent) not in card
     lines = card.partition("```bash\n")[2].partition("```")[0].splitlines()
     assert [line.split()[1] for line in lines] == ["train", "distill"]
-    parsed = build_parser().parse_args(_as_people_write(shlex.split(lines[1])[1:]))
-    assert parsed.distill.options == {"strength": 0.5}
-    assert str(parsed.distill.teacher) == "teacher"
+    config = parse(shlex.split(lines[1])[1:])[1]
+    assert config.options == {"strength": 0.5}
+    assert str(config.teacher) == "teacher"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ TOKEN = "hf_aSecretThatNobodySees"
 PUSH_AND_LOAD = """
 import sys
 from fakd import Segmentor
-from fakd.cli import _as_people_write, build_parser, main
+from fakd.cli import main
 from fakd.data import DATASETS
 status = main(["share", sys.argv[1], sys.argv[2], "--push", "ann/streets", "--overwrite"])
 if status == 0:

@@ -9,9 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fakd.cli import COMMANDS, _as_people_write, _config_class, build_parser
+from fakd.cli import parse
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)\n(?P<code>.*?)^(?P=fence)\s*$", re.DOTALL | re.MULTILINE)
@@ -98,12 +98,14 @@ def _check_command(words: list[str], where: str) -> None:
     program, *rest = words
     if program == "fakd":
         try:
-            parsed = build_parser().parse_args(_as_people_write(rest))
+            parse(rest)
         except SystemExit as stopped:
             assert stopped.code == 0, f"{where}: fakd {shlex.join(rest)} is no command"  # noqa: PT017
-        else:
-            if whole:
-                _check_options(parsed, where)
+        except FileNotFoundError:
+            pass  # it got as far as the files
+        except ValueError as error:
+            # what is left out, or a data set of the reader's own that is not here
+            assert not whole or "ROOT" in str(error) or "DATA" in str(error), f"{where}: {error}"  # noqa: PT017
     elif program == "python":
         _check_python(rest, where)
     elif program == "make":
@@ -115,21 +117,6 @@ def _check_command(words: list[str], where: str) -> None:
         assert asked <= set(extras), f"{where}: no extra {asked - set(extras)}"
     else:
         assert program in _SHELL, f"{where}: what is {program}?"
-
-
-def _check_options(parsed: Any, where: str) -> None:
-    """Let the command's own checks see its options, as far as they need no file."""
-    if parsed.subcommand not in COMMANDS:
-        return  # `fakd data`, whose commands have nothing that could contradict
-    options = parsed[parsed.subcommand].as_dict()
-    options.pop("config", None)
-    try:
-        _config_class(COMMANDS[parsed.subcommand])(**options)
-    except FileNotFoundError:
-        pass  # it got as far as the files
-    except ValueError as error:
-        # a data set of the reader's own that is not here
-        assert "ROOT" in str(error) or "DATA" in str(error), f"{where}: {error}"  # noqa: PT017
 
 
 def _check_python(words: list[str], where: str) -> None:

@@ -9,7 +9,7 @@ from old_releases.write import image, pattern
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from fakd.cli import build_parser, main
+from fakd.cli import main, parse
 from fakd.models import load_model
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.run_folder import RunFolder
@@ -47,7 +47,7 @@ def test_its_config_makes_a_run(run: RunFolder, teacher_run: Path, tmp_path: Pat
     """With a student of its network, and its network as the teacher."""
     monkeypatch.chdir(tmp_path)
     arguments = ["distill", "--config", str(run.config), "--teacher", str(run.student), "--output", "runs/new"]
-    options = build_parser().parse_args(arguments).distill
+    options = parse(arguments)[1]
     assert (options.method, options.max_steps, options.scale) == ("fakd", 4, (0.5, 2.0))
     assert main(arguments) == 0
 

@@ -1,15 +1,17 @@
 """The options of a run: what differs from the defaults, and how the command line writes and reads them."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from cyclopts import App, CycloptsError
+from cyclopts.config import Dict
 
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
+from fakd.options import plain_value
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 
 
@@ -81,14 +83,7 @@ def run_values(kind: type[RunConfig], given: Mapping[str, Any], option: str) -> 
     Raises:
         ValueError: there is no such option, or it does not take such a value.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, as_group=False)
-    plain = {name.replace("-", "_"): value_of(value) for name, value in given.items()}
-    try:
-        parsed = parser.parse_object(plain, defaults=False)
-    except ArgumentError as error:
-        raise ValueError(f"{option}: {_one_line(error)}") from None
-    return {name: parsed[name] for name in plain}
+    return _typed(kind, given, option)
 
 
 def method_values(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,23 +101,30 @@ def method_values(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in known:
             raise ValueError(f"method {method!r} has no option {name}; it has {', '.join(known) or 'none'}.")
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument(f"--{name}", type=known[name].annotation)
-        try:
-            found[name] = parser.parse_object({name: value_of(value)})[name]
-        except ArgumentError as error:
-            raise ValueError(f"option {name} of method {method!r}: {_one_line(error)}") from None
+        takes = make_dataclass("Value", [(name, known[name].annotation)], kw_only=True)
+        found |= _typed(takes, {name: value}, f"option {name} of method {method!r}")
     return found
+
+
+def _typed(takes: type, given: Mapping[str, Any], option: str) -> dict[str, Any]:
+    """The values as the fields of a dataclass take them."""
+    plain = {name.replace("-", "_"): value_of(value) for name, value in given.items()}
+    app = App(config=Dict(plain, source=option), help_flags=(), version_flags=())
+    app.default(takes)
+    try:
+        _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise ValueError(str(error)) from None
+    return {name: bound.arguments[name] for name in plain}
 
 
 def value_of(word: Any) -> Any:
     """A word of the command line as YAML has it, where commas make a list; anything else as it is."""
     if not isinstance(word, str):
         return word
-    try:
-        value = yaml.safe_load(f"[{word}]" if "," in word and not word.startswith("[") else word)
-    except yaml.YAMLError:
-        return word
+    value = plain_value(word)
+    if isinstance(value, str) and "," in value:
+        value = [plain_value(part.strip()) for part in value.strip("[]").split(",")]
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -148,7 +150,3 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, OSError, TypeError):  # as a folder of classes that is not here: then all is said
             continue
     return given
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from fakd.analysis.run_options import method_defaults, method_values, value_of
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.run_grid import run_grid
+from fakd.options import Options
 
 _TABLE_4 = {"pixel": None, "fakd-pixel": "pixel", "cwd": None, "fakd": "cwd"}
 """The augmented methods of the paper's Table 4, each compared with its plain form."""
@@ -26,7 +27,7 @@ class AblateConfig(GridConfig):
     """Student network, named as in `fakd distill`."""
     method: str = "fakd"
     """Method whose options are changed."""
-    vary: dict[str, Any] = field(default_factory=dict)
+    vary: Options = field(default_factory=dict)
     """Values of an option to try, with commas in between, as --vary.bound paper,tight --vary.strength 0.5,1,2."""
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from fakd.analysis.tables import rich_lines
 from fakd.console import console, say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import written_at_once
+from fakd.options import Output, Paths
 from fakd.training.run_folder import write_json
 
 Format = Literal["png", "pdf", "svg"]
@@ -33,9 +34,10 @@ class AnalyzeConfig:
     set was changed.
     """
 
-    runs: list[str]
+    runs: Paths = field(default_factory=list)
     """Run folders, all of one data set."""
-    output: Path = Path("analysis")
+    _: KW_ONLY
+    output: Output = Path("analysis")
     """Folder to write to: one file a figure, and analysis.json with all numbers."""
     baseline: str | None = None
     """The student alone, which gains are over: the folder of one of its runs, or its name in the figures; by default

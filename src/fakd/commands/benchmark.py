@@ -3,9 +3,8 @@
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from statistics import median, quantiles
 
 import torch
@@ -17,6 +16,7 @@ from fakd.evaluation.predictor import Device, pick_device
 from fakd.export.contestant import Contestant, open_contestant, take_turns
 from fakd.export.footprint import measure_footprint
 from fakd.files.atomic import check_free, written_at_once
+from fakd.options import Output, Paths, Size
 
 COLUMNS = (
     *("network", "runs in", "parameters", "GMACs", "file MB"),
@@ -28,10 +28,11 @@ COLUMNS = (
 class BenchmarkConfig:
     """Time networks on this machine, in turns: latency, throughput, memory, arithmetic and parameters."""
 
-    models: list[str] = field(default_factory=list)
+    models: Paths = field(default_factory=list)
     """Networks: presets (pspnet-r18) or HEAD/BACKBONE with random weights, run folders, .safetensors and .onnx files,
     and all else that `fakd evaluate` takes. The first is what the others' speed is compared with."""
-    size: tuple[int, int] = (512, 512)
+    _: KW_ONLY
+    size: Size = (512, 512)
     """Height and width in pixels of the images."""
     batch: int = 4
     """Images at once for the throughput; the latency is always of one."""
@@ -43,7 +44,7 @@ class BenchmarkConfig:
     """Classes of networks with random weights."""
     device: Device = "cpu"
     """Where PyTorch computes; ONNX files run on the CPU."""
-    output: Path | None = None
+    output: Output | None = None
     """File to write the figures to: .json, or .md for the table."""
     overwrite: bool = False
     """Replace that file if it exists."""

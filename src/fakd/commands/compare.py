@@ -7,9 +7,9 @@ from typing import Any
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.run_grid import run_grid
 from fakd.methods import method_options
+from fakd.options import Names
 from fakd.training.sources import plain_name
 
-Names = list[str] | str
 """A list, or one word with commas in it, as the command line gives it."""
 
 

@@ -1,6 +1,6 @@
 """The command that translates checkpoints between this project and MMSegmentation."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ class ConvertConfig:
     run folder; or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     target: Path
     """File to write: .safetensors, or .pth with --to mmseg."""
+    _: KW_ONLY
     to: Literal["fakd", "mmseg"] = "fakd"
     """Form to write: fakd, or mmseg for MMSegmentation's names of the entries."""
     dataset: str | None = None

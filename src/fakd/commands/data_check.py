@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fakd.data import get_dataset
 from fakd.data.paired_files import PairedFiles, UnpairedError
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
 from fakd.files.atomic import check_free, written_at_once
+from fakd.options import Output
 from fakd.types import IGNORE_INDEX
 
 _SHOWN = 50
@@ -31,9 +32,10 @@ class CheckConfig:
     """Data set, as camvid, ade20k or folder."""
     root: Path | None = None
     """Folder of the data set."""
+    _: KW_ONLY
     workers: int = 4
     """How many files to read at once."""
-    output: Path | None = None
+    output: Output | None = None
     """File to write the report to, with all faults, as JSON."""
     overwrite: bool = False
     """Replace that file if it exists."""

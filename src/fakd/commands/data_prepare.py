@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path, PurePath
 
 from rich.filesize import decimal
@@ -31,6 +31,7 @@ class PrepareConfig:
     """Data set: ade20k, cityscapes, voc2012, pascal-context or camvid."""
     root: Path
     """Folder to put it in; archives that lie there already are used."""
+    _: KW_ONLY
     workers: int | None = None
     """Processes that convert label maps; by default one for each core."""
     keep_archives: bool = True

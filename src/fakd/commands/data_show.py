@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import ceil
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fakd.data.palette import overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform
 from fakd.files.atomic import check_free, written_at_once
+from fakd.options import Output, Range, Size
 from fakd.types import IGNORE_INDEX
 
 _INCHES = 1.9  # height of a picture
@@ -39,19 +40,20 @@ class ShowConfig:
     """Data set, as toy-scenes, camvid or folder."""
     root: Path | None = None
     """Folder of the data set."""
+    _: KW_ONLY
     split: str = "train"
     """Which images: train or val."""
     count: int = 8
     """How many images, drawn at random."""
-    output: Path = Path("contact-sheet.png")
+    output: Output = Path("contact-sheet.png")
     """The PNG to write."""
     seed: int = 0
     """Seed of the choice of images, and of the augmentation, as in training."""
-    base_size: tuple[int, int] | None = None
+    base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
-    crop_size: tuple[int, int] | None = None
+    crop_size: Size | None = None
     """Height and width in pixels of training crops, as 360,360; by default the data set's."""
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: Range = (0.5, 2.0)
     """Smallest and largest factor of the random scaling, as 0.5,2.0."""
     photometric: bool = False
     """Whether to vary brightness, contrast, saturation and hue, as training does with the same option."""

@@ -15,6 +15,7 @@ from fakd.commands.report import ReportConfig, report
 from fakd.console import console, say
 from fakd.data import get_dataset
 from fakd.models import load_model
+from fakd.options import Output
 from fakd.training import DistillConfig, TrainConfig, distill, train
 from fakd.training.run_folder import RunFolder
 
@@ -30,7 +31,7 @@ _STUDENT, _STUDENT_CHANNELS = "pspnet/test_efficientnet", 64
 class DemoConfig:
     """Train a teacher and distil it on drawn street scenes; ends with a table and a report, after some minutes."""
 
-    output: Path = Path("demo")
+    output: Output = Path("demo")
     """Folder to write to; an interrupted demo goes on where it was."""
     teacher_steps: int = 600
     """Length of the teacher's training, in optimizer steps."""
@@ -113,11 +114,8 @@ def _write(runs: dict[str, Run], output: Path) -> None:
     for sample in samples:
         picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
         picture.save(output / "images" / f"{Path(sample.name).name}.png")
-    report(
-        ReportConfig(
-            [str(output)], output / "report.html", search=100, title="Distillation of toy-scenes", overwrite=True
-        )
-    )
+    title = "Distillation of toy-scenes"
+    report(ReportConfig([str(output)], output=output / "report.html", search=100, title=title, overwrite=True))
     console.print()
     console.print(rich_lines(table))
     say("One short run each: this shows how things work, not which method is better.")

@@ -1,7 +1,7 @@
 """`fakd evaluate`: scores of a trained network on a data set."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fakd.evaluation.predictor import Device, base_size_in, inference_for, pick_
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.files.atomic import check_free, written_at_once
 from fakd.models.by_name import open_any
+from fakd.options import Output, Size
 
 
 @dataclass
@@ -26,17 +27,18 @@ class EvaluateConfig(InferenceConfig):
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
     file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    _: KW_ONLY
     dataset: str | None = None
     """Data set; by default the one that the network was trained on."""
     data_root: Path | None = None
     """Folder of the data set."""
-    base_size: tuple[int, int] | None = None
+    base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
     workers: int = 2
     """Loader processes."""
     device: Device = "auto"
     """Where to compute."""
-    output: Path | None = None
+    output: Output | None = None
     """File to write the scores to, as JSON."""
     overwrite: bool = False
     """Replace that file if it exists."""

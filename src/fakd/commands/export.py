@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +23,7 @@ from fakd.files.atomic import check_free, written_at_once
 from fakd.models import load_model, open_model, save_model
 from fakd.models.network import Network
 from fakd.models.onnx import SUFFIX, VERSION_KEY, require_onnx, require_onnxruntime
+from fakd.options import Output, Size
 
 
 @dataclass
@@ -32,8 +33,9 @@ class ExportConfig:
     checkpoint: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, or one of
     another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
-    output: Path
+    output: Output
     """File to write: .onnx, or .safetensors for the weights alone, without the auxiliary head."""
+    _: KW_ONLY
     upsample: bool = False
     """Whether scores are enlarged to the image's own size inside the ONNX graph."""
     argmax: bool = False
@@ -52,7 +54,7 @@ class ExportConfig:
     """Data set whose classes and colours to store, and that --int8 measures on; by default the network's own."""
     data_root: Path | None = None
     """Folder of the data set, for --int8."""
-    base_size: tuple[int, int] | None = None
+    base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept, for --int8; by default as in training."""
     workers: int = 2
     """Loader processes, for --int8."""

@@ -1,6 +1,6 @@
 """A dry run: what the networks are, and where the loss attaches, before any data is touched."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from fakd.methods import create_method, method_options
 from fakd.models import Network, create_model, open_model
 from fakd.models.by_name import names_trained_model
 from fakd.models.cost import Cost, measure_cost
+from fakd.options import Size
 
 LARGEST_CROP = 128
 """Side in pixels beyond which the method's terms are not computed."""
@@ -27,6 +28,7 @@ class InspectConfig:
     .pth checkpoint of MMSegmentation, or mmseg:NAME."""
     teacher: str | None = None
     """Teacher to show beside it, named in the same ways."""
+    _: KW_ONLY
     method: str = "fakd"
     """Method whose terms are computed once between the two."""
     num_classes: int | None = None
@@ -36,7 +38,7 @@ class InspectConfig:
     own."""
     head_channels: int | None = None
     """Width of the decode head, in channels, for networks that are not read from files."""
-    crop_size: tuple[int, int] = (512, 512)
+    crop_size: Size = (512, 512)
     """Height and width in pixels of the image that is run through."""
     batch_size: int = 16
     """Crops per training step, for its memory."""

@@ -1,18 +1,20 @@
 """`fakd paper`: the command line of every row of the paper's tables."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import groupby
 from pathlib import Path
 
 from fakd.analysis.paper_rows import TEACHER, PaperRow, paper_rows
 from fakd.console import say
 from fakd.files.atomic import check_free, written_at_once
+from fakd.options import Output
 
 
 @dataclass
 class PaperConfig:
     """List the command line behind every row of the paper's tables, beside the published scores."""
 
+    _: KW_ONLY
     table: int | None = None
     """Table of the paper, 1 to 5; by default all."""
     dataset: str | None = None
@@ -23,7 +25,7 @@ class PaperConfig:
     """Method, as fakd; "teacher" and "none" are the rows of the networks without distillation; by default all."""
     data_root: Path | None = None
     """Folder of the data set to write into the lines, in place of DIR; name the data set too."""
-    output: Path | None = None
+    output: Output | None = None
     """Shell script to write the lines to; run again after an interruption, it goes on where it stopped."""
     overwrite: bool = False
     """Replace that file if it exists."""

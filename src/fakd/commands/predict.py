@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, lack_of_room, open_predictor
 from fakd.evaluation.scores import class_shares
 from fakd.files.atomic import written_at_once
+from fakd.options import Output, Size
 
 SHARES_FILE = "shares.csv"
 """In the output folder."""
@@ -38,16 +39,17 @@ class PredictConfig(InferenceConfig):
     images: list[Path] | Path
     """Images and videos; folders, which are searched for images in all their subfolders; patterns in quotes, as
     'photos/**/*.jpg'. As many as you like."""
-    output: Path
+    output: Output
     """Folder to write to: labels/NAME.png holds class indices, color/NAME.png colours, shares.csv each class's share of
     the pixels; of a video NAME/000123.png and so on."""
+    _: KW_ONLY
     overlay: bool = False
     """Whether to write overlay/NAME.png too: the colours over the image."""
     opacity: float = 0.5
     """Opacity of the colours in overlays, 0 to 1."""
     every: int = 1
     """Frames of a video from one that is taken to the next."""
-    base_size: tuple[int, int] | None = None
+    base_size: Size | None = None
     """Height and width in pixels that images are fitted into before the network sees them, aspect kept; by default as
     in training. Masks always have the image's own size."""
     batch_size: int = 4

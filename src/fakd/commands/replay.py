@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class ReplayConfig:
 
     file: Path
     """What the run has kept of the step, as RUN/nonfinite/step-12.pt; or the run folder, for its first such step."""
+    _: KW_ONLY
     device: Device = "auto"
     """Where to compute."""
 

@@ -1,6 +1,6 @@
 """The command: from run folders to one file."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from fakd.analysis.groups import group_runs
@@ -10,15 +10,17 @@ from fakd.analysis.runs import find_runs, find_teacher_run
 from fakd.console import say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import check_free, written_at_once
+from fakd.options import Output, Paths
 
 
 @dataclass
 class ReportConfig:
     """Write finished runs as one self-contained page: tables, plots, pictures, and the commands that repeat them."""
 
-    runs: list[str]
+    runs: Paths = field(default_factory=list)
     """Run folders, or folders that hold run folders, as the output of a comparison does."""
-    output: Path = Path("report.html")
+    _: KW_ONLY
+    output: Output = Path("report.html")
     """File to write."""
     data_root: Path | None = None
     """Folder of the data set, for the pictures; by default where it was when the runs were made."""

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +22,7 @@ from fakd.serve.samples import Sample, samples_from_dataset, samples_from_folder
 class ServeConfig(PairConfig):
     """Open a page on this machine to try a trained network, and its teacher beside it."""
 
+    _: KW_ONLY
     images: Path | None = None
     """Folder of images to pick from; by default some of the validation images of the network's data set."""
     data_root: Path | None = None

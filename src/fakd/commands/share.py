@@ -1,6 +1,6 @@
 """The command: from a run to a folder that can be given away, and to the Hugging Face Hub if that is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -23,6 +23,7 @@ class ShareConfig:
     """Folder of a finished run."""
     folder: Path
     """Folder to write to: model.safetensors, config.json and README.md, the card."""
+    _: KW_ONLY
     beside: Path | None = None
     """Folder that holds the runs of other seeds and methods, for the card; by default the one that holds the run."""
     data_licence: str | None = None

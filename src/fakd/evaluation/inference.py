@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from fakd.data.spec import SlidingWindow
 from fakd.functional import resize_logits
+from fakd.options import Factors, Size
 from fakd.types import SegmentationOutput
 
 Scorer = Callable[[Tensor], SegmentationOutput]
@@ -173,14 +174,14 @@ class InferenceConfig:
     mode: Mode = "auto"
     """What a network sees when it is evaluated: the whole image, or windows that slide over it; auto is as the data
     set's benchmark does, or windows where --window is given."""
-    window: tuple[int, int] | None = None
+    window: Size | None = None
     """Height and width in pixels of a window, as 480,480; by default the data set's."""
-    stride: tuple[int, int] | None = None
+    stride: Size | None = None
     """Pixels down and right from a window to the next, as 320,320; by default the data set's, or two thirds of
     --window."""
     flip: bool = False
     """Whether to average the predictions for an image and its mirror image."""
-    scales: tuple[float, ...] = (1.0,)
+    scales: Factors = (1.0,)
     """Factors on the fitted size of an image, to average the predictions at each, as 0.75,1,1.25."""
 
     def inference(self, window: SlidingWindow | None) -> Inference:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fakd.analysis.run_options import method_values, option_words, run_values
 from fakd.experiments.run_queue import PlannedRun
+from fakd.options import Options, Output
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.run_folder import RunFolder
 from fakd.training.sources import check_source
@@ -43,10 +44,10 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     of its published ones; or another library's, named as in `fakd distill`."""
     teacher_network: str | None = None
     """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
-    teacher_options: dict[str, Any] = field(default_factory=dict)
+    teacher_options: Options = field(default_factory=dict)
     """Options of `fakd train` for that teacher where it is not trained like the students, as
     --teacher_options.max_steps 1000."""
-    method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    method_options: Options = field(default_factory=dict)
     """Options of methods, by the method's name, as --method_options.cwd.weight 1."""
     allow_bad_teacher: bool = False
     """Go on even when the teacher is no better than chance."""
@@ -64,7 +65,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     sort: Literal["given", "mIoU", "mAcc", "time"] = "given"
     """Order of the rows: as given, the best first, or the fastest first."""
 
-    output: Path | None = None
+    output: Output | None = None
     """Folder of the runs, their logs and the tables; by default runs/DATASET/COMMAND."""
     resume: bool = True
     """Keep finished runs, and go on with interrupted ones; false refuses a folder that holds any."""
@@ -171,7 +172,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
         given = self.seeds
         if isinstance(given, str):
             try:
-                given = [int(part) for part in given.split(",")]
+                given = [int(part) for part in given.strip("[]").split(",")]
             except ValueError:
                 raise ValueError(f"seeds must be a count, as 3, or a list, as 0,1,2; got {given!r}.") from None
         seeds = list(range(self.seed, self.seed + given)) if isinstance(given, int) else given

@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fakd.models.foreign import is_foreign
 from fakd.models.merged_teacher import MappedTeacher
 from fakd.models.mmseg.published import PREFIX
 from fakd.models.onnx import OnnxNetwork
+from fakd.options import Size
 from fakd.training.teacher_options import TeacherClassesConfig
 
 
@@ -33,7 +34,8 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     teacher: str | None = None
     """Predictor to compare with; by default the one that taught the run."""
-    base_size: tuple[int, int] | None = None
+    _: KW_ONLY
+    base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
     device: Device = "auto"
     """Where to compute."""

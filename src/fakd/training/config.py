@@ -9,12 +9,12 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.evaluation.inference import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
+from fakd.options import Options, Output, Range, Size
 from fakd.training.launch import launched
 from fakd.training.sources import check_source, plain_name
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
-Size = tuple[int, int]
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class RunConfig(InferenceConfig):
     for images and masks of your own."""
     data_root: Path | None = None
     """Folder of the data set."""
-    output: Path | None = None
+    output: Output | None = None
     """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
 
     backbone_weights: str | None = None
@@ -63,7 +63,7 @@ class RunConfig(InferenceConfig):
     """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
     crop_size: Size | None = None
     """Height and width in pixels of training crops, as 360,360; by default the data set's."""
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: Range = (0.5, 2.0)
     """Smallest and largest factor of the random scaling of training images, as 0.5,2.0."""
     photometric: bool = False
     """Whether to vary brightness, contrast, saturation and hue of training images."""
@@ -214,7 +214,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     smp:unet/mobilenet_v2; named as in `fakd train`."""
     method: str = "fakd"
     """Distillation method, one of those listed below; none is the student alone."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     """Options of the method, as --options.strength 0.5; those of each method are listed below."""
     allow_bad_teacher: bool = False
     """Go on even when the teacher is no better than chance."""

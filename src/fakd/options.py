@@ -1,0 +1,86 @@
+"""How the options of commands are typed: the annotations of config classes that say more than their plain types."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import yaml
+from cyclopts import UNSET, Parameter, Token
+
+_EXPECTED = {
+    tuple[int, int]: "a height and a width in pixels, as 360x480 or 360,480, or one number for a square",
+    tuple[float, float]: "two numbers, as 0.5,2.0",
+    tuple[float, ...]: "one or more numbers, as 0.75,1,1.25",
+}
+
+
+def plain_value(word: str) -> Any:
+    """A word as YAML has it: a number, true or false, null; JSON's lists and mappings; or else the word itself.
+
+    Example:
+        >>> [plain_value(word) for word in ("0.5", "1e-5", "True", "null", "tight")]
+        [0.5, 1e-05, True, None, 'tight']
+    """
+    try:
+        return json.loads(word)
+    except ValueError:  # YAML alone, with nothing that could blow up
+        pass
+    try:
+        return yaml.safe_load(word) if re.fullmatch(r"[\w.+~-]+", word) else word
+    except (yaml.YAMLError, ValueError):
+        return word
+
+
+def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Numbers with commas or an x in between, or the numbers of a list."""
+    given = ",".join(token.value for token in tokens)
+    try:
+        numbers = tuple(get_args(kind)[0](word) for word in re.split("[,x]", given.strip("[]")))
+    except ValueError:
+        numbers = ()
+    if kind == tuple[int, int] and len(numbers) == 1:
+        numbers *= 2
+    if not numbers or (... not in get_args(kind) and len(numbers) != 2):
+        raise ValueError(f"expected {_EXPECTED[kind]}; got {given!r}.")
+    return numbers
+
+
+def _plain_values(_kind: Any, tokens: Mapping[str, Any] | Sequence[Token]) -> Any:
+    if isinstance(tokens, Mapping):
+        return {key.replace("-", "_"): _plain_values(None, inner) for key, inner in tokens.items()}
+    values = [
+        plain_value(token.value) if token.implicit_value is UNSET else token.implicit_value  # such as null in a file
+        for token in tokens
+    ]
+    return values[0] if len(values) == 1 else values
+
+
+def _one_or_many(_kind: Any, tokens: Sequence[Token]) -> str | list[str]:
+    words = [token.value.strip("[]") for token in tokens]
+    return words[0] if len(words) == 1 else words
+
+
+def _shown(numbers: Sequence[float] | None) -> str | None:
+    return None if numbers is None else ",".join(map(str, numbers))
+
+
+def _of_numbers(metavar: str) -> Parameter:
+    return Parameter(converter=_numbers, n_tokens=1, metavar=metavar, show_default=_shown)
+
+
+Size = Annotated[tuple[int, int], _of_numbers("HxW")]
+"""Height and width, as 360x480; 360 is a square."""
+Range = Annotated[tuple[float, float], _of_numbers("LOW,HIGH")]
+"""The least and the most, as 0.5,2.0."""
+Factors = Annotated[tuple[float, ...], _of_numbers("NUMBER,...")]
+"""As many as one likes, as 0.75,1,1.25."""
+Options = Annotated[dict[str, Any], Parameter(converter=_plain_values)]
+"""Plain values by name, as --options.strength 0.5."""
+Names = Annotated[list[str] | str, Parameter(converter=_one_or_many, metavar="NAME,...")]
+"""Names with commas in between, or a list of a file."""
+Paths = Annotated[list[str], Parameter(consume_multiple=True)]
+"""As many as one likes after the option, or without it."""
+Output = Annotated[Path, Parameter(alias="-o")]
+"""Where to write, which has a short name."""
