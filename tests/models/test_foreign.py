@@ -19,7 +19,7 @@ from fakd.models.by_name import copy_weights, names_trained_model
 from fakd.models.cost import measure_cost
 from fakd.models.foreign import ForeignName
 from fakd.models.inference_copy import inference_copy
-from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.network import config_from_json
 from fakd.types import SegmentationModel
 
@@ -365,11 +365,11 @@ def test_names(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_teacher_with_merged_classes() -> None:
     network = built("hf:segformer")
-    teacher = MappedTeacher(network, [[0, 3], [5]])
+    teacher = MergedTeacher(network, [[0, 3], [5]])
     output, own = teacher(IMAGES), network(IMAGES)
     assert teacher.num_classes == teacher.classifier.out_channels == 2
     torch.testing.assert_close(output.logits[:, 0].exp(), own.logits[:, 0].exp() + own.logits[:, 3].exp())
     assert torch.equal(output.logits[:, 1], own.logits[:, 5])
     assert torch.equal(output.features, own.features)
     with pytest.raises(ValueError, match="one or more of the 6 classes"):
-        MappedTeacher(network, [[0], [6]])
+        MergedTeacher(network, [[0], [6]])

@@ -11,6 +11,7 @@ from rich.text import Text
 from fakd.console import console, progress, say
 from fakd.data import get_dataset
 from fakd.data.datamodule import SegmentationData
+from fakd.data.spec import check_num_classes
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, base_size_in, inference_for, pick_device
@@ -64,8 +65,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     spec = get_dataset(name, config.data_root)
     if spec.needs_root and config.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
-    if model.num_classes != spec.num_classes:
-        raise ValueError(f"{config.model} scores {model.num_classes} classes, but {name} has {spec.num_classes}.")
+    check_num_classes(config.model, model.num_classes, name, spec.num_classes)
     inference = inference_for(model, config, spec.window)
     base_size = config.base_size or base_size_in(notes, config.model)
     data = SegmentationData(spec, config.data_root, base_size=base_size, workers=config.workers)

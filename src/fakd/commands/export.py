@@ -15,6 +15,7 @@ from torch import Tensor
 from fakd import __version__
 from fakd.console import say
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.spec import check_num_classes
 from fakd.evaluation.predictor import base_size_in
 from fakd.export.checking import check_graph, print_checks, require_equal
 from fakd.export.graph import Deployed, Exporter, write_graph
@@ -119,8 +120,7 @@ def _notes_of(config: ExportConfig, num_classes: int, known: Mapping[str, str]) 
     if config.dataset is None:
         return {}
     spec: DatasetSpec = get_dataset(config.dataset, config.data_root)
-    if spec.num_classes != num_classes:
-        raise ValueError(f"{config.checkpoint} scores {num_classes} classes, but {spec.name} has {spec.num_classes}.")
+    check_num_classes(config.checkpoint, num_classes, spec.name, spec.num_classes)
     return spec.notes(config.base_size or base_size_in(known, config.checkpoint))
 
 

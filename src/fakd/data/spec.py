@@ -110,4 +110,21 @@ class DatasetSpec:
         }
 
 
+def check_num_classes(network: object, count: int, other: object, expected: int, advice: str = "") -> None:
+    """Refuse a network that scores another number of classes than it must.
+
+    Args:
+        network: its name, for the error.
+        count: how many it scores.
+        other: what it must fit, as the name of a data set, for the error.
+        expected: how many that has.
+        advice: what to do about it, as sentences.
+
+    Raises:
+        ValueError: the two differ.
+    """
+    if count != expected:
+        raise ValueError(f"{network} scores {count} classes, but {other} has {expected}. {advice}".rstrip())
+
+
 SPLITS: Sequence[str] = ("train", "val")

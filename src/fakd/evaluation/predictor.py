@@ -17,7 +17,7 @@ from fakd.data.spec import SlidingWindow
 from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits
 from fakd.models import Network
 from fakd.models.by_name import open_any
-from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.onnx import OnnxNetwork
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -29,7 +29,7 @@ class Predictor:
 
     name: str
     """What the user calls it."""
-    model: Network | OnnxNetwork | MappedTeacher
+    model: Network | OnnxNetwork | MergedTeacher
     classes: tuple[str, ...]
     palette: Palette
     base_size: tuple[int, int] | None

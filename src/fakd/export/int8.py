@@ -14,6 +14,7 @@ from torch import Tensor
 from fakd.console import console, progress
 from fakd.data import DatasetSpec, get_dataset, read_image
 from fakd.data.datamodule import SegmentationData
+from fakd.data.spec import check_num_classes
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, to_float_images
@@ -64,8 +65,7 @@ class Calibration:
         spec: DatasetSpec = get_dataset(name, options.data_root)
         if spec.needs_root and options.data_root is None:
             raise ValueError(f"--int8 reads data set {name!r} from disk: say where it is with --data-root FOLDER.")
-        if spec.num_classes != num_classes:
-            raise ValueError(f"{options.checkpoint} scores {num_classes} classes, but {name} has {spec.num_classes}.")
+        check_num_classes(options.checkpoint, num_classes, name, spec.num_classes)
         base_size = options.base_size or base_size_in(notes, options.checkpoint)
         data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
         data.source("val").check()

@@ -1,12 +1,12 @@
-"""A teacher as a student with other classes sees it."""
+"""A teacher as a student with other classes sees it: its classes merged into the student's."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fakd.functional import merge_logits
-from fakd.models.network import Network
+from fakd.models.network import Network, Scorer
 from fakd.types import Classifier, SegmentationOutput
 
 
@@ -27,13 +27,13 @@ class MergedClassifier:
         raise AttributeError("a teacher whose classes are merged has no classifier with a weight")
 
 
-class MappedTeacher(nn.Module):
+class MergedTeacher(Scorer):
     """A network that scores the student's classes: its own logits, merged at its own stride by `merge_logits`.
 
     Features and stages are the network's own; there are no auxiliary scores.
 
     Args:
-        network: the teacher, with `num_classes`, `classifier` and `config`.
+        network: the teacher.
         groups: for each class of the student, the indices of the network's that belong to it.
 
     Raises:
@@ -49,17 +49,13 @@ class MappedTeacher(nn.Module):
         merge_logits(torch.zeros(1, network.num_classes, 1, 1), self.groups)  # groups that cannot be fail here
         self.config = (network.config, self.groups)
         """What tells two such teachers apart, their weights aside."""
-        self.classifier = MergedClassifier(network.classifier.in_channels, len(self.groups))
+        self.classifier = MergedClassifier(network.classifier.in_channels, self.num_classes)
+        self.register_buffer("mean", network.mean, persistent=False)
 
     @property
     def num_classes(self) -> int:
         """C, the classes of the student."""
         return len(self.groups)
-
-    @property
-    def mean(self) -> Tensor:
-        """What the network's normalisation subtracts."""
-        return self.network.mean
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         """Score the student's classes in images (B, 3, H, W)."""

@@ -1,6 +1,7 @@
 """A trained network as one file that rebuilds itself, here and on the Hugging Face Hub."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any, ClassVar, Protocol
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fakd.files.atomic import written_at_once
-from fakd.models.weights_file import listed, mismatches, read_torch_file
+from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
+from fakd.types import SegmentationOutput
 
 CONFIG_KEY = "fakd.model"
 """The metadata entry that holds a network's config as JSON."""
@@ -61,8 +62,36 @@ class NetworkConfig(Protocol):
         """Return the config as one line of JSON."""
 
 
+class Scorer(nn.Module, ABC):
+    """Whatever scores the classes of pixels: a `Network`, an exported file, a teacher as its student sees it."""
+
+    mean: Tensor
+    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]."""
+    notes: Mapping[str, str] = {}
+    """What its file says beside the weights, as the names of the classes."""
+    gives_labels = False
+    """Whether all it says is which class wins."""
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """C, the channels of the logits."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Score every class at every position of images (B, 3, H, W), RGB in [0, 1]."""
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise ValueError unless the images are float (B, 3, H, W)."""
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            )
+
+
 class Network(
-    nn.Module,
+    Scorer,
     ModelHubMixin,
     library_name="fakd",
     pipeline_tag="image-segmentation",
@@ -82,14 +111,11 @@ class Network(
 
     config: Any
     """A `NetworkConfig`."""
-    mean: Tensor
     std: Tensor
     classifier: Any
     """The last convolution, see `fakd.types.Classifier`."""
     aux_head: Any
     """The auxiliary head, or None."""
-    notes: Mapping[str, str] = {}
-    """What was saved beside the weights, as the names of the classes."""
     _kinds: ClassVar[dict[type, type["Network"]]] = {}
     """Class of a config -> class of the network that it builds."""
 
@@ -105,17 +131,9 @@ class Network(
         """C, the channels of the logits."""
         return int(self.config.num_classes)
 
+    @abstractmethod
     def drop_aux(self) -> None:
         """Take the auxiliary head away, as inference has no use for it."""
-        raise NotImplementedError
-
-    def check_images(self, images: Tensor) -> None:
-        """Raise ValueError unless the images are float (B, 3, H, W)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
-                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-            )
 
     def generate_model_card(self, *args: Any, **words: Any) -> ModelCard:
         return super().generate_model_card(*args, config=self.config.to_json(), **words)
@@ -176,7 +194,7 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
         raise FileNotFoundError(
             f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
         )
-    metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else _content_of(path)
+    metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else read_safetensors(path)
     if CONFIG_KEY not in metadata:
         raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
     try:
@@ -194,18 +212,8 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
     return model.eval(), metadata
 
 
-def _content_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a .safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return dict(file.metadata() or {}), tensors
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
-
-
 def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The same of the network that learns, out of a run's own checkpoint."""
+    """What `read_safetensors` would give of the network that learns, out of a run's own checkpoint."""
     content = read_torch_file(path)
     notes, state = (
         (content.get(key) for key in (NOTES_KEY, "state_dict")) if isinstance(content, dict) else (None, None)

@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from fakd.models.network import Scorer
 from fakd.types import SegmentationOutput
 
 SUFFIX = ".onnx"
@@ -20,7 +21,7 @@ INPUT, LOGITS, LABELS = "images", "logits", "labels"
 """Names of the graph's input, and of its output: scores, or with the argmax inside labels."""
 
 
-class OnnxNetwork(nn.Module):
+class OnnxNetwork(Scorer):
     """Runs an exported network with onnxruntime on the CPU, as many threads as PyTorch's.
 
     It is called as every other network here, so that whatever predicts with those predicts with this. It knows no
@@ -35,7 +36,6 @@ class OnnxNetwork(nn.Module):
         ValueError: the file is damaged, or was not written by fakd.
     """
 
-    mean: Tensor
     std: Tensor
 
     def __init__(self, path: str | Path) -> None:
@@ -54,12 +54,16 @@ class OnnxNetwork(nn.Module):
             )
         self.gives_labels = outputs == [LABELS]
         """Whether the argmax is inside: the file says which class wins, and no scores."""
-        self.num_classes: int = _read_classes(found, self.path)
-        """C."""
+        self._num_classes = _read_classes(found, self.path)
         self.notes: dict[str, str] = found
         """What is known about its classes, as `fakd.models.open_model` gives it, and what `fakd export` added."""
         for name in ("mean", "std"):
             self.register_buffer(name, _read_colour(found, name, self.path), persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """C, as the file says it."""
+        return self._num_classes
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         """Score every class at every position.
@@ -90,11 +94,7 @@ class OnnxNetwork(nn.Module):
         Args:
             images: (B, 3, H, W) float RGB in [0, 1].
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
-                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-            )
+        self.check_images(images)
         given = {INPUT: images.detach().to("cpu", torch.float32).contiguous().numpy()}
         (answer,) = self._session.run(None, given)
         return torch.from_numpy(answer).to(images.device)

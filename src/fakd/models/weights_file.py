@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 
@@ -98,11 +97,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: it is damaged, or holds anything else.
     """
     if path.suffix == ".safetensors" and path.is_file():
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
+        return read_safetensors(path)[1]
     return state_dict_of(read_torch_file(path), path)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the metadata and the tensors of a .safetensors file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return dict(file.metadata() or {}), tensors
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error}); was it cut short?") from error
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from fakd.console import say
 from fakd.data.plain_yaml import read_yaml
+from fakd.data.spec import check_num_classes
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor
 from fakd.evaluation.scores import class_shares
 from fakd.models import ModelConfig
 from fakd.models.foreign import is_foreign
-from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.mmseg.published import PREFIX
 from fakd.models.onnx import OnnxNetwork
 from fakd.options import Size
@@ -61,21 +62,18 @@ def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
     notes = {"classes": json.dumps(teacher.classes)}
     groups = classes.class_groups(student.classes, teacher.num_classes, notes)
     if groups is not None:
-        if isinstance(teacher.model, OnnxNetwork | MappedTeacher):
+        if isinstance(teacher.model, OnnxNetwork | MergedTeacher):
             raise ValueError(f"the classes of {name} cannot be merged: name the checkpoint that it was exported from.")
-        merged = MappedTeacher(teacher.model, groups)
+        merged = MergedTeacher(teacher.model, groups)
         teacher = replace(teacher, model=merged, classes=student.classes, palette=student.palette)
-    if teacher.num_classes != student.num_classes:
-        raise ValueError(
-            f"{config.model} scores {student.num_classes} classes, but its teacher {name} {teacher.num_classes}: name "
-            "another by --teacher, or say by --class_map which of its classes belong together."
-        )
+    advice = "Name another by --teacher, or say by --class_map which of its classes belong together."
+    check_num_classes(config.model, student.num_classes, f"its teacher {name}", teacher.num_classes, advice)
     return student, teacher
 
 
 def described(network: Predictor) -> str:
     """What it is, in a few words."""
-    model = network.model.network if isinstance(network.model, MappedTeacher) else network.model
+    model = network.model.network if isinstance(network.model, MergedTeacher) else network.model
     if isinstance(model, OnnxNetwork):
         return f"{network.name}: an ONNX file of {model.path.stat().st_size / 1e6:.1f} MB"
     config = model.config

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.spec import check_num_classes
 from fakd.models.foreign import ForeignName, is_foreign, published_classes
 from fakd.models.mmseg.published import PREFIX, find_teacher
 
@@ -32,17 +33,13 @@ def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, m
 
 def _check_published(source: str, spec: DatasetSpec) -> None:
     if source.startswith(PREFIX):
-        trained_on = get_dataset(find_teacher(source).dataset)
-        data, classes = trained_on.name, trained_on.num_classes
+        classes = get_dataset(find_teacher(source).dataset).num_classes
     elif (found := published_classes(source)) is not None:
-        data, classes = "other images", found
+        classes = found
     else:
         return
-    if classes != spec.num_classes:
-        raise ValueError(
-            f"{source} was trained on {data} and scores {classes} classes, but {spec.name} has {spec.num_classes}. A "
-            "teacher's classes can be merged: see --class_map."
-        )
+    advice = "A teacher's classes can be merged: see --class_map."
+    check_num_classes(source, classes, spec.name, spec.num_classes, advice)
 
 
 def plain_name(network: str) -> str:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from fakd.console import say
 from fakd.data.identity import digest
+from fakd.data.spec import check_num_classes
 from fakd.models import Network, open_model
 from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy
-from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.training.config import RunConfig
 from fakd.training.teacher_options import TeacherClassesConfig
 
@@ -17,7 +18,7 @@ from fakd.training.teacher_options import TeacherClassesConfig
 class Teacher:
     """A trained network that teaches, and what tells it from others."""
 
-    network: Network | MappedTeacher
+    network: Network | MergedTeacher
     """In the form that is fastest to ask, which may differ from machine to machine; it scores the student's classes."""
     config: str
     """The architecture it was saved with."""
@@ -49,12 +50,10 @@ def load_teacher(name: str, config: RunConfig) -> Teacher:
     groups = None
     if isinstance(config, TeacherClassesConfig):
         groups = config.class_groups(config.spec.classes, saved.num_classes, notes)
-    if groups is None and saved.num_classes != config.spec.num_classes:
-        raise ValueError(
-            f"the teacher {name} scores {saved.num_classes} classes, but {config.dataset} has "
-            f"{config.spec.num_classes}. Give a teacher that was trained on {config.dataset}, or say by --class_map "
-            "which of its classes belong together."
-        )
+    if groups is None:
+        advice = f"Give a teacher that was trained on {config.dataset}, or say by --class_map which of its classes "
+        advice += "belong together."
+        check_num_classes(f"the teacher {name}", saved.num_classes, config.dataset, config.spec.num_classes, advice)
     tensors = saved.state_dict()
     parts = (part for key in sorted(tensors) for part in (key, tensors[key]))
     weights, architecture = digest([repr(groups), *parts]), repr(saved.config)
@@ -63,7 +62,7 @@ def load_teacher(name: str, config: RunConfig) -> Teacher:
         return Teacher(fast, architecture, weights)
     dropped = saved.num_classes - sum(map(len, groups))
     say(f"classes   the teacher's {saved.num_classes} become {len(groups)}, {dropped} of them dropped")
-    return Teacher(MappedTeacher(fast, groups), architecture, weights)
+    return Teacher(MergedTeacher(fast, groups), architecture, weights)
 
 
 def run_inputs(config: RunConfig, teacher: Teacher | None = None) -> dict[str, str]:

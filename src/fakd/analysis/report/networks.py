@@ -12,11 +12,12 @@ from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run, missing_teacher, teacher_places
 from fakd.data import DatasetSpec
 from fakd.data.class_map import Groups
+from fakd.data.spec import check_num_classes
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import Inference
 from fakd.models import Network, open_model
 from fakd.models.inference_copy import inference_copy
-from fakd.models.merged_teacher import MappedTeacher
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.mmseg.published import PREFIX
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherClassesConfig
@@ -38,7 +39,7 @@ class Asked:
     """A trained network, and how it is asked."""
 
     layer: Layer
-    model: Network | MappedTeacher
+    model: Network | MergedTeacher
     fit: EvalTransform
     inference: Inference
 
@@ -75,15 +76,15 @@ def open_networks(
         try:
             model, known = open_model(place)
             merged = _class_groups(run, spec, model, known) if layer.kind == "teacher" else None
-            if merged is None and model.num_classes != spec.num_classes:
-                raise ValueError(f"it scores {model.num_classes} classes, not {spec.num_classes}.")
+            if merged is None:
+                check_num_classes("it", model.num_classes, spec.name, spec.num_classes)
         except UNREADABLE as error:
             instead = "; the truth is shown in its place" if layer.kind == "teacher" else ""
             notes.append(f"the network of {layer.label} ({place}) could not be read{instead}: {error}")
             continue
         size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
         copy = inference_copy(model)
-        network = (copy if merged is None else MappedTeacher(copy, merged)).to(device)
+        network = (copy if merged is None else MergedTeacher(copy, merged)).to(device)
         networks.append(
             Asked(layer, network, EvalTransform((size[0], size[1])), run_inference(run.config).inference(spec.window))
         )
