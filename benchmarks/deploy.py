@@ -25,10 +25,10 @@ from networks import network
 from fakd.commands.benchmark import BenchmarkConfig, benchmark
 from fakd.commands.export import ExportConfig, export
 from fakd.console import quiet_libraries
-from fakd.export.checking import SIZES, check_graph
-from fakd.export.contestant import take_turns
-from fakd.export.graph import Deployed, write_graph
 from fakd.export.int8 import QUANTIZED, Calibration, quantize, score_file
+from fakd.export.onnx_check import SIZES, check_graph
+from fakd.export.onnx_graph import Deployed, write_graph
+from fakd.export.speed_and_memory import time_in_rounds
 from fakd.models import PRESETS, open_model, save_model
 from fakd.models.onnx import OnnxNetwork
 
@@ -89,7 +89,7 @@ def int8(student: str, root: Path, images: int, rounds: int) -> None:
         networks = {name: OnnxNetwork(path) for name, path in files.items()}
     images = next(calibration.images())
     calls = {name: partial(network.answer, images) for name, network in networks.items()}
-    times = take_turns(calls, rounds, torch.device("cpu"))
+    times = time_in_rounds(calls, rounds, torch.device("cpu"))
     milliseconds = {name: f"{1e3 * median(own):.0f}" for name, own in times.items()}
     print_table([*rows, *([name, *scores[name], sizes[name], milliseconds[name]] for name in files)])
 

@@ -31,7 +31,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from turns import FEW_ROUNDS, Call, copy_bandwidth, peak_allocated, ratio, take_turns
+from turns import FEW_ROUNDS, Call, copy_bandwidth, peak_allocated, ratio, time_in_rounds
 
 from fakd import ClassCovariance
 from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd
@@ -156,7 +156,7 @@ def all_calls(case: Case) -> dict[str, Call]:
 def print_table(case: Case, rounds: int) -> None:
     calls = all_calls(case)
     rounds = min(rounds, FEW_ROUNDS) if case.student.numel() > MANY_NUMBERS else rounds
-    times = take_turns(calls, rounds, case.device)
+    times = time_in_rounds(calls, rounds, case.device)
     print(f"\n{case.shape}, {case.student.dtype}; a copy moves {copy_bandwidth(case.device) / 1e9:.1f} GB/s\n")
     print("| | ms | over textbook | MB | MB must move | GB/s |\n| --- |" + " ---: |" * 5)
     for name, call in calls.items():
@@ -182,7 +182,7 @@ def naive_ratio(args: argparse.Namespace, rounds: int) -> tuple[Shape, float]:
     )
     ours = augmented(case, "channel", "paper", full=False)
     calls = {"naive": case.loss(naive_channel, full=False), "ours": ours}
-    return shape, ratio(take_turns(calls, min(rounds, 5), args.device), "naive", "ours")
+    return shape, ratio(time_in_rounds(calls, min(rounds, 5), args.device), "naive", "ours")
 
 
 def print_required(args: argparse.Namespace, rounds: int) -> bool:
@@ -190,7 +190,7 @@ def print_required(args: argparse.Namespace, rounds: int) -> bool:
     case = Case(REQUIRED_SHAPE, args.device, torch.float32)
     calls = required_calls(case)
     memory = {name: peak_allocated(call, args.device) for name, call in calls.items()}
-    times = take_turns(calls, rounds, args.device)
+    times = time_in_rounds(calls, rounds, args.device)
     channel, pixel = TEXTBOOK.values()
     wanted = [
         ("augmented channel-wise (paper)", channel, 1.0),
@@ -208,7 +208,7 @@ def print_required(args: argparse.Namespace, rounds: int) -> bool:
         bandwidth, case = copy_bandwidth("cuda"), Case(SHAPES[1], "cuda", torch.float32)
         for kind in TEXTBOOK:
             name = f"augmented {kind}-wise (paper)"
-            time = median(take_turns({name: augmented(case, kind, "paper", full=False)}, rounds, "cuda")[name])
+            time = median(time_in_rounds({name: augmented(case, kind, "paper", full=False)}, rounds, "cuda")[name])
             share = case.bytes_to_move(name) / time / bandwidth
             rows.append((f"share of the copy bandwidth, {name}, at {case.shape}", share, 0.6, False))
     print(f"\nRequired, forward + backward at {REQUIRED_SHAPE}, float32, {rounds} rounds\n")

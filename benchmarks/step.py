@@ -133,7 +133,7 @@ def with_logits(batches: Iterator[Sample], args: argparse.Namespace) -> Iterator
     return (batch._replace(teacher_logits=logits) for batch in batches)
 
 
-def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[dict[str, float]]]:
+def time_in_rounds(steps: dict[str, Step], rounds: int) -> dict[str, list[dict[str, float]]]:
     """Each step's parts in every round, after one round that does not count."""
     for step in steps.values():
         step()
@@ -200,7 +200,7 @@ def main() -> None:
     print(f"{args.batch} crops of {args.size}x{args.size}, {args.rounds} rounds\n", flush=True)
 
     steps = {name: make_step(name, teacher, args, fast=True, batches=batches) for name in ("cwd", "fakd")}
-    spent = take_turns(steps, args.rounds)
+    spent = time_in_rounds(steps, args.rounds)
     print_parts(spent["fakd"])
     print_methods(spent, {name: peak_memory(step, args.device) for name, step in steps.items()})
 
@@ -211,7 +211,7 @@ def main() -> None:
     if args.cached:
         cached = with_logits(batches, args)
         compared["everything on, teacher cached"] = make_step("fakd", teacher, args, fast=True, batches=cached)
-    print_fast(take_turns(compared, args.rounds), args)
+    print_fast(time_in_rounds(compared, args.rounds), args)
 
 
 if __name__ == "__main__":

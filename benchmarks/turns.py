@@ -23,7 +23,7 @@ def seconds(call: Call, device: str) -> float:
     return perf_counter() - start
 
 
-def take_turns(calls: dict[str, Call], rounds: int, device: str) -> dict[str, list[float]]:
+def time_in_rounds(calls: dict[str, Call], rounds: int, device: str) -> dict[str, list[float]]:
     """Seconds of each call, round by round, after one that does not count."""
     slow = {name for name, call in calls.items() if seconds(call, device) > LONG}
     times: dict[str, list[float]] = {name: [] for name in calls}

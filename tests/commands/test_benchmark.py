@@ -11,7 +11,7 @@ from settled import TINY, settled
 
 from fakd.cli import main
 from fakd.commands.export import ExportConfig, export
-from fakd.export.contestant import open_contestant, take_turns
+from fakd.export.speed_and_memory import open_timed, time_in_rounds
 from fakd.models import save_model
 from fakd.models.cost import measure_cost
 
@@ -36,7 +36,7 @@ def test_the_table_and_its_files(files: tuple[Path, Path], tmp_path: Path, capsy
     assert "Images of 64x96" in said
     assert "the networks take turns" in said.replace("\n", " ")
     own, onnx = json.loads(output.read_text())["networks"]
-    cost = measure_cost(open_contestant(checkpoint, 5, CPU).network, (64, 96), batch_size=2)
+    cost = measure_cost(open_timed(checkpoint, 5, CPU).network, (64, 96), batch_size=2)
     for figures, path in ((own, files[0]), (onnx, files[1])):
         assert figures["macs"] == cost.macs
         assert figures["file_bytes"] == path.stat().st_size
@@ -61,25 +61,27 @@ def test_as_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({line.count("|") for line in lines[:3]}) == 1
 
 
-def test_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_time_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = count()
-    monkeypatch.setattr("fakd.export.contestant.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("fakd.export.speed_and_memory.perf_counter", lambda: float(next(clock)))
     called: list[str] = []
 
     def slow() -> None:
         called.append("slow")
         next(clock)
 
-    times = take_turns({"slow": slow, "fast": lambda: called.append("fast")}, 2, CPU, lambda: called.append("round"))
+    times = time_in_rounds(
+        {"slow": slow, "fast": lambda: called.append("fast")}, 2, CPU, lambda: called.append("round")
+    )
     assert called == ["slow", "fast", "slow", "fast", "round", "slow", "fast", "round"]
     assert times == {"slow": [2.0, 2.0], "fast": [1.0, 1.0]}
 
 
 def test_answers_are_those_of_the_networks(files: tuple[Path, Path]) -> None:
     images = torch.rand(2, 3, 41, 57)
-    torch_answer, onnx_answer = (open_contestant(str(path), 5, CPU).predict(images) for path in files)
+    torch_answer, onnx_answer = (open_timed(str(path), 5, CPU).predict(images) for path in files)
     torch.testing.assert_close(torch_answer, onnx_answer, rtol=1e-4, atol=1e-4)
-    assert open_contestant(TINY, 9, CPU).predict(images).shape[1] == 9
+    assert open_timed(TINY, 9, CPU).predict(images).shape[1] == 9
 
 
 @pytest.mark.parametrize(

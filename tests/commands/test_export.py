@@ -115,7 +115,7 @@ def test_classes_that_nobody_knows(checkpoint: Path, tmp_path: Path, capsys: pyt
         ("a.safetensors", ["--int8"], "--int8 needs an output that ends in .onnx"),
         ("a.onnx", ["--calibration", "."], "--calibration is for --int8"),
         ("a.onnx", ["--int8"], "does not say what it was trained on"),
-        ("a.onnx", ["--int8", "--dataset", "camvid"], "say where it is with --data-root"),
+        ("a.onnx", ["--int8", "--dataset", "camvid"], "say where it is with --data_root"),
         ("a.onnx", ["--int8", "--dataset", "toy-scenes", "--calibration", "nowhere"], "no image at nowhere"),
         ("a.onnx", ["--int8", "--calibration_images", "0"], "calibration_images must be at least 1"),
         ("a.onnx", ["--dataset", "voc2012"], "scores 12 classes, but voc2012 has 21"),
@@ -149,7 +149,7 @@ def test_without_the_extra(
 def test_a_network_that_onnx_changes_is_not_kept(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fakd.export.checking.LIMIT", 1e-12)
+    monkeypatch.setattr("fakd.export.onnx_check.LIMIT", 1e-12)
     assert main(["export", str(checkpoint), str(tmp_path / "a.onnx")]) == 1
     assert "is not written: as ONNX the network gives other scores" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]

@@ -263,7 +263,7 @@ def test_frames_of_a_video(config, tmp_path, teacher_run) -> None:
 
 def test_the_same_masks_from_an_onnx_file(config, write, tmp_path, teacher_run) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    exported = pytest.importorskip("fakd.export")
+    exported = pytest.importorskip("fakd.commands.export")
     for index, size in enumerate([(61, 47), (90, 60), (47, 61)]):
         write(f"{index}.png", size)
     file = tmp_path / "student.onnx"
@@ -288,7 +288,7 @@ def test_the_same_masks_from_an_onnx_file(config, write, tmp_path, teacher_run) 
 
 def test_onnx_files_that_give_labels(config, write, tmp_path, teacher_run, few_scenes, monkeypatch) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    exported = pytest.importorskip("fakd.export")
+    exported = pytest.importorskip("fakd.commands.export")
     path = write("a.png", (72, 48))  # the size that images are fitted into, so that both decide at every pixel
     files = [tmp_path / "scores.onnx", tmp_path / "labels.onnx"]
     for file, argmax in zip(files, (False, True), strict=True):

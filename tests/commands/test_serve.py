@@ -106,18 +106,15 @@ def test_samples(few_scenes, teacher_run, tmp_path, capsys) -> None:
     with pytest.raises(FileNotFoundError, match="no image at"):
         samples_from_folder(tmp_path / "nowhere", 3)
 
-    assert len(_find_samples(ServeConfig(str(teacher_run), samples=4))) == 4
-    assert len(_find_samples(ServeConfig(str(teacher_run), samples=4, images=tmp_path))) == 3
-    assert _find_samples(ServeConfig(str(teacher_run), samples=0)) == []
-    save_model(
-        create_model("pspnet/test_resnet", num_classes=11, channels=8),
-        tmp_path / "n.safetensors",
-        {"dataset": "camvid"},
-    )
-    assert _find_samples(ServeConfig(str(tmp_path / "n.safetensors"))) == []
+    toys = {"dataset": "toy-scenes"}
+    assert len(_find_samples(ServeConfig(str(teacher_run), samples=4), toys)) == 4
+    assert len(_find_samples(ServeConfig(str(teacher_run), samples=4, images=tmp_path), toys)) == 3
+    assert _find_samples(ServeConfig(str(teacher_run), samples=0), toys) == []
+    camvid = {"dataset": "camvid"}
+    assert _find_samples(ServeConfig("n.safetensors"), camvid) == []
     assert "no images to pick from" in capsys.readouterr().out
     with pytest.raises(DataError):
-        _find_samples(ServeConfig(str(tmp_path / "n.safetensors"), data_root=tmp_path / "nowhere"))
+        _find_samples(ServeConfig("n.safetensors", data_root=tmp_path / "nowhere"), camvid)
 
 
 @pytest.mark.parametrize(

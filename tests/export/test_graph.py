@@ -12,8 +12,8 @@ from settled import TINY, settled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fakd.export.checking import LIMIT, SIZES, check_graph, require_equal
-from fakd.export.graph import Deployed, write_graph
+from fakd.export.onnx_check import LIMIT, SIZES, check_graph, require_equal
+from fakd.export.onnx_graph import Deployed, write_graph
 from fakd.models import PRESETS
 from fakd.types import SegmentationOutput
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fakd.export.graph import GridAverage, replace_adaptive_averages
+from fakd.export.onnx_graph import GridAverage, replace_adaptive_averages
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (2, 2), (3, 3), (6, 6), (2, 5)])

@@ -15,9 +15,8 @@ from torchvision.transforms.v2.functional import normalize
 from fakd.functional import resize_logits
 from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
-from fakd.models.by_name import copy_weights, names_trained_model
+from fakd.models.by_name import NetworkName, copy_weights, names_trained_model
 from fakd.models.cost import measure_cost
-from fakd.models.foreign import ForeignName
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.network import config_from_json
@@ -354,12 +353,12 @@ def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names(tmp_path: Path) -> None:
-    both = ForeignName.parse("torchvision:lraspp_mobilenet_v3_large=w.pth@a.low+a.high")
-    assert both == ForeignName("torchvision", "lraspp_mobilenet_v3_large", "w.pth", ("a.low", "a.high"))
+    both = NetworkName.parse("torchvision:lraspp_mobilenet_v3_large=w.pth@a.low+a.high")
+    assert both == NetworkName("torchvision", "lraspp_mobilenet_v3_large", "w.pth", ("a.low", "a.high"))
     (tmp_path / "model@v1").mkdir()
-    assert ForeignName.parse(f"hf:{tmp_path}/model@v1").network == f"{tmp_path}/model@v1"
-    assert ForeignName.parse("hf:x").files == ("x",)
-    assert not ForeignName.parse("torchvision:fcn_resnet50").trained
+    assert NetworkName.parse(f"hf:{tmp_path}/model@v1").network == f"{tmp_path}/model@v1"
+    assert NetworkName.parse("hf:x").files == ("x",)
+    assert not NetworkName.parse("torchvision:fcn_resnet50").trained
 
 
 @torch.no_grad()

@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from fakd.models import HEADS, ModelConfig, Segmentor, create_model
-from fakd.models.config import default_aux_channels
 from fakd.models.encoder import Encoder
 from fakd.models.heads.isa import ISAHead
 from fakd.models.network import config_from_json
 from fakd.models.presets import preset_config
+from fakd.models.segmentor import default_aux_channels
 
 
 class TestPSPNetR18(NetworkTester):

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from fakd.console import console, progress, say
 from fakd.evaluation.predictor import Device, pick_device
-from fakd.export.contestant import Contestant, open_contestant, take_turns
-from fakd.export.footprint import measure_footprint
+from fakd.export.speed_and_memory import TimedNetwork, measure_footprint, open_timed, time_in_rounds
 from fakd.files.atomic import check_free, written_at_once
 from fakd.options import Output, Paths, Size
 
@@ -69,7 +68,7 @@ class Figures:
     throughput: float
     """Images a second, `batch` at once, in the median round."""
     memory: int
-    """Peak bytes, see `fakd.export.footprint.measure_footprint`."""
+    """Peak bytes, see `fakd.export.speed_and_memory.measure_footprint`."""
     speed: float
     """How many times as fast as the first network, for one image: the median over the rounds."""
 
@@ -86,15 +85,15 @@ def benchmark(config: BenchmarkConfig) -> list[Figures]:
     device = pick_device(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    contestants = [open_contestant(name, config.num_classes, device) for name in config.models]
+    networks = [open_timed(name, config.num_classes, device) for name in config.models]
     calls: dict[str, Callable[[], Tensor]] = {}
     for count in (1, config.batch):
         images = torch.rand(count, 3, *config.size, generator=torch.Generator().manual_seed(0)).to(device)
-        calls |= {f"{count} {c.name}": partial(c.predict, images) for c in contestants}
+        calls |= {f"{count} {c.name}": partial(c.predict, images) for c in networks}
     with progress("rounds") as bar:
         task = bar.add_task("timing", total=config.rounds, note="")
-        times = take_turns(calls, config.rounds, device, lambda: bar.advance(task))
-    found = [_figures(contestant, times, config, contestants[0].name, device) for contestant in contestants]
+        times = time_in_rounds(calls, config.rounds, device, lambda: bar.advance(task))
+    found = [_figures(network, times, config, networks[0].name, device) for network in networks]
     caption = _caption(config, device)
     _print(found, caption)
     if config.output is not None:
@@ -122,17 +121,17 @@ def _check(config: BenchmarkConfig) -> None:
 
 
 def _figures(
-    contestant: Contestant, times: dict[str, list[float]], config: BenchmarkConfig, first: str, device: torch.device
+    network: TimedNetwork, times: dict[str, list[float]], config: BenchmarkConfig, first: str, device: torch.device
 ) -> Figures:
-    name = contestant.name
+    name = network.name
     own, base = times[f"1 {name}"], times[f"1 {first}"]
-    parameters, macs = contestant.cost(config.size) or (None, None)
+    parameters, macs = network.cost(config.size) or (None, None)
     return Figures(
         name,
-        contestant.runtime,
+        network.runtime,
         parameters,
         macs,
-        contestant.size,
+        network.size,
         median(own),
         quantiles(own, n=10, method="inclusive")[-1] if len(own) > 1 else own[0],
         config.batch / median(times[f"{config.batch} {name}"]),

@@ -7,8 +7,8 @@ from typing import Any
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.run_grid import run_grid
 from fakd.methods import method_options
+from fakd.models.by_name import plain_name
 from fakd.options import Names
-from fakd.training.sources import plain_name
 
 """A list, or one word with commas in it, as the command line gives it."""
 

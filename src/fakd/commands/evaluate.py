@@ -9,12 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fakd.console import console, progress, say
-from fakd.data import get_dataset
-from fakd.data.datamodule import SegmentationData
-from fakd.data.spec import check_num_classes
-from fakd.evaluation.evaluate import evaluate_model
+from fakd.evaluation.evaluate import evaluate_model, validation_data
 from fakd.evaluation.inference import InferenceConfig
-from fakd.evaluation.predictor import Device, base_size_in, inference_for, pick_device
+from fakd.evaluation.predictor import Device, Predictor
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.files.atomic import check_free, written_at_once
 from fakd.models.by_name import open_any
@@ -59,33 +56,27 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.output is not None:
         check_free(config.output, config.overwrite)
     model, notes = open_any(config.model)
-    name = config.dataset or notes.get("dataset")
-    if name is None:
-        raise ValueError(f"{config.model} does not say what it was trained on: name the data set with --dataset.")
-    spec = get_dataset(name, config.data_root)
-    if spec.needs_root and config.data_root is None:
-        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
-    check_num_classes(config.model, model.num_classes, name, spec.num_classes)
-    inference = inference_for(model, config, spec.window)
-    base_size = config.base_size or base_size_in(notes, config.model)
-    data = SegmentationData(spec, config.data_root, base_size=base_size, workers=config.workers)
-    data.source("val").check()
+    data = validation_data(
+        config.model, model.num_classes, notes, config.dataset, config.data_root, config.base_size, config.workers
+    )
+    spec = data.spec
+    network = Predictor.of(config.model, model, notes, config, spec.window, device=config.device)
     with progress("images") as bar:
         task = bar.add_task("evaluating", total=len(data.source("val")), note="")
         matrix = evaluate_model(
-            model,
+            network.model,
             data.val_dataloader(),
             spec.num_classes,
-            device=pick_device(config.device),
-            inference=inference,
+            device=network.device,
+            inference=network.inference,
             on_image=lambda count: bar.advance(task, count),
         )
     scores = scores_from_confusion(matrix, spec.classes)
-    _print_scores(scores, name)
+    _print_scores(scores, spec.name)
     if config.output is not None:
-        found = {"model": str(config.model), "dataset": name, "inference": asdict(inference), **scores.to_dict()}
+        asked = {"model": str(config.model), "dataset": spec.name, "inference": asdict(network.inference)}
         with written_at_once(config.output) as temporary:
-            temporary.write_text(json.dumps(found, indent=2))
+            temporary.write_text(json.dumps(asked | scores.to_dict(), indent=2))
         say(f"written to {config.output}")
     return scores.to_dict()
 

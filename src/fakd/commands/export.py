@@ -17,9 +17,9 @@ from fakd.console import say
 from fakd.data import DatasetSpec, get_dataset
 from fakd.data.spec import check_num_classes
 from fakd.evaluation.predictor import base_size_in
-from fakd.export.checking import check_graph, print_checks, require_equal
-from fakd.export.graph import Deployed, Exporter, write_graph
 from fakd.export.int8 import Calibration, write_int8
+from fakd.export.onnx_check import check_graph, print_checks, require_equal
+from fakd.export.onnx_graph import Deployed, Exporter, write_graph
 from fakd.files.atomic import check_free, written_at_once
 from fakd.models import load_model, open_model, save_model
 from fakd.models.network import Network
@@ -67,7 +67,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     """Write the file, try it, and say what was found; a file that fails is not kept.
 
     Returns:
-        path, and for ONNX files checks (one dict a size, see `fakd.export.checking.Check`), and with int8 the mIoU
+        path, and for ONNX files checks (one dict a size, see `fakd.export.onnx_check.Check`), and with int8 the mIoU
         before and after in percent, and the sizes of both files in bytes.
 
     Raises:

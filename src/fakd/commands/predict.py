@@ -15,7 +15,7 @@ from fakd.data.palette import colorize, overlay, write_label_png
 from fakd.data.video import count_frames, require_av
 from fakd.evaluation.images import Frame, Frames, Source, by_size, find_sources, in_background, pixels
 from fakd.evaluation.inference import InferenceConfig
-from fakd.evaluation.predictor import Device, Predictor, lack_of_room, open_predictor
+from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_large
 from fakd.evaluation.scores import class_shares
 from fakd.files.atomic import written_at_once
 from fakd.options import Output, Size
@@ -87,7 +87,7 @@ def predict(config: PredictConfig) -> list[Path]:
 
         def readable() -> Iterator[Frame]:
             for frame in in_background(Frames(sources, network.base_size, config.every), config.workers):
-                fault = frame.fault or lack_of_room(frame.title, pixels(frame)[0].shape, network.num_classes)
+                fault = frame.fault or too_large(frame.title, pixels(frame)[0].shape, network.num_classes)
                 if fault:
                     failed.append(fault)
                     bar.advance(task)

@@ -4,7 +4,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from types import FrameType
 from fakd.console import say
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.reading import MOST_PIXELS
-from fakd.models.by_name import open_any
 from fakd.serve.pair import PairConfig, open_pair
 from fakd.serve.samples import Sample, samples_from_dataset, samples_from_folder
 
@@ -79,7 +78,7 @@ def served(config: ServeConfig) -> Iterator[str]:
         from fakd.serve.page import STYLE, THEME, Page
 
         student, teacher = open_pair(config)
-        blocks = Page(student, teacher, _find_samples(config), int(config.max_megapixels * 1e6)).build()
+        blocks = Page(student, teacher, _find_samples(config, student.notes), int(config.max_megapixels * 1e6)).build()
         blocks.queue(max_size=20)
         try:
             _, url, _ = blocks.launch(
@@ -130,12 +129,11 @@ def _require_gradio(folder: str) -> None:
         ) from None
 
 
-def _find_samples(config: ServeConfig) -> list[Sample]:
+def _find_samples(config: ServeConfig, notes: Mapping[str, str]) -> list[Sample]:
     if config.samples == 0:
         return []
     if config.images is not None:
         return samples_from_folder(config.images, config.samples)
-    notes = open_any(config.model)[1]
     run = Path(config.model) / "config.yaml"
     root = config.data_root or (read_yaml(run).get("data_root") if run.is_file() else None)
     try:

@@ -1,12 +1,16 @@
-"""One pass over a split."""
+"""One pass over a split: of which data set, and what comes out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from fakd.data import Sample
+from fakd.data import Sample, get_dataset
+from fakd.data.datamodule import SegmentationData
+from fakd.data.spec import check_num_classes
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
+from fakd.evaluation.predictor import base_size_in
 from fakd.evaluation.scores import confusion_matrix
 
 
@@ -51,3 +55,39 @@ def evaluate_model(
         raise ValueError(f"{name} gives scores that are infinite or NaN: it is damaged, or its training diverged.")
     counts: Tensor = matrix.compute().cpu()
     return counts
+
+
+def validation_data(
+    network: str,
+    num_classes: int,
+    notes: Mapping[str, str],
+    dataset: str | None,
+    root: Path | None,
+    base_size: tuple[int, int] | None,
+    workers: int,
+) -> SegmentationData:
+    """Open the data set that a network is to be scored on.
+
+    Args:
+        network: its name, for errors.
+        num_classes: that it scores.
+        notes: what its file says.
+        dataset: name of the data set; None for the one that the network was trained on.
+        root: folder of the data set.
+        base_size: (height, width) that images are fitted into; None for that of the training.
+        workers: loader processes.
+
+    Raises:
+        ValueError: no data set is named, or it has other classes than the network.
+        DataError: the data set is not as it should be.
+    """
+    name = dataset or notes.get("dataset")
+    if name is None:
+        raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
+    spec = get_dataset(name, root)
+    if spec.needs_root and root is None:
+        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
+    check_num_classes(network, num_classes, name, spec.num_classes)
+    data = SegmentationData(spec, root, base_size=base_size or base_size_in(notes, network), workers=workers)
+    data.source("val").check()
+    return data

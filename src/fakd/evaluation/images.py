@@ -168,13 +168,13 @@ def in_background(frames: Frames, workers: int) -> Iterator[Frame]:
         raise ChildProcessError(f"{error} A process that reads images died: try again with --workers 0.") from error
 
 
-def by_size(frames: Iterable[Frame], most: int, room: int) -> Iterator[list[Frame]]:
+def by_size(frames: Iterable[Frame], most: int, most_pixels: int) -> Iterator[list[Frame]]:
     """Group images whose own and fitted sizes are equal, while few wait for others.
 
     Args:
         frames: images without faults.
         most: images in a group.
-        room: pixels in a group; a larger image stands alone.
+        most_pixels: in a group; a larger image stands alone.
     """
     waiting: dict[tuple[torch.Size, torch.Size], list[Frame]] = {}
     for frame in frames:
@@ -182,7 +182,7 @@ def by_size(frames: Iterable[Frame], most: int, room: int) -> Iterator[list[Fram
         key = image.shape, fitted.shape
         group = waiting.setdefault(key, [])
         group.append(frame)
-        if len(group) >= min(most, max(1, room // image[0].numel())):
+        if len(group) >= min(most, max(1, most_pixels // image[0].numel())):
             yield waiting.pop(key)
         while _too_many(waiting.values(), most):
             yield waiting.pop(next(iter(waiting)))

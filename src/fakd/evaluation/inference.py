@@ -16,8 +16,8 @@ from fakd.functional import resize_logits
 from fakd.options import Factors, Size
 from fakd.types import SegmentationOutput
 
-Scorer = Callable[[Tensor], SegmentationOutput]
-"""(B, 3, H, W) float RGB in [0, 1] -> scores."""
+Model = Callable[[Tensor], SegmentationOutput]
+"""(B, 3, H, W) float RGB in [0, 1] -> scores: a network."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
@@ -58,7 +58,7 @@ def to_float_images(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict_logits(model: Scorer, images: Tensor, size: Sequence[int], inference: Inference = WHOLE) -> Tensor:
+def predict_logits(model: Model, images: Tensor, size: Sequence[int], inference: Inference = WHOLE) -> Tensor:
     """Scores of images, upsampled to `size` = (height, width) before anything is decided.
 
     With windows, the scores of a window are resized to its own size, averaged where windows overlap, and then resized
@@ -103,7 +103,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def _logits_of_views(model: Scorer, images: Tensor, size: Sequence[int], inference: Inference) -> Iterator[Tensor]:
+def _logits_of_views(model: Model, images: Tensor, size: Sequence[int], inference: Inference) -> Iterator[Tensor]:
     for scale in inference.scales:
         scaled = _rescale(images, scale)
         yield resize_logits(_logits(model, scaled, inference.window), size)
@@ -119,11 +119,11 @@ def _rescale(images: Tensor, scale: float) -> Tensor:
     return rescaled
 
 
-def _logits(model: Scorer, images: Tensor, window: SlidingWindow | None) -> Tensor:
+def _logits(model: Model, images: Tensor, window: SlidingWindow | None) -> Tensor:
     return model(images).logits if window is None else _windowed_logits(model, images, window)
 
 
-def _windowed_logits(model: Scorer, images: Tensor, window: SlidingWindow) -> Tensor:
+def _windowed_logits(model: Model, images: Tensor, window: SlidingWindow) -> Tensor:
     """Scores (B, C, H, W) at the images' own size, averaged over the windows that see a pixel.
 
     Where an image is smaller than the window it is filled up at the right and the bottom with the network's mean
@@ -157,7 +157,7 @@ def _pad_to(images: Tensor, size: Sequence[int], colour: Tensor) -> Tensor:
     return padded
 
 
-def _mean_colour(model: Scorer, images: Tensor) -> Tensor:
+def _mean_colour(model: Model, images: Tensor) -> Tensor:
     """(1, 3, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
     mean = getattr(model, "mean", None)
     colour = mean if isinstance(mean, Tensor) else torch.tensor(_IMAGENET_MEAN)

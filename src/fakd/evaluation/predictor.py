@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +11,13 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from fakd.data import DATASETS
+from fakd.data.class_map import Groups
 from fakd.data.palette import Palette
 from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import SlidingWindow
+from fakd.data.transforms import EvalTransform
 from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits
-from fakd.models import Network
-from fakd.models.by_name import open_any
+from fakd.models import Network, Scorer, open_any
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.onnx import OnnxNetwork
 
@@ -29,7 +30,9 @@ class Predictor:
 
     name: str
     """What the user calls it."""
-    model: Network | OnnxNetwork | MergedTeacher
+    model: Scorer
+    notes: Mapping[str, str]
+    """What its file says, as `fakd.models.open_any` gives it."""
     classes: tuple[str, ...]
     palette: Palette
     base_size: tuple[int, int] | None
@@ -37,10 +40,71 @@ class Predictor:
     inference: Inference
     device: torch.device
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: Scorer,
+        notes: Mapping[str, str],
+        config: InferenceConfig,
+        window: SlidingWindow | None,
+        base_size: tuple[int, int] | None = None,
+        device: Device | torch.device = "auto",
+    ) -> "Predictor":
+        """Make a network that is open already ready to be asked.
+
+        Args:
+            name: for errors.
+            model: moved to the device.
+            notes: what its file says of its classes and sizes.
+            config: how it is asked.
+            window: how the benchmark of its data set asks; None is about whole images.
+            base_size: (height, width) that images are fitted into; by default as in training.
+            device: where to compute; "auto" leaves ONNX files on the CPU.
+
+        Raises:
+            ValueError: what the file says is damaged, or the options do not go with the network.
+        """
+        if not isinstance(device, torch.device):
+            device = pick_device("cpu" if isinstance(model, OnnxNetwork) and device == "auto" else device)
+        return cls(
+            name,
+            model.to(device),
+            notes,
+            classes_in(notes, name, model.num_classes),
+            palette_in(notes, name, model.num_classes),
+            base_size or base_size_in(notes, name),
+            _inference_for(name, model, config, window),
+            device,
+        )
+
     @property
     def num_classes(self) -> int:
         """C."""
         return self.model.num_classes
+
+    def merged(self, groups: Groups | None, classes: Sequence[str], palette: Palette) -> "Predictor":
+        """The same network where it scores a student's classes, see `MergedTeacher`.
+
+        Args:
+            groups: for each class of the student, the indices of the network's that belong to it; None leaves it.
+            classes: the student's.
+            palette: their colours.
+
+        Raises:
+            ValueError: it is an exported file, or has been merged already.
+        """
+        if groups is None:
+            return self
+        if not isinstance(self.model, Network):
+            raise ValueError(
+                f"the classes of {self.name} cannot be merged: name the checkpoint that it was exported from."
+            )
+        return replace(self, model=MergedTeacher(self.model, groups), classes=tuple(classes), palette=palette)
+
+    def fit(self, image: Tensor) -> Tensor:
+        """Bring an image (3, H, W) to the size at which the network is shown it."""
+        return image if self.base_size is None else EvalTransform(self.base_size).fit(image)
 
     def labels(self, images: Tensor, size: Sequence[int]) -> Tensor:
         """Decide the class of every pixel.
@@ -62,7 +126,7 @@ def open_predictor(
     """Open a trained network and read what its file says about its classes and sizes.
 
     Args:
-        name: as for `fakd.models.by_name.open_any`.
+        name: as for `fakd.models.open_any`.
         config: how it is asked; by default as its data set's benchmark does.
         base_size: (height, width) that images are fitted into; by default as in training.
         device: where to compute; ONNX files run on the CPU.
@@ -73,30 +137,16 @@ def open_predictor(
         ModuleNotFoundError: onnxruntime is not installed.
     """
     model, notes = open_any(name)
-    found = pick_device("cpu" if isinstance(model, OnnxNetwork) and device == "auto" else device)
-    return Predictor(
-        str(name),
-        model.to(found),
-        classes_in(notes, str(name), model.num_classes),
-        palette_in(notes, str(name), model.num_classes),
-        base_size or base_size_in(notes, str(name)),
-        inference_for(model, config, window_in(notes)),
-        found,
-    )
+    spec = DATASETS.get(notes.get("dataset", ""))
+    window = None if spec is None else spec.window
+    return Predictor.of(str(name), model, notes, config, window, base_size, device)
 
 
-def inference_for(model: Network | OnnxNetwork, config: InferenceConfig, window: SlidingWindow | None) -> Inference:
-    """How a network is asked, see `InferenceConfig.inference`.
-
-    Raises:
-        ValueError: the options contradict each other; or they ask for an average of the scores of a file that has none.
-    """
-    if not (isinstance(model, OnnxNetwork) and model.gives_labels):
-        return config.inference(window)
-    inference = config.inference(None)
-    if inference.window or inference.views > 1:
+def _inference_for(name: str, model: Scorer, config: InferenceConfig, window: SlidingWindow | None) -> Inference:
+    inference = config.inference(None if model.gives_labels else window)
+    if model.gives_labels and (inference.window or inference.views > 1):
         raise ValueError(
-            f"{model.path} gives labels and no scores, which windows, --flip and --scales average. Export it again "
+            f"{name} gives labels and no scores, which windows, --flip and --scales average. Export it again "
             "with scores, or leave those options out."
         )
     return inference
@@ -176,12 +226,6 @@ def classes_in(notes: Mapping[str, str], name: str, num_classes: int) -> tuple[s
             )
 
 
-def window_in(notes: Mapping[str, str]) -> SlidingWindow | None:
-    """Return that of the data set the network was trained on, where its file says which and its classes are fixed."""
-    spec = DATASETS.get(notes.get("dataset", ""))
-    return None if spec is None else spec.window
-
-
 def _is_colour(given: Any) -> bool:
     return isinstance(given, list) and len(given) == 3 and all(type(part) is int and 0 <= part <= 255 for part in given)
 
@@ -197,7 +241,7 @@ MOST_SCORES = 8 << 30
 """Bytes of float32 scores of one image: 150 classes and 14 million pixels."""
 
 
-def lack_of_room(title: str, shape: Sequence[int], num_classes: int) -> str:
+def too_large(title: str, shape: Sequence[int], num_classes: int) -> str:
     """Say what is wrong with an image that is too large; "" where nothing is.
 
     Args:

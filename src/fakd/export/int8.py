@@ -12,13 +12,11 @@ from rich.table import Table
 from torch import Tensor
 
 from fakd.console import console, progress
-from fakd.data import DatasetSpec, get_dataset, read_image
+from fakd.data import read_image
 from fakd.data.datamodule import SegmentationData
-from fakd.data.spec import check_num_classes
-from fakd.evaluation.evaluate import evaluate_model
+from fakd.evaluation.evaluate import evaluate_model, validation_data
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, to_float_images
-from fakd.evaluation.predictor import base_size_in
 from fakd.evaluation.scores import scores_from_confusion
 from fakd.models.onnx import INPUT, OnnxNetwork, require_onnx, require_onnxruntime
 
@@ -56,19 +54,15 @@ class Calibration:
             FileNotFoundError: the folder has no image.
             DataError: the data set is not as it should be.
         """
-        name = options.dataset or notes.get("dataset")
-        if name is None:
-            raise ValueError(
-                f"{options.checkpoint} does not say what it was trained on, and --int8 measures the mIoU that it "
-                "costs: name the data set with --dataset."
-            )
-        spec: DatasetSpec = get_dataset(name, options.data_root)
-        if spec.needs_root and options.data_root is None:
-            raise ValueError(f"--int8 reads data set {name!r} from disk: say where it is with --data-root FOLDER.")
-        check_num_classes(options.checkpoint, num_classes, name, spec.num_classes)
-        base_size = options.base_size or base_size_in(notes, options.checkpoint)
-        data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
-        data.source("val").check()
+        data = validation_data(
+            options.checkpoint,
+            num_classes,
+            notes,
+            options.dataset,
+            options.data_root,
+            options.base_size,
+            options.workers,
+        )
         found = [] if options.calibration is None else find_sources([options.calibration], options.output)
         return cls(data, tuple(source.path for source in found), options.calibration_images)
 

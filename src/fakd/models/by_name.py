@@ -1,28 +1,235 @@
-"""A trained network by whatever a user calls it."""
+"""Every word that a user may give for a network: what is built anew, and what is opened."""
 
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from fakd.models.foreign import ForeignName, is_foreign, open_foreign
+from fakd.models.backbone_weights import load_backbone_weights
+from fakd.models.encoder import Encoder
+from fakd.models.foreign.from_torchvision import published
+from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
-from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, load_model
-from fakd.models.onnx import SUFFIX, OnnxNetwork, open_onnx
+from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
+from fakd.models.onnx import SUFFIX, open_onnx
+from fakd.models.presets import PRESETS
+from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
 from fakd.models.weights_file import listed, mismatches
 
-MMSEG_SUFFIXES = (".pth", ".pt")
-"""Files that are taken for checkpoints of MMSegmentation."""
+Kind = Literal["new", "file", "pth", "onnx", "mmseg", "torchvision", "smp", "hf"]
+"""A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an exported file; and
+what stands before a colon."""
+
+_SUFFIXES: dict[str, Kind] = {
+    ".safetensors": "file",
+    RUN_SUFFIX: "file",
+    ".pth": "pth",
+    ".pt": "pth",
+    SUFFIX: "onnx",
+}
+_CLASSIFIER = re.compile(r"@([A-Za-z_][\w.]*(?:\+[A-Za-z_][\w.]*)*)$")
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """What a user calls a network, taken apart; another library's is LIBRARY:NETWORK[=WEIGHTS][@PATH+PATH].
+
+    Example:
+        >>> NetworkName.parse("torchvision:lraspp_mobilenet_v3_large=mine.pth@classifier.low+classifier.high")
+        NetworkName(kind='torchvision', network='lraspp_mobilenet_v3_large', weights='mine.pth', \
+classifier=('classifier.low', 'classifier.high'))
+        >>> [NetworkName.parse(name).kind for name in ("pspnet-r18", "runs/a/best.ckpt", "teacher.pth", "mmseg:x")]
+        ['new', 'file', 'pth', 'mmseg']
+    """
+
+    kind: Kind
+    network: str
+    """The whole name, or what stands between the colon and the rest: the library's name of it, or a folder."""
+    weights: str | None = None
+    """A file of weights of another library's network."""
+    classifier: tuple[str, ...] | None = None
+    """Paths of its classifier within the network; None where the library's place is right."""
+
+    @classmethod
+    def parse(cls, name: str | Path) -> "NetworkName":
+        """Take a name apart.
+
+        Raises:
+            ValueError: nothing stands behind the colon of another library's.
+        """
+        prefix, colon, rest = str(name).partition(":")
+        if colon and prefix in LIBRARIES:
+            return cls._of_library(prefix, rest)
+        if str(name).startswith(PREFIX):
+            return cls("mmseg", rest)
+        path = Path(name)
+        holds_one = any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
+        return cls(_SUFFIXES.get(path.suffix, "file" if holds_one else "new"), str(name))
+
+    @classmethod
+    def _of_library(cls, library: Any, rest: str) -> "NetworkName":
+        classifier, given = None, f"{library}:{rest}"
+        if (found := _CLASSIFIER.search(rest)) and not Path(rest).exists():
+            rest, classifier = rest[: found.start()], tuple(found[1].split("+"))
+        network, equals, weights = rest.partition("=") if not Path(rest).exists() else (rest, "", "")
+        if not network or (equals and not weights):
+            raise ValueError(
+                f"{given!r} names no network: expected {library}:NETWORK, as torchvision:deeplabv3_resnet50, "
+                "smp:unet/mobilenet_v2 or hf:FOLDER, then perhaps =FILE with weights"
+            )
+        return cls(library, network, weights or None, classifier)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another library builds it."""
+        return self.kind in LIBRARIES
+
+    @property
+    def trained(self) -> bool:
+        """Whether trained weights are at hand, so that it is opened rather than built."""
+        if self.is_foreign:
+            return self.kind == "hf" or self.weights is not None or (self.kind == "smp" and Path(self.network).is_dir())
+        return self.kind != "new"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders that the name speaks of."""
+        if self.kind == "mmseg":
+            return ()
+        named = not self.is_foreign or self.kind == "hf" or Path(self.network).is_dir()
+        return (*([self.network] if named else []), *([self.weights] if self.weights else []))
+
+
+def is_foreign(name: str | Path) -> bool:
+    """Whether `name` is of a network of another library.
+
+    Example:
+        >>> is_foreign("smp:unet/resnet18"), is_foreign("pspnet-r18"), is_foreign("runs/teacher")
+        (True, False, False)
+    """
+    prefix, colon, _ = str(name).partition(":")
+    return bool(colon) and prefix in LIBRARIES
 
 
 def names_trained_model(name: str | Path) -> bool:
     """Whether `name` is something for `open_model` rather than for `create_model`."""
-    if is_foreign(name):
-        return ForeignName.parse(str(name)).trained
-    path = Path(name)
-    return (
-        str(name).startswith(PREFIX)
-        or path.suffix in (".safetensors", RUN_SUFFIX, *MMSEG_SUFFIXES)
-        or any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
-    )
+    return NetworkName.parse(name).trained
+
+
+def published_classes(name: str) -> int | None:
+    """How many classes a network of torchvision scores that would have to be downloaded; None for all others.
+
+    Raises:
+        ValueError: torchvision has no such network.
+    """
+    asked = NetworkName.parse(name)
+    if asked.kind != "torchvision" or asked.weights is not None:
+        return None
+    return len(published(asked.network).meta["categories"])
+
+
+def plain_name(network: str) -> str:
+    """A network's name as part of a folder's.
+
+    Example:
+        >>> plain_name("pspnet/efficientnet_lite0"), plain_name("smp:unet/mobilenet_v2")
+        ('pspnet-efficientnet_lite0', 'smp-unet-mobilenet_v2')
+    """
+    return re.sub(r"[^\w.+-]+", "-", network).strip("-")
+
+
+def create_model(
+    name: str,
+    *,
+    backbone: str | None = None,
+    num_classes: int,
+    output_stride: int | None = None,
+    channels: int | None = None,
+    dropout: float | None = None,
+    aux: bool = True,
+    backbone_weights: str | None = None,
+) -> Network:
+    """Build a segmentation network.
+
+    Args:
+        name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
+            ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
+            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
+        backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
+        num_classes: C.
+        output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
+            32 for "fcn-concat", which takes its detail from earlier maps.
+        channels: A, the width of the head; None is the preset's, or the head's own: the sum of the stages' channels
+            for "fcn-concat", else 512 after a last stage of at least 1024 channels and 128 after a narrower one.
+        dropout: probability of dropping a whole channel before each classifier; None is the head's own: 0.1, but 0
+            for "fcn-concat".
+        aux: whether to add an auxiliary head on the second to last stage, which only runs in training. The
+            "fcn-concat" head has none in any case, as it reads every stage itself.
+        backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
+            .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
+
+    Returns:
+        The network in training mode, on the CPU.
+
+    Raises:
+        ValueError: a name is unknown, names contradict each other, the weights do not fit, or an option is not for
+            this network.
+        FileNotFoundError: there is no file of weights at that path.
+        ConnectionError: ImageNet weights could not be downloaded.
+        ModuleNotFoundError: the other library is not installed.
+    """
+    asked = NetworkName.parse(name)
+    if asked.is_foreign:
+        own = {"backbone": backbone, "output_stride": output_stride, "channels": channels, "dropout": dropout}
+        if given := [option for option, value in own.items() if value is not None]:
+            raise ValueError(f"{', '.join(given)} cannot change {name}, which another library builds: leave it out.")
+        if asked.weights is not None:
+            raise ValueError(
+                f"{name} names trained weights, but a network to be trained starts from scratch: leave out "
+                f"={asked.weights}, and to start from them give --init {name}"
+            )
+        return create_foreign(
+            asked.kind, asked.network, num_classes, asked.classifier, aux=aux, backbone_weights=backbone_weights
+        )
+    preset = PRESETS.get(name)
+    if preset is not None:
+        if backbone is not None and backbone != preset["backbone"]:
+            raise ValueError(
+                f"{name!r} is a preset with backbone {preset['backbone']!r}, but backbone={backbone!r} was given; "
+                f'for another backbone use "{preset["head"]}/{backbone}"'
+            )
+        head, backbone = preset["head"], preset["backbone"]
+    else:
+        head, backbone = _split(name, backbone)
+    kind = HEADS[head]
+    output_stride = kind.default_output_stride if output_stride is None else output_stride
+    dropout = kind.default_dropout if dropout is None else dropout
+    # Checks the cheap settings before an encoder is built.
+    config = ModelConfig(head, backbone, num_classes, output_stride, channels, dropout)
+    encoder = Encoder(backbone, output_stride)
+    if preset is not None:
+        channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
+    else:
+        channels = channels or kind.default_channels(encoder.channels)
+        aux_channels = default_aux_channels(encoder.channels[-2]) if kind.default_aux else None
+    config = replace(config, channels=channels, aux_channels=aux_channels if aux else None)
+    if backbone_weights is not None:
+        load_backbone_weights(encoder, backbone, backbone_weights)
+    return Segmentor(config, encoder)
+
+
+def _split(name: str, backbone: str | None) -> tuple[str, str]:
+    head, slash, named = name.partition("/")
+    valid = f'valid presets: {", ".join(PRESETS)}; valid heads: {", ".join(HEADS)}, as "HEAD/BACKBONE"'
+    if head not in HEADS:
+        raise ValueError(f"unknown network {name!r}; {valid}")
+    if slash and backbone is not None and named != backbone:
+        raise ValueError(f"{name!r} already names a backbone, but backbone={backbone!r} was given")
+    backbone = named if slash else backbone
+    if not backbone:
+        raise ValueError(f'{name!r} needs a backbone, e.g. "{head}/resnet18_v1c" or backbone=...; {valid}')
+    return head, backbone
 
 
 def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
@@ -44,18 +251,24 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
         DownloadError: a published teacher could not be downloaded.
         ModuleNotFoundError: the other library is not installed.
     """
-    if is_foreign(name):
-        return open_foreign(str(name))
-    if str(name).startswith(PREFIX):
-        model, notes = load_mmseg(fetch_teacher(str(name)))
-        return model, notes | {"dataset": find_teacher(str(name)).dataset}
-    path = Path(name)
-    if path.suffix == SUFFIX:
-        raise ValueError(f"{path} is an exported network, which only predicts: name the checkpoint it was made from.")
-    return load_mmseg(path) if path.suffix in MMSEG_SUFFIXES else load_model(path)
+    asked = NetworkName.parse(name)
+    if asked.is_foreign:
+        return open_foreign(asked.kind, asked.network, asked.weights, asked.classifier)
+    match asked.kind:
+        case "mmseg":
+            model, notes = load_mmseg(fetch_teacher(asked.network))
+            return model, notes | {"dataset": find_teacher(asked.network).dataset}
+        case "pth":
+            return load_mmseg(name)
+        case "onnx":
+            raise ValueError(
+                f"{name} is an exported network, which only predicts: name the checkpoint it was made from."
+            )
+        case _:
+            return load_model(name)
 
 
-def open_any(name: str | Path) -> tuple[Network | OnnxNetwork, dict[str, str]]:
+def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
     """Load a network that only has to predict: what `open_model` takes, or an .onnx file that `fakd export` wrote.
 
     Raises:
@@ -64,7 +277,7 @@ def open_any(name: str | Path) -> tuple[Network | OnnxNetwork, dict[str, str]]:
         ValueError: the file is damaged, or holds another network.
         DownloadError: a published teacher could not be downloaded.
     """
-    return open_onnx(name) if Path(name).suffix == SUFFIX else open_model(name)
+    return open_onnx(name) if NetworkName.parse(name).kind == "onnx" else open_model(name)
 
 
 def copy_weights(name: str | Path, model: Network) -> None:

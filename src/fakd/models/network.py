@@ -81,6 +81,11 @@ class Scorer(nn.Module, ABC):
     def forward(self, images: Tensor) -> SegmentationOutput:
         """Score every class at every position of images (B, 3, H, W), RGB in [0, 1]."""
 
+    def answer(self, images: Tensor) -> Tensor:
+        """Return what the network says, as it says it: scores (B, C, h, w) float, or labels (B, h, w) uint8."""
+        output: SegmentationOutput = self(images)
+        return output.logits
+
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless the images are float (B, 3, H, W)."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
-from fakd.models.config import ModelConfig
-from fakd.models.segmentor import HEADS
+from fakd.models.segmentor import HEADS, ModelConfig
 
 
 class Preset(TypedDict):

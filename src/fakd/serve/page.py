@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fakd.data import DataError, read_image
 from fakd.data.reading import upright_size
-from fakd.evaluation.predictor import Predictor, lack_of_room
+from fakd.evaluation.predictor import Predictor, too_large
 from fakd.serve.drawing import Drawing, agreement_map, at_page_size, figures, legend, slider_pictures
 from fakd.serve.pair import MOST_PASSES, compare, described
 from fakd.serve.samples import Sample
@@ -122,7 +122,7 @@ class Page:
                     f"{path}: {width} x {height} are {height * width:,} pixels, expected {self.most_pixels:,} at most. "
                     "Scale it down."
                 )
-            if fault := lack_of_room(str(path), (height, width), self.student.num_classes):
+            if fault := too_large(str(path), (height, width), self.student.num_classes):
                 raise DataError(fault)
             return read_image(path)
         except DataError as error:

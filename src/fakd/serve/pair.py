@@ -1,10 +1,9 @@
 """Student and teacher side by side: opened, asked, and compared."""
 
-import json
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,13 @@ from torch import Tensor
 from fakd.console import say
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.spec import check_num_classes
-from fakd.data.transforms import EvalTransform
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor
 from fakd.evaluation.scores import class_shares
-from fakd.models import ModelConfig
-from fakd.models.foreign import is_foreign
+from fakd.models import Network
+from fakd.models.by_name import is_foreign
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.mmseg.published import PREFIX
-from fakd.models.onnx import OnnxNetwork
 from fakd.options import Size
 from fakd.training.teacher_options import TeacherClassesConfig
 
@@ -59,13 +56,8 @@ def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
     teacher = open_predictor(name, config, config.base_size, config.device)
     classes = config if config.teacher is not None or config.class_map is not None else _class_map_of(options)
     classes.check_class_map()
-    notes = {"classes": json.dumps(teacher.classes)}
-    groups = classes.class_groups(student.classes, teacher.num_classes, notes)
-    if groups is not None:
-        if isinstance(teacher.model, OnnxNetwork | MergedTeacher):
-            raise ValueError(f"the classes of {name} cannot be merged: name the checkpoint that it was exported from.")
-        merged = MergedTeacher(teacher.model, groups)
-        teacher = replace(teacher, model=merged, classes=student.classes, palette=student.palette)
+    groups = classes.class_groups(student.classes, teacher.num_classes, teacher.notes)
+    teacher = teacher.merged(groups, student.classes, student.palette)
     advice = "Name another by --teacher, or say by --class_map which of its classes belong together."
     check_num_classes(config.model, student.num_classes, f"its teacher {name}", teacher.num_classes, advice)
     return student, teacher
@@ -74,12 +66,10 @@ def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
 def described(network: Predictor) -> str:
     """What it is, in a few words."""
     model = network.model.network if isinstance(network.model, MergedTeacher) else network.model
-    if isinstance(model, OnnxNetwork):
-        return f"{network.name}: an ONNX file of {model.path.stat().st_size / 1e6:.1f} MB"
-    config = model.config
-    what = f"{config.head}/{config.backbone}" if isinstance(config, ModelConfig) else f"{config.library}:{config.name}"
+    if not isinstance(model, Network):
+        return f"{network.name}: an ONNX file of {Path(network.name).stat().st_size / 1e6:.1f} MB"
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"{network.name}: {what}, {parameters / 1e6:.1f} M parameters"
+    return f"{network.name}: {model.config.network}, {parameters / 1e6:.1f} M parameters"
 
 
 def _teacher_of(folder: Path, options: Mapping[str, Any]) -> str | None:
@@ -152,8 +142,7 @@ def ask(image: Tensor, network: Predictor) -> Answer:
         image: (3, H, W) uint8 RGB.
         network: on its device.
     """
-    fitted = image if network.base_size is None else EvalTransform(network.base_size).fit(image)
-    images, size = fitted.unsqueeze(0).to(network.device), image.shape[-2:]
+    images, size = network.fit(image).unsqueeze(0).to(network.device), image.shape[-2:]
     labels = network.labels(images, size)[0]
     seconds: list[float] = []
     while not seconds or (len(seconds) < MOST_PASSES and sum(seconds) < _TIMING_SECONDS):

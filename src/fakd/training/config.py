@@ -9,9 +9,10 @@ from fakd.data import DatasetSpec, get_dataset
 from fakd.evaluation.inference import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
+from fakd.models.by_name import plain_name
 from fakd.options import Options, Output, Range, Size
 from fakd.training.launch import launched
-from fakd.training.sources import check_source, plain_name
+from fakd.training.sources import check_source
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]

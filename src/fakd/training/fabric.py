@@ -6,7 +6,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.strategies.ddp import DDPStrategy
 
 from fakd.console import say
-from fakd.models.foreign import is_foreign
+from fakd.models.by_name import is_foreign
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
 from fakd.training.metrics_file import MetricsFile

@@ -1,9 +1,9 @@
 """The networks whose masks are shown: one of each group, and their teachers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,13 +11,10 @@ from fakd.analysis.groups import UNREADABLE, Group
 from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run, missing_teacher, teacher_places
 from fakd.data import DatasetSpec
-from fakd.data.class_map import Groups
 from fakd.data.spec import check_num_classes
-from fakd.data.transforms import EvalTransform
-from fakd.evaluation import Inference
-from fakd.models import Network, open_model
+from fakd.evaluation.predictor import Predictor, base_size_in
+from fakd.models import open_model
 from fakd.models.inference_copy import inference_copy
-from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.mmseg.published import PREFIX
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherClassesConfig
@@ -34,19 +31,9 @@ class Layer:
     """Folder of the run whose network made them."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A trained network, and how it is asked."""
-
-    layer: Layer
-    model: Network | MergedTeacher
-    fit: EvalTransform
-    inference: Inference
-
-
 def open_networks(
     groups: Sequence[Group], teachers: Mapping[str, Run | None], spec: DatasetSpec, device: torch.device
-) -> tuple[list[Asked], list[str]]:
+) -> tuple[list[tuple[Layer, Predictor]], list[str]]:
     """Load the network of each group's first seed, and the teachers that are not among the groups.
 
     Args:
@@ -74,29 +61,28 @@ def open_networks(
         sources.insert(0, (Layer(label, "teacher", name), run, _teacher_source(run)))
     for layer, run, place in sources:
         try:
-            model, known = open_model(place)
-            merged = _class_groups(run, spec, model, known) if layer.kind == "teacher" else None
-            if merged is None:
-                check_num_classes("it", model.num_classes, spec.name, spec.num_classes)
+            network = _opened(layer, run, place, spec, device)
+            check_num_classes("it", network.num_classes, spec.name, spec.num_classes)
         except UNREADABLE as error:
             instead = "; the truth is shown in its place" if layer.kind == "teacher" else ""
             notes.append(f"the network of {layer.label} ({place}) could not be read{instead}: {error}")
-            continue
-        size = json.loads(known["base_size"]) if "base_size" in known else run.config.get("base_size") or spec.base_size
-        copy = inference_copy(model)
-        network = (copy if merged is None else MergedTeacher(copy, merged)).to(device)
-        networks.append(
-            Asked(layer, network, EvalTransform((size[0], size[1])), run_inference(run.config).inference(spec.window))
-        )
+        else:
+            networks.append((layer, network))
     return networks, notes
 
 
-def _class_groups(run: Run, spec: DatasetSpec, model: Network, notes: Mapping[str, str]) -> Groups | None:
-    """Which of the teacher's classes belong to each of the run's, where it was told."""
-    given = {name: run.config[name] for name in ("class_map", "teacher_classes") if run.config.get(name)}
-    options = TeacherClassesConfig(**given)
+def _opened(layer: Layer, run: Run, place: str | Path, spec: DatasetSpec, device: torch.device) -> Predictor:
+    """A network, asked as the run was evaluated; a teacher's classes are merged where the run was told how."""
+    model, known = open_model(place)
+    base_size: Any = base_size_in(known, str(place)) or tuple(run.config.get("base_size") or spec.base_size)
+    asked = run_inference(run.config)
+    network = Predictor.of(layer.label, inference_copy(model), known, asked, spec.window, base_size, device)
+    if layer.kind != "teacher":
+        return network
+    told = {name: run.config[name] for name in ("class_map", "teacher_classes") if run.config.get(name)}
+    options = TeacherClassesConfig(**told)
     options.check_class_map()
-    return options.class_groups(spec.classes, model.num_classes, notes)
+    return network.merged(options.class_groups(spec.classes, model.num_classes, known), spec.classes, spec.palette)
 
 
 def _teacher_source(run: Run) -> str | Path:

@@ -13,14 +13,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from fakd.analysis.groups import ALONE, UNREADABLE, Group
-from fakd.analysis.report.networks import Asked, Layer, open_networks
+from fakd.analysis.report.networks import Layer, open_networks
 from fakd.analysis.runs import Run
 from fakd.analysis.statistics import parts
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
 from fakd.data.palette import Palette
 from fakd.data.spec import Source
-from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
+from fakd.evaluation import confusion_matrix, scores_from_confusion
+from fakd.evaluation.predictor import Predictor
 from fakd.types import IGNORE_INDEX
 
 TRUTH = "truth"
@@ -107,11 +108,11 @@ def make_gallery(
             raise
         return Gallery(notes=[f"no pictures: {error} Say where the data set is with --data-root."])
     networks, notes = open_networks(groups, teachers, spec, device)
-    if not any(network.layer.kind == "student" for network in networks):
+    if not any(layer.kind == "student" for layer, _ in networks):
         return Gallery(notes=["no pictures: no run has its network any more.", *notes])
-    seen = _look_through(source, networks, spec, _spread(len(source), search), device)
-    chosen = _choose(seen, [network.layer for network in networks], images)
-    layers = [*(network.layer for network in networks), Layer(TRUTH, TRUTH)]
+    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search))
+    chosen = _choose(seen, [layer for layer, _ in networks], images)
+    layers = [*(layer for layer, _ in networks), Layer(TRUTH, TRUTH)]
     legend = [
         (name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(spec.classes, spec.palette, strict=True)
     ]
@@ -128,7 +129,7 @@ def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
 
 
 def _look_through(
-    source: Source, networks: Sequence[Asked], spec: DatasetSpec, indices: Sequence[int], device: torch.device
+    source: Source, networks: Sequence[Predictor], spec: DatasetSpec, indices: Sequence[int]
 ) -> list[_Seen]:
     """Predict and score every image once; images without a labelled pixel are passed over."""
     found = []
@@ -141,11 +142,9 @@ def _look_through(
                 continue
             seen = _Seen(sample._replace(image=shrink(sample.image), label=shrink(sample.label)))
             for network in networks:
-                image = network.fit.fit(sample.image).unsqueeze(0).to(device)
-                logits = predict_logits(network.model, image, sample.label.shape[-2:], network.inference)
-                prediction = logits.argmax(1)[0].cpu()
-                miou, iou = _scores(prediction, sample.label, spec)
-                seen.masks.append(shrink(prediction.to(torch.uint8)))
+                prediction = network.labels(network.fit(sample.image).unsqueeze(0), sample.label.shape[-2:])[0]
+                miou, iou = _scores(prediction.long(), sample.label, spec)
+                seen.masks.append(shrink(prediction))
                 seen.miou.append(miou)
                 seen.iou.append(iou)
             found.append(seen)

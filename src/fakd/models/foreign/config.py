@@ -1,12 +1,15 @@
-"""What a network of another library is, so that it can be built again without its weights."""
+"""What a network of another library is, so that it can be built again without its weights; and how that is read."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
+_LONGEST = 1 << 24  # bytes; the longest configurations have names of ten thousand classes
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -20,7 +23,7 @@ class ForeignConfig:
     """
 
     library: str
-    """A key of `fakd.models.foreign.LIBRARIES`: "torchvision", "smp" or "hf"."""
+    """A key of `fakd.models.foreign.segmentor.LIBRARIES`: "torchvision", "smp" or "hf"."""
     name: str
     """The network in that library, as "deeplabv3_resnet50", "unet/mobilenet_v2" or "segformer"."""
     num_classes: int
@@ -82,3 +85,41 @@ class Found(NamedTuple):
     """Weights under the library's own names; None for random ones."""
     notes: Mapping[str, str] = {}
     """What is known about its classes."""
+
+
+def library(module: str, extra: str) -> Any:
+    """Import an optional library.
+
+    Args:
+        module: its name.
+        extra: what of this project's extras brings it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ModuleNotFoundError(f"this needs {module}, which is not installed: pip install 'fakd[{extra}]'") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a configuration.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no JSON object, or is too large.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}")
+    if path.stat().st_size > _LONGEST:
+        raise ValueError(f"{path} is {path.stat().st_size:,} bytes, expected {_LONGEST:,} at most")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} must hold a JSON object, got {type(found).__name__}")
+    return dict(found)

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fakd.console import say
-from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
-from fakd.models.foreign.library import library, read_json
+from fakd.models.foreign.config import Anatomy, ForeignConfig, Found, library, read_json
 from fakd.models.weights_file import read_weights
 
 _EXTRA = "smp"

@@ -1,24 +1,23 @@
-"""A network of another library, with the contract of this project's own."""
+"""A network of another library, with the contract of this project's own: built anew, and opened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakd.models.foreign import from_hf, from_smp, from_torchvision
-from fakd.models.foreign.config import Anatomy, ForeignConfig
+from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
 from fakd.models.network import Network
 from fakd.models.tap import ClassifierTap
+from fakd.models.weights_file import listed, mismatches
 from fakd.types import SegmentationOutput
 
-BUILDERS: Mapping[str, Callable[[ForeignConfig], Anatomy]] = {
-    "torchvision": from_torchvision.build,
-    "smp": from_smp.build,
-    "hf": from_hf.build,
-}
-"""Library -> what builds one of its networks with random weights, without asking the network for anything."""
+LIBRARIES: Mapping[str, ModuleType] = {"torchvision": from_torchvision, "smp": from_smp, "hf": from_hf}
+"""What stands before the colon of a name -> what builds such networks and reads their weights."""
 
 
 class ForeignSegmentor(ClassifierTap, Network, built_from=ForeignConfig):
@@ -39,9 +38,9 @@ class ForeignSegmentor(ClassifierTap, Network, built_from=ForeignConfig):
     config: ForeignConfig
 
     def __init__(self, config: ForeignConfig) -> None:
-        if config.library not in BUILDERS:
-            raise ValueError(f"unknown library {config.library!r}; valid: {', '.join(BUILDERS)}")
-        anatomy = BUILDERS[config.library](config)
+        if config.library not in LIBRARIES:
+            raise ValueError(f"unknown library {config.library!r}; valid: {', '.join(LIBRARIES)}")
+        anatomy: Anatomy = LIBRARIES[config.library].build(config)
         classifier = config.classifier or anatomy.classifier
         try:
             super().__init__(anatomy.module, config.num_classes, classifier, anatomy.aux, anatomy.features)
@@ -101,3 +100,68 @@ def _cropped(maps: Tensor, size: torch.Size, padded: torch.Size) -> Tensor:
     sides = zip(maps.shape[-2:], size, padded, strict=True)
     height, width = ((cells * side + whole - 1) // whole for cells, side, whole in sides)  # rounded up
     return maps[..., :height, :width]
+
+
+def create_foreign(
+    library: str,
+    name: str,
+    num_classes: int,
+    classifier: tuple[str, ...] | None = None,
+    *,
+    aux: bool = True,
+    backbone_weights: str | None = None,
+) -> ForeignSegmentor:
+    """Build a network of another library to be trained.
+
+    Args:
+        library: a key of `LIBRARIES`.
+        name: as "unet/mobilenet_v2", "fcn_resnet50", or a folder for what its config.json describes.
+        num_classes: C.
+        classifier: paths of its classifier; None for the library's usual place.
+        aux: whether to have the auxiliary head, where the library has one for it.
+        backbone_weights: None for random weights; "imagenet" for the library's; or a file with the names of the
+            encoder, for "hf" a folder of transformers.
+
+    Returns:
+        The network in training mode, on the CPU.
+
+    Raises:
+        ValueError: there is no such network, or the weights do not fit.
+        ModuleNotFoundError: the library is not installed.
+        OSError: there is no such folder or file, or weights could not be downloaded.
+    """
+    source = LIBRARIES[library]
+    network = ForeignSegmentor(replace(source.create(name, num_classes, aux).config, classifier=classifier))
+    if backbone_weights is not None:
+        _load_encoder(network, source, backbone_weights)
+    return network.train()
+
+
+def open_foreign(
+    library: str, name: str, weights: str | None = None, classifier: tuple[str, ...] | None = None
+) -> tuple[ForeignSegmentor, dict[str, str]]:
+    """Load a trained network of another library; `fakd.models.open_model` says how they are named."""
+    found: Found = LIBRARIES[library].open_trained(name, None if weights is None else Path(weights))
+    assert found.state is not None
+    # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        network = ForeignSegmentor(replace(found.config, classifier=classifier))
+    network.model.load_state_dict(
+        _fitting(network.model.state_dict(), found.state, f"weights do not fit {library}:{name}")
+    )
+    return network.eval(), dict(found.notes)
+
+
+def _load_encoder(network: ForeignSegmentor, source: ModuleType, weights: str) -> None:
+    state, config = network.model.state_dict(), network.config
+    own = {key: state[key] for key in source.encoder_names(config, state)}
+    what = f"{weights!r} weights do not fit the encoder of {config.network}"
+    network.model.load_state_dict(state | _fitting(own, source.encoder_weights(config, weights), what))
+
+
+def _fitting(own: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """The entries that were found, and the counters of batch normalisations, which some files lack."""
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    if problems := mismatches(own, counters | dict(found)):
+        raise ValueError(f"the {what}:{listed(problems)}")
+    return counters | dict(found)

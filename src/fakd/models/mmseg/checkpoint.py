@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from fakd.files.atomic import written_at_once
-from fakd.models.config import ModelConfig
 from fakd.models.encoder import Encoder
 from fakd.models.mmseg.names import OWN_ENTRIES, mmseg_names
 from fakd.models.presets import PRESETS, preset_config
-from fakd.models.segmentor import Segmentor
+from fakd.models.segmentor import ModelConfig, Segmentor
 from fakd.models.weights_file import listed, mismatches, read_torch_file, state_dict_of
 
 CLASSIFIER = "decode_head.conv_seg.weight"

@@ -9,7 +9,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fakd.console import console
-from fakd.export.graph import Deployed
+from fakd.export.onnx_graph import Deployed
 from fakd.models.onnx import OnnxNetwork
 
 SIZES = ((64, 96), (65, 97), (127, 61), (200, 136))
