@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fakd.evaluation.images import Frame, Frames, by_size, find_sources, in_background
-from fakd.evaluation.scores import class_shares
+from fakd.evaluation.scores import class_frequencies
 
 
 def frame(name: str, height: int, width: int, fitted: int = 8) -> Frame:
@@ -78,5 +78,5 @@ def test_everything_is_read_once(tmp_path: Path, workers: int) -> None:
 def test_shares() -> None:
     labels = np.random.default_rng(0).choice([0, 1, 3, 255], (30, 41), p=[0.5, 0.2, 0.2, 0.1])
     expected = [(labels == index).mean() for index in range(5)]
-    assert class_shares(torch.from_numpy(labels), 5).tolist() == pytest.approx(expected, abs=1e-12)
-    assert class_shares(torch.zeros(2, 2, dtype=torch.uint8), 3).tolist() == [1, 0, 0]
+    assert class_frequencies(torch.from_numpy(labels), 5).tolist() == pytest.approx(expected, abs=1e-12)
+    assert class_frequencies(torch.zeros(2, 2, dtype=torch.uint8), 3).tolist() == [1, 0, 0]

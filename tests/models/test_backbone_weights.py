@@ -16,7 +16,7 @@ from fakd.models import BACKBONES, create_model
 from fakd.models import backbone_weights as weights
 from fakd.models.backbone_weights import LITE_PACKAGES, lite_state_dict, lite_weights_path, load_backbone_weights
 from fakd.models.encoder import Encoder, Layout
-from fakd.models.mmseg.names import backbone_names
+from fakd.models.mmseg.weight_names import backbone_names
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_efficientnet"])

@@ -16,7 +16,7 @@ from fakd.data.video import count_frames, require_av
 from fakd.evaluation.images import Frame, Frames, Source, by_size, find_sources, in_background, pixels
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_large
-from fakd.evaluation.scores import class_shares
+from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
 from fakd.options import Output, Size
 
@@ -99,7 +99,7 @@ def predict(config: PredictConfig) -> list[Path]:
             for group in by_size(readable(), config.batch_size, _BATCH_SCORES // (4 * network.num_classes)):
                 for frame, labels in zip(group, _predicted(network, group), strict=True):
                     _write(frame, labels, network, config)
-                    shares[frame.title, frame.place] = class_shares(labels, network.num_classes).tolist()
+                    shares[frame.title, frame.place] = class_frequencies(labels, network.num_classes).tolist()
                     bar.advance(task)
         finally:
             # Also where it was stopped half-way; what was read and not yet predicted then has none.

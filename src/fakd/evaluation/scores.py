@@ -104,7 +104,7 @@ def _by_class(classes: Sequence[str], values: Tensor) -> dict[str, float | None]
     return {name: None if value != value else value for name, value in zip(classes, values.tolist(), strict=True)}
 
 
-def class_shares(labels: Tensor, num_classes: int) -> Tensor:
+def class_frequencies(labels: Tensor, num_classes: int) -> Tensor:
     """Count the pixels of every class.
 
     Args:
@@ -115,7 +115,7 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
         (C,) float64 shares of all pixels, 0 to 1.
 
     Example:
-        >>> class_shares(torch.tensor([[0, 2, 2, 2]]), 4).tolist()
+        >>> class_frequencies(torch.tensor([[0, 2, 2, 2]]), 4).tolist()
         [0.25, 0.0, 0.75, 0.0]
     """
     counts = torch.bincount(labels.flatten().long(), minlength=num_classes)

@@ -14,7 +14,7 @@ from fakd.console import say
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import cache_folder, download
 from fakd.models.encoder import Encoder, Layout, layout_of
-from fakd.models.mmseg.names import SHARED_BACKBONES, backbone_names
+from fakd.models.mmseg.weight_names import SHARED_BACKBONES, backbone_names
 from fakd.models.weights_file import listed, mismatches, read_weights
 
 _OPENMMLAB_CLASSIFIER = ("fc.", "head.", "conv2.")

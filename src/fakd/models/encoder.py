@@ -13,7 +13,7 @@ from timm.models.hrnet import HighResolutionModule
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from fakd.models.layers import resize
+from fakd.models.heads.head import resize
 
 
 def dilate_first_convolution_only(resnet: Any) -> None:

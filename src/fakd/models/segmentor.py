@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from fakd.models.encoder import Encoder
 from fakd.models.heads.aspp import ASPPHead
 from fakd.models.heads.fcn import FCNConcatHead, FCNHead
-from fakd.models.heads.head import DecodeHead
+from fakd.models.heads.head import DecodeHead, pixel_classifier
 from fakd.models.heads.isa import ISAHead
 from fakd.models.heads.psp import PSPHead
-from fakd.models.layers import pixel_classifier
 from fakd.models.network import Network
 from fakd.plugins import Registry
 from fakd.types import SegmentationOutput

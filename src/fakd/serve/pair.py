@@ -14,7 +14,7 @@ from fakd.data.plain_yaml import read_yaml
 from fakd.data.spec import check_num_classes
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor
-from fakd.evaluation.scores import class_shares
+from fakd.evaluation.scores import class_frequencies
 from fakd.models import Network
 from fakd.models.by_name import is_foreign
 from fakd.models.merged_teacher import MergedTeacher
@@ -149,7 +149,9 @@ def ask(image: Tensor, network: Predictor) -> Answer:
         start = time.perf_counter()
         network.labels(images, size)  # on the CPU at the end, so no device is still at work
         seconds.append(time.perf_counter() - start)
-    return Answer(labels, class_shares(labels, network.num_classes), statistics.median(seconds) * 1000, len(seconds))
+    return Answer(
+        labels, class_frequencies(labels, network.num_classes), statistics.median(seconds) * 1000, len(seconds)
+    )
 
 
 def agreement(student_labels: Tensor, teacher_labels: Tensor) -> float:

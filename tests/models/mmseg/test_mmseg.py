@@ -13,7 +13,7 @@ import torch
 from mmseg_vectors import NAMES, load_vectors, reference_image, reference_state
 
 from fakd.models import PRESETS, Segmentor, create_model, load_mmseg, load_model, save_mmseg, save_model
-from fakd.models.mmseg.names import OWN_ENTRIES, mmseg_names
+from fakd.models.mmseg.weight_names import OWN_ENTRIES, mmseg_names
 
 CLASSES = ("road", "car", "sky")
 PALETTE = [[128, 64, 128], [0, 0, 142], [70, 130, 180]]

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fakd.models.heads.head import DecodeHead
-from fakd.models.layers import GlobalPool, conv_bn_relu, resize, separable_conv_bn_relu
+from fakd.models.heads.head import DecodeHead, GlobalPool, conv_bn_relu, resize, separable_conv_bn_relu
 
 LOW_LEVEL_CHANNELS = 48
 """Width to which the first stage is squeezed, so that it cannot outweigh the pyramid."""

@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fakd.models.heads.head import DecodeHead
-from fakd.models.layers import conv_bn_relu, pixel_classifier, resize
+from fakd.models.heads.head import DecodeHead, conv_bn_relu, pixel_classifier, resize
 
 
 class FCNHead(nn.Module):

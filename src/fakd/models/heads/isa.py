@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fakd.models.heads.head import DecodeHead
-from fakd.models.layers import conv_bn_relu
+from fakd.models.heads.head import DecodeHead, conv_bn_relu
 
 ATTENTION_CHANNELS = 256
 """Width of queries and keys."""

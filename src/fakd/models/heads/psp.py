@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fakd.models.heads.head import DecodeHead
-from fakd.models.layers import GlobalPool, conv_bn_relu, resize
+from fakd.models.heads.head import DecodeHead, GlobalPool, conv_bn_relu, resize
 
 POOL_SIZES = (1, 2, 3, 6)
 

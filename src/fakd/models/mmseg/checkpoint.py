@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fakd.files.atomic import written_at_once
 from fakd.models.encoder import Encoder
-from fakd.models.mmseg.names import OWN_ENTRIES, mmseg_names
+from fakd.models.mmseg.weight_names import OWN_ENTRIES, mmseg_names
 from fakd.models.presets import PRESETS, preset_config
 from fakd.models.segmentor import ModelConfig, Segmentor
 from fakd.models.weights_file import listed, mismatches, read_torch_file, state_dict_of
