@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from fakd.models import OnnxNetwork, open_any, open_model, open_onnx
+from fakd.models import OnnxNetwork, open_any, open_model
 
 NOTES = {
     "fakd.version": "0.1.0",
@@ -45,7 +45,7 @@ def written(path: Path, notes: Mapping[str, str] = NOTES, labels: bool = False, 
 
 
 def test_scores_are_those_of_the_graph(tmp_path: Path) -> None:
-    network, notes = open_onnx(written(tmp_path / "a.onnx"))
+    network, notes = open_any(written(tmp_path / "a.onnx"))
     images = torch.rand(2, 3, 9, 13)
     output = network(images)
     expected = torch.einsum("ca,bahw->bchw", torch.from_numpy(WEIGHT[:, :, 0, 0]), images[:, :, ::2, ::2])
@@ -54,14 +54,14 @@ def test_scores_are_those_of_the_graph(tmp_path: Path) -> None:
     assert (network.num_classes, network.gives_labels, notes) == (4, False, NOTES)
     assert notes == network.notes
     assert network.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
-    torch.testing.assert_close(network.labels(images), expected.argmax(1).to(torch.uint8))
+    torch.testing.assert_close(network.answer(images).argmax(1), expected.argmax(1))
 
 
 def test_labels_inside_are_scores_of_one_and_zero(tmp_path: Path) -> None:
     scored, labelled = OnnxNetwork(written(tmp_path / "a.onnx")), OnnxNetwork(written(tmp_path / "b.onnx", labels=True))
     images = torch.rand(2, 3, 6, 8)
     assert labelled.gives_labels
-    labels = labelled.labels(images)
+    labels = labelled.answer(images)
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, scored(images).logits.argmax(1))
     assert torch.equal(labelled(images).logits.argmax(1), labels)
@@ -96,22 +96,22 @@ def test_images_of_another_kind(tmp_path: Path) -> None:
 )
 def test_files_of_others(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        open_onnx(written(tmp_path / "a.onnx", **changes))
+        open_any(written(tmp_path / "a.onnx", **changes))
 
 
 def test_no_file_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no ONNX file at"):
-        open_onnx(tmp_path / "none.onnx")
+        open_any(tmp_path / "none.onnx")
     whole = written(tmp_path / "a.onnx").read_bytes()
     for count, content in enumerate((b"", b"no protobuf", whole[:100])):
         path = tmp_path / f"{count}.onnx"
         path.write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read as an ONNX file"):
-            open_onnx(path)
+            open_any(path)
 
 
 def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'fakd\[export\]'"):
-        open_onnx(path)
+        open_any(path)

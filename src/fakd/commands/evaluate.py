@@ -56,9 +56,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.output is not None:
         check_free(config.output, config.overwrite)
     model, notes = open_any(config.model)
-    data = validation_data(
-        config.model, model.num_classes, notes, config.dataset, config.data_root, config.base_size, config.workers
-    )
+    data = validation_data(config.model, model.num_classes, notes, config)
     spec = data.spec
     network = Predictor.of(config.model, model, notes, config, spec.window, device=config.device)
     with progress("images") as bar:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,37 +58,36 @@ def evaluate_model(
     return counts
 
 
-def validation_data(
-    network: str,
-    num_classes: int,
-    notes: Mapping[str, str],
-    dataset: str | None,
-    root: Path | None,
-    base_size: tuple[int, int] | None,
-    workers: int,
-) -> SegmentationData:
-    """Open the data set that a network is to be scored on.
+class DataOptions(Protocol):
+    """What of a command's options says which data set is read, and how."""
+
+    dataset: str | None
+    data_root: Path | None
+    base_size: tuple[int, int] | None
+    workers: int
+
+
+def validation_data(network: str, num_classes: int, notes: Mapping[str, str], options: DataOptions) -> SegmentationData:
+    """Open the data set that a network is to be scored on: the one that is named, or that it was trained on.
 
     Args:
         network: its name, for errors.
         num_classes: that it scores.
         notes: what its file says.
-        dataset: name of the data set; None for the one that the network was trained on.
-        root: folder of the data set.
-        base_size: (height, width) that images are fitted into; None for that of the training.
-        workers: loader processes.
+        options: of the command.
 
     Raises:
         ValueError: no data set is named, or it has other classes than the network.
         DataError: the data set is not as it should be.
     """
-    name = dataset or notes.get("dataset")
+    name = options.dataset or notes.get("dataset")
     if name is None:
         raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
-    spec = get_dataset(name, root)
-    if spec.needs_root and root is None:
+    spec = get_dataset(name, options.data_root)
+    if spec.needs_root and options.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
     check_num_classes(network, num_classes, name, spec.num_classes)
-    data = SegmentationData(spec, root, base_size=base_size or base_size_in(notes, network), workers=workers)
+    base_size = options.base_size or base_size_in(notes, network)
+    data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
     data.source("val").check()
     return data

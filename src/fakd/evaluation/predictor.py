@@ -71,8 +71,8 @@ class Predictor:
             name,
             model.to(device),
             notes,
-            classes_in(notes, name, model.num_classes),
-            palette_in(notes, name, model.num_classes),
+            _classes(notes, name, model.num_classes),
+            _palette(notes, name, model.num_classes),
             base_size or base_size_in(notes, name),
             _inference_for(name, model, config, window),
             device,
@@ -180,17 +180,8 @@ def base_size_in(notes: Mapping[str, str], name: str) -> tuple[int, int] | None:
             raise ValueError(f"{name}: its base_size is {str(wrong)[:80]}, expected height and width in pixels.")
 
 
-def palette_in(notes: Mapping[str, str], name: str, num_classes: int) -> Palette:
-    """Return the colours of the classes, or shades of grey where the file says none.
-
-    Args:
-        notes: as `fakd.models.open_model` returns them.
-        name: the network's, for the error.
-        num_classes: that it scores.
-
-    Raises:
-        ValueError: it says something else.
-    """
+def _palette(notes: Mapping[str, str], name: str, num_classes: int) -> Palette:
+    """Return the colours of the classes, or shades of grey where the file says none."""
     match _read(notes, "palette", name):
         case None:
             shades = [round(255 * (index + 1) / num_classes) for index in range(num_classes)]
@@ -204,17 +195,8 @@ def palette_in(notes: Mapping[str, str], name: str, num_classes: int) -> Palette
             )
 
 
-def classes_in(notes: Mapping[str, str], name: str, num_classes: int) -> tuple[str, ...]:
-    """Return the names of the classes, or "class 0" and so on where the file says none.
-
-    Args:
-        notes: as `fakd.models.open_model` returns them.
-        name: the network's, for the error.
-        num_classes: that it scores.
-
-    Raises:
-        ValueError: it says something else.
-    """
+def _classes(notes: Mapping[str, str], name: str, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the classes, or "class 0" and so on where the file says none."""
     match _read(notes, "classes", name):
         case None:
             return tuple(f"class {index}" for index in range(num_classes))

@@ -14,24 +14,20 @@ from torch import Tensor
 from fakd.console import console, progress
 from fakd.data import read_image
 from fakd.data.datamodule import SegmentationData
-from fakd.evaluation.evaluate import evaluate_model, validation_data
+from fakd.evaluation.evaluate import DataOptions, evaluate_model, validation_data
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, to_float_images
 from fakd.evaluation.scores import scores_from_confusion
 from fakd.models.onnx import INPUT, OnnxNetwork, require_onnx, require_onnxruntime
 
 
-class Options(Protocol):
+class Options(DataOptions, Protocol):
     """What of the command's options says which images are read."""
 
     checkpoint: str
     output: Path
     calibration: Path | None
     calibration_images: int
-    dataset: str | None
-    data_root: Path | None
-    base_size: tuple[int, int] | None
-    workers: int
 
 
 @dataclass(frozen=True)
@@ -54,15 +50,7 @@ class Calibration:
             FileNotFoundError: the folder has no image.
             DataError: the data set is not as it should be.
         """
-        data = validation_data(
-            options.checkpoint,
-            num_classes,
-            notes,
-            options.dataset,
-            options.data_root,
-            options.base_size,
-            options.workers,
-        )
+        data = validation_data(options.checkpoint, num_classes, notes, options)
         found = [] if options.calibration is None else find_sources([options.calibration], options.output)
         return cls(data, tuple(source.path for source in found), options.calibration_images)
 

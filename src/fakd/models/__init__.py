@@ -10,7 +10,7 @@ from fakd.models.encoder import BACKBONES
 from fakd.models.foreign import ForeignConfig, ForeignSegmentor
 from fakd.models.mmseg.checkpoint import load_mmseg, save_mmseg
 from fakd.models.network import Network, Scorer, load_model, save_model
-from fakd.models.onnx import OnnxNetwork, open_onnx
+from fakd.models.onnx import OnnxNetwork
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor
 from fakd.models.tap import ClassifierTap
@@ -33,7 +33,6 @@ __all__ = [
     "load_model",
     "open_any",
     "open_model",
-    "open_onnx",
     "save_mmseg",
     "save_model",
 ]

@@ -12,7 +12,7 @@ from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreig
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
-from fakd.models.onnx import SUFFIX, open_onnx
+from fakd.models.onnx import SUFFIX, OnnxNetwork
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
 from fakd.models.weights_file import listed, mismatches
@@ -277,7 +277,10 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
         ValueError: the file is damaged, or holds another network.
         DownloadError: a published teacher could not be downloaded.
     """
-    return open_onnx(name) if NetworkName.parse(name).kind == "onnx" else open_model(name)
+    if NetworkName.parse(name).kind != "onnx":
+        return open_model(name)
+    network = OnnxNetwork(name)
+    return network, dict(network.notes)
 
 
 def copy_weights(name: str | Path, model: Network) -> None:

@@ -79,15 +79,6 @@ class OnnxNetwork(Scorer):
         logits = F.one_hot(answer.long(), self.num_classes).movedim(-1, 1).float() if self.gives_labels else answer
         return SegmentationOutput(logits, logits[:, :0])
 
-    def labels(self, images: Tensor) -> Tensor:
-        """Return (B, h, w) uint8 the class with the highest score at every position; the first of equal ones.
-
-        Args:
-            images: (B, 3, H, W) float RGB in [0, 1].
-        """
-        answer = self.answer(images)
-        return answer if self.gives_labels else answer.argmax(1).to(torch.uint8)
-
     def answer(self, images: Tensor) -> Tensor:
         """Return what the file gives, as it gives it: scores (B, C, h, w) float, or labels (B, h, w) uint8.
 
@@ -98,21 +89,6 @@ class OnnxNetwork(Scorer):
         given = {INPUT: images.detach().to("cpu", torch.float32).contiguous().numpy()}
         (answer,) = self._session.run(None, given)
         return torch.from_numpy(answer).to(images.device)
-
-
-def open_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, str]]:
-    """Open an exported network, as `fakd.models.open_model` opens others.
-
-    Returns:
-        The network, and what is known about its classes.
-
-    Raises:
-        ModuleNotFoundError: onnxruntime is not installed.
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or was not written by fakd.
-    """
-    network = OnnxNetwork(path)
-    return network, dict(network.notes)
 
 
 def require_onnxruntime() -> ModuleType:
