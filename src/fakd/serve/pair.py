@@ -31,7 +31,7 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
     file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     teacher: str | None = None
-    """Predictor to compare with; by default the one that taught the run."""
+    """Network to compare with; by default the one that taught the run."""
     _: KW_ONLY
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
