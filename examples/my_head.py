@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from fakd.models.heads.head import DecodeHead
-from fakd.models.layers import conv_bn_relu, resize
+from fakd.models.heads.head import DecodeHead, conv_bn_relu, resize
 
 
 class SumHead(DecodeHead):

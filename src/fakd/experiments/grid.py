@@ -10,8 +10,7 @@ from fakd.experiments.run_queue import PlannedRun
 from fakd.options import Options, Output
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.run_folder import RunFolder
-from fakd.training.sources import check_source
-from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
+from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
 
 # What is said of the students' network, which a teacher that is trained here does not take over.
 _STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}

@@ -47,8 +47,6 @@ class MergedTeacher(Scorer):
         self.network = network
         self.groups = tuple(map(tuple, groups))
         merge_logits(torch.zeros(1, network.num_classes, 1, 1), self.groups)  # groups that cannot be fail here
-        self.config = (network.config, self.groups)
-        """What tells two such teachers apart, their weights aside."""
         self.classifier = MergedClassifier(network.classifier.in_channels, self.num_classes)
         self.register_buffer("mean", network.mean, persistent=False)
 

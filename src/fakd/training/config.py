@@ -12,8 +12,7 @@ from fakd.methods import method_options
 from fakd.models.by_name import plain_name
 from fakd.options import Options, Output, Range, Size
 from fakd.training.launch import launched
-from fakd.training.sources import check_source
-from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig
+from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakd.data import DatasetSpec, get_dataset
 from fakd.data.class_map import Groups, read_class_map, read_class_names
+from fakd.data.spec import check_num_classes
 from fakd.data.teacher_logits import TOP8, LogitFormat
 from fakd.methods import METHODS
+from fakd.models.by_name import NetworkName, published_classes
+from fakd.models.mmseg.published import find_teacher
 
 
 @dataclass(kw_only=True)
@@ -91,3 +95,25 @@ class TeacherCacheConfig:
                 f"method {method!r} learns from the teacher's features, and a teacher cache keeps its logits only: "
                 f"leave out --teacher_cache, or choose one of the methods {', '.join(cacheable)}."
             )
+
+
+def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, mapped: bool) -> None:
+    """Refuse a trained network that would be deleted by its own run, or that cannot fit once it is downloaded.
+
+    Args:
+        source: as for `fakd.models.open_model`.
+        option: which names it, for the error.
+        output: the run folder.
+        spec: of the data set.
+        mapped: whether a class map says what its classes are.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    asked = NetworkName.parse(source)
+    known = get_dataset(find_teacher(asked.network).dataset).num_classes if asked.kind == "mmseg" else None
+    if not mapped and (classes := known or published_classes(source)) is not None:
+        advice = "A teacher's classes can be merged: see --class_map."
+        check_num_classes(source, classes, spec.name, spec.num_classes, advice)
+    if any(output.resolve() in (Path(file).resolve(), *Path(file).resolve().parents) for file in asked.files):
+        raise ValueError(f"output {output} holds the {option} {source}; choose another --output.")
