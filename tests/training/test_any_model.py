@@ -179,6 +179,6 @@ def test_a_grid_hands_the_class_map_to_its_runs(tmp_path: Path) -> None:
         class_map=tmp_path / "map.yaml",
         output=tmp_path / "grid",
     )
-    cells = config.cells(config.arms(), {})
-    assert {cell.config.class_map for cell in cells.values()} == {tmp_path / "map.yaml"}
-    assert ("smp-unet-mobilenet_v2/fakd", 0) in cells
+    planned = config.plan_runs(config.arms(), {})
+    assert {run.config.class_map for run in planned.values()} == {tmp_path / "map.yaml"}
+    assert ("smp-unet-mobilenet_v2/fakd", 0) in planned
