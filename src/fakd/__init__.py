@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fakd.models import ClassifierTap, Segmentor, create_model, load_mmseg, load_model, save_mmseg, save_model
     from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "FAKD",
