@@ -84,7 +84,7 @@ def validation_data(network: str, num_classes: int, notes: Mapping[str, str], op
         raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
     spec = get_dataset(name, options.data_root)
     if spec.needs_root and options.data_root is None:
-        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
+        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data-root FOLDER.")
     check_num_classes(network, num_classes, name, spec.num_classes)
     base_size = options.base_size or base_size_in(notes, network)
     data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
