@@ -212,9 +212,9 @@ def _memory_error(kind: str) -> Exception:
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["train"], "lower --batch_size or --crop_size, or use --precision bf16-mixed"),
-        (["train", "--precision", "bf16-mixed"], "lower --batch_size or --crop_size"),
-        (["evaluate", "m"], "lower --base_size"),
+        (["train"], "lower --batch-size or --crop-size, or use --precision bf16-mixed"),
+        (["train", "--precision", "bf16-mixed"], "lower --batch-size or --crop-size"),
+        (["evaluate", "m"], "lower --base-size"),
         (["convert", "m", "o"], "end other programs that use it"),
     ],
 )

@@ -27,3 +27,12 @@ def imported(code: str) -> set[str]:
 )
 def test_help_needs_no_pytorch(code: str) -> None:
     assert imported(code) & (HEAVY | {"torch", "torchvision", "torchmetrics", "numpy", "PIL"}) == set()
+
+
+def test_losses_need_pytorch_alone() -> None:
+    assert imported("from fakd import FAKD") & (HEAVY | {"torchvision", "torchmetrics", "torch._dynamo"}) == set()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "convert", "export", "benchmark", "data_check"])
+def test_commands_import_what_they_use(command: str) -> None:
+    assert imported(f"import fakd.commands.{command}") & ((HEAVY - {"timm"}) | {"torchmetrics"}) == set()

@@ -79,9 +79,9 @@ def memory_advice(error: Exception, options: Mapping[str, Any]) -> str | None:
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORT)
     ):
         return None
-    ways = [f"--{name}" for name in ("batch_size", "crop_size") if name in options]
+    ways = [f"--{name.replace('_', '-')}" for name in ("batch_size", "crop_size") if name in options]
     if not ways and "base_size" in options:
-        ways = ["--base_size"]
+        ways = ["--base-size"]
     advice = [f"lower {' or '.join(ways)}"] if ways else []
     if options.get("precision") == "32-true":
         advice.append("use --precision bf16-mixed")

@@ -265,9 +265,9 @@ def test_data_that_is_not_there(copies, tmp_path) -> None:
         change(copies[name], dataset="camvid", data_root=str(tmp_path / name))
         (copies[name] / "results.json").write_text(json.dumps({"mIoU": 1.0, "IoU": classes}))
     both = {name: copies[name] for name in ("cwd-seed0", "fakd-seed0")}
-    with pytest.raises(ValueError, match=r"trained on different folders: .* --data_root"):
+    with pytest.raises(ValueError, match=r"trained on different folders: .* --data-root"):
         analyze(config(both, tmp_path / "out"))
-    with pytest.raises(ValueError, match=r"no such folder.*--data_root"):
+    with pytest.raises(ValueError, match=r"no such folder.*--data-root"):
         analyze(config({"cwd": copies["cwd-seed0"]}, tmp_path / "out"))
 
 

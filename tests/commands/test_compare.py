@@ -229,7 +229,7 @@ def test_what_a_step_takes_is_measured(make, here, tmp_path) -> None:  # noqa: F
     [
         ({"teacher": None}, "say which teacher: --teacher"),
         ({"teacher_network": NETWORK}, "say which teacher: --teacher"),
-        ({"teacher_options": {"max_steps": 3}}, "give --teacher_network"),
+        ({"teacher_options": {"max_steps": 3}}, "give --teacher-network"),
         (
             {"teacher": None, "teacher_network": NETWORK, "teacher_options": {"max_step": 3}},
             "max_step.* from teacher_options",

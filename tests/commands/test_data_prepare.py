@@ -163,7 +163,7 @@ def test_ade20k(publish: Publish, root: Path, server: Server, capsys: pytest.Cap
     assert said.startswith("ADE20K (Zhou et al.")  # the terms come first
     assert "train: 1 images, but 20,210 are published" in said
     assert f"{(root / ADE_ZIP).stat().st_size / 1000:.1f} kB of it are archives that are no longer needed" in said
-    assert said.endswith(f"ready: --dataset ade20k --data_root {data_root}\n")
+    assert said.endswith(f"ready: --dataset ade20k --data-root {data_root}\n")
     assert not (data_root / "sceneCategories.txt").exists()
 
 

@@ -61,7 +61,7 @@ def test_networks_that_do_not_fit(few_scenes, teacher_run, tmp_path) -> None:
         evaluate(EvaluateConfig(bare))
     with pytest.raises(ValueError, match="scores 3 classes, but toy-scenes has 12"):
         evaluate(EvaluateConfig(bare, dataset="toy-scenes"))
-    with pytest.raises(ValueError, match="'camvid' is read from disk: say where it is with --data_root"):
+    with pytest.raises(ValueError, match="'camvid' is read from disk: say where it is with --data-root"):
         evaluate(EvaluateConfig(teacher_run, dataset="camvid"))
     with pytest.raises(ValueError, match=r"no data set 'ade'; choose one of .*camvid"):
         evaluate(EvaluateConfig(teacher_run, dataset="ade"))

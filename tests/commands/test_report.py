@@ -29,7 +29,7 @@ from fakd.analysis.runs import Run, find_runs
 from fakd.cli import parse
 from fakd.commands.report import ReportConfig, report
 from fakd.data import Sample
-from fakd.evaluation import confusion_matrix, predict_logits, scores_from_confusion
+from fakd.evaluation import ConfusionMatrix, predict_logits, scores_from_confusion
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
 from fakd.models.mmseg.published import published_teachers
@@ -183,7 +183,7 @@ def test_pictures_show_what_the_networks_say(read, comparison) -> None:
     layer = labels.index("cwd")
     mask = np.asarray(picture(shown["masks"][layer]))
     assert (mask == prediction.numpy()).mean() > 0.999  # folded layers round differently
-    matrix = confusion_matrix(SPEC.num_classes)
+    matrix = ConfusionMatrix(SPEC.num_classes)
     matrix.update(prediction, sample.label.long())
     assert shown["miou"][layer] == pytest.approx(scores_from_confusion(matrix.compute(), SPEC.classes).mIoU, abs=0.2)
     truth = np.asarray(picture(shown["masks"][-1]))

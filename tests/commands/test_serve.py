@@ -81,7 +81,7 @@ def test_a_teacher_whose_classes_are_merged(teacher_run, tmp_path) -> None:
     )
     (tmp_path / "map.yaml").write_text("street: road\nperson: people\nrider: people\nnothing: null\n")
     config = ServeConfig(str(tmp_path / "two.safetensors"), str(tmp_path / "four.safetensors"), device="cpu")
-    with pytest.raises(ValueError, match="or say by --class_map which"):
+    with pytest.raises(ValueError, match="or say by --class-map which"):
         open_pair(config)
     student, teacher = open_pair(replace(config, class_map=tmp_path / "map.yaml"))
     assert teacher is not None

@@ -42,7 +42,7 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, text: str, message: str) ->
 
 
 def test_names_that_are_not_known(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="its names are not known: write their indices, or give --teacher_classes"):
+    with pytest.raises(DataError, match="its names are not known: write their indices, or give --teacher-classes"):
         read(tmp_path, "{person: human}", names=None)
     with pytest.raises(DataError, match="4 names of classes, but the teacher scores 5"):
         read(tmp_path, "{person: human}", names=THEIRS[:4])

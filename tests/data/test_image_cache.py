@@ -112,7 +112,7 @@ def test_too_large_for_the_memory(monkeypatch) -> None:
     check_fits(1000)
     monkeypatch.setattr(image_cache, "_free_memory", lambda: {"memory": 3_000_000_000, "shared memory": 2_000_000_000})
     check_fits(2_000_000_000)
-    with pytest.raises(ValueError, match=r"take 2\.50 GB, but 2\.00 GB of shared memory is free.*--cache_images"):
+    with pytest.raises(ValueError, match=r"take 2\.50 GB, but 2\.00 GB of shared memory is free.*--cache-images"):
         check_fits(2_500_000_000)
     with pytest.raises(ValueError, match=r"take 1\.60 GB in each of 2 processes, but 3\.00 GB of memory is free"):
         check_fits(1_600_000_000, copies=2)

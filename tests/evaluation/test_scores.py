@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fakd.evaluation import Scores, chance_miou, confusion_matrix, scores_from_confusion
+from fakd.evaluation import ConfusionMatrix, Scores, chance_miou, scores_from_confusion
 
 NAMES = list("abcde")
 
@@ -33,7 +33,7 @@ def naive(truth: Tensor, predicted: Tensor) -> dict[str, object]:
 
 
 def counted(truth: Tensor, predicted: Tensor) -> Scores:
-    matrix = confusion_matrix(len(NAMES))
+    matrix = ConfusionMatrix(len(NAMES))
     for t, p in zip(truth.chunk(3), predicted.chunk(3), strict=True):  # several updates: one matrix over all
         matrix.update(p, t)
     return scores_from_confusion(matrix.compute(), NAMES)
@@ -85,7 +85,7 @@ def test_scores_are_those_of_a_loop_whatever_is_absent(data, in_truth, in_predic
     ],
 )
 def test_absent_classes(truth, predicted, iou, acc, miou, macc) -> None:
-    matrix = confusion_matrix(3)
+    matrix = ConfusionMatrix(3)
     matrix.update(torch.tensor(predicted), torch.tensor(truth))
     scores = scores_from_confusion(matrix.compute(), list("abc"))
     assert list(scores.IoU.values()) == iou
@@ -120,7 +120,7 @@ def test_chance_is_that_of_two_simulated_predictors(pixels) -> None:
     names = [str(index) for index in range(len(pixels))]
     scores = []
     for predicted in (torch.randint(len(pixels), truth.shape), torch.full_like(truth, truth.mode().values.item())):
-        matrix = confusion_matrix(len(pixels))
+        matrix = ConfusionMatrix(len(pixels))
         matrix.update(predicted, truth)
         counts = matrix.compute()
         scores.append(scores_from_confusion(counts, names).mIoU)

@@ -48,7 +48,7 @@ def before_step(monkeypatch: pytest.MonkeyPatch, step: int, change: Any) -> None
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_names_the_term_and_the_step(distill_config, monkeypatch, tmp_path, value) -> None:
     spoil(monkeypatch, 2, value)
-    with pytest.raises(NonFiniteLossError, match=rf"not finite at step 2: cwd = {value}\. Lower --learning_rate"):
+    with pytest.raises(NonFiniteLossError, match=rf"not finite at step 2: cwd = {value}\. Lower --learning-rate"):
         distill(distill_config(method="cwd", checkpoint_every=1))
     checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2

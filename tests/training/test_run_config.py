@@ -12,7 +12,7 @@ from fakd.training import DistillConfig, TrainConfig
     ("changes", "message"),
     [
         ({"dataset": "ade"}, r"no data set 'ade'; choose one of .*camvid"),
-        ({"dataset": "camvid"}, "'camvid' is read from disk: say where it is with --data_root FOLDER"),
+        ({"dataset": "camvid"}, "'camvid' is read from disk: say where it is with --data-root FOLDER"),
         ({"max_steps": 0}, "max_steps must be 1 or more, got 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"learning_rate": -1}, "learning_rate must be"),
@@ -55,7 +55,7 @@ def test_methods_and_their_options_are_checked() -> None:
 
 def test_a_format_without_a_teacher_cache() -> None:
     assert DistillConfig(teacher="t", teacher_cache_format="int8").teacher_cache is None
-    with pytest.raises(ValueError, match="teacher_cache_format is for a teacher cache: give --teacher_cache too"):
+    with pytest.raises(ValueError, match="teacher_cache_format is for a teacher cache: give --teacher-cache too"):
         DistillConfig(teacher="t", teacher_cache_format="top8")
 
 

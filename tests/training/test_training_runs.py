@@ -114,7 +114,7 @@ def untrained(tmp_path) -> Path:
 
 
 def test_teacher_no_better_than_chance(distill_config, untrained, teacher_run, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"no better than chance \(\d+\.\d\d\).*--allow_bad_teacher"):
+    with pytest.raises(ValueError, match=r"no better than chance \(\d+\.\d\d\).*--allow-bad-teacher"):
         distill(distill_config(teacher=untrained, allow_bad_teacher=False))
     # the refused start is not in the way of a better one
     distill(distill_config(teacher=teacher_run, allow_bad_teacher=False, max_steps=1, eval_every=1))

@@ -65,12 +65,12 @@ class CachedCounts:
         if self.spec.classes != runs[0].classes:
             raise ValueError(
                 f"the runs have {len(runs[0].classes)} classes and {self.spec.name} has {self.spec.num_classes}, "
-                "or their names differ: give the data set that they were trained on with --data_root."
+                "or their names differ: give the data set that they were trained on with --data-root."
             )
         try:
             self.val = self.spec.open(self.root, "val")
         except DataError as error:
-            raise DataError(f"{error} Say where the data set is with --data_root FOLDER.") from error
+            raise DataError(f"{error} Say where the data set is with --data-root FOLDER.") from error
 
     def measured(self, run: Run) -> PixelCounts:
         """What `measure` counts over the validation split, the network asked as when the run was evaluated."""
@@ -159,7 +159,7 @@ def _common_root(runs: list[Run]) -> Path | None:
     if len(resolved) > 1:
         raise ValueError(
             f"the runs were trained on different folders: {', '.join(sorted(map(str, roots)))}. "
-            "If it is the same data set, say which folder to read with --data_root."
+            "If it is the same data set, say which folder to read with --data-root."
         )
     root = roots.pop()
     return Path(root) if root else None

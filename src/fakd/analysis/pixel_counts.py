@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fakd.data import Sample
 from fakd.data.spec import Source
-from fakd.evaluation import Inference, confusion_matrix, predict_logits
+from fakd.evaluation import ConfusionMatrix, Inference, predict_logits
 from fakd.evaluation.inference import WHOLE
 from fakd.types import IGNORE_INDEX
 
@@ -105,7 +105,7 @@ def measure(
         on_image: called after each batch with the number of its images, to show progress.
     """
     model.eval().to(device)
-    near, far = confusion_matrix(num_classes).to(device), confusion_matrix(num_classes).to(device)
+    near, far = ConfusionMatrix(num_classes, device), ConfusionMatrix(num_classes, device)
     calibration = torch.zeros(3, bins, dtype=torch.float64)
     for batch in batches:
         images, labels = batch.image.to(device), batch.label.to(device).long()

@@ -42,7 +42,7 @@ def prepare(config: PrepareConfig) -> Path:
     """Fetch what can be fetched without an account, extract it, and convert labels to PNG where needed.
 
     Returns:
-        The folder to train on, as `--data_root`.
+        The folder to train on, as `--data-root`.
 
     Raises:
         ValueError: There is no such data set, or nothing to prepare for it.
@@ -69,7 +69,7 @@ def prepare(config: PrepareConfig) -> Path:
     plan.convert(data_root, config.workers)
     _count(spec, data_root)
     _tidy(plan.archives, root, config.keep_archives)
-    say(f"ready: --dataset {spec.name} --data_root {data_root}", style="bold")
+    say(f"ready: --dataset {spec.name} --data-root {data_root}", style="bold")
     return data_root
 
 

@@ -55,7 +55,7 @@ def read_class_map(
         index = _index(source, theirs, teacher_count)
         goal = None if target is None else _index(target, ours, len(student_classes))
         if index is None:
-            known = "" if theirs else " (its names are not known: write their indices, or give --teacher_classes)"
+            known = "" if theirs else " (its names are not known: write their indices, or give --teacher-classes)"
             faults.append(f"the teacher has no class {source!r}{known}")
         elif goal is None and target is not None:
             faults.append(f"the student has no class {target!r}")

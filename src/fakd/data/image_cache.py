@@ -114,7 +114,7 @@ def check_fits(needed: int, copies: int = 1) -> None:
             each = f" in each of {copies} processes" if copies > 1 else ""
             raise ValueError(
                 f"the decoded training images take {needed / 1e9:.2f} GB{each}, but {free / 1e9:.2f} GB of {what} is "
-                "free. Leave --cache_images out: the loader then decodes each image when it is asked for."
+                "free. Leave --cache-images out: the loader then decodes each image when it is asked for."
             )
 
 

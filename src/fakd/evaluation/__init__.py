@@ -2,13 +2,13 @@
 
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import Inference, predict_logits, to_float_images
-from fakd.evaluation.scores import Scores, chance_miou, confusion_matrix, scores_from_confusion
+from fakd.evaluation.scores import ConfusionMatrix, Scores, chance_miou, scores_from_confusion
 
 __all__ = [
+    "ConfusionMatrix",
     "Inference",
     "Scores",
     "chance_miou",
-    "confusion_matrix",
     "evaluate_model",
     "predict_logits",
     "scores_from_confusion",

@@ -12,7 +12,7 @@ from fakd.data.datamodule import SegmentationData
 from fakd.data.spec import check_num_classes
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.predictor import base_size_in
-from fakd.evaluation.scores import confusion_matrix
+from fakd.evaluation.scores import ConfusionMatrix
 
 
 def evaluate_model(
@@ -43,7 +43,7 @@ def evaluate_model(
         ValueError: a score is infinite or NaN.
     """
     model.eval().to(device)
-    matrix = confusion_matrix(num_classes).to(device)
+    matrix = ConfusionMatrix(num_classes, device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     for batch in batches:
         images, labels = batch.image.to(device), batch.label.to(device).long()
@@ -54,8 +54,7 @@ def evaluate_model(
             on_image(len(images))
     if not bool(finite):
         raise ValueError(f"{name} gives scores that are infinite or NaN: it is damaged, or its training diverged.")
-    counts: Tensor = matrix.compute().cpu()
-    return counts
+    return matrix.compute().cpu()
 
 
 class DataOptions(Protocol):
@@ -85,7 +84,7 @@ def validation_data(network: str, num_classes: int, notes: Mapping[str, str], op
         raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
     spec = get_dataset(name, options.data_root)
     if spec.needs_root and options.data_root is None:
-        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data_root FOLDER.")
+        raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data-root FOLDER.")
     check_num_classes(network, num_classes, name, spec.num_classes)
     base_size = options.base_size or base_size_in(notes, network)
     data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)

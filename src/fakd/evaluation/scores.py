@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fakd.types import IGNORE_INDEX
 
@@ -31,13 +31,34 @@ class Scores:
         return asdict(self)
 
 
-def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
+class ConfusionMatrix:
     """An accumulating (C, C) count of pixels, [truth, prediction]; pixels labelled 255 are left out.
 
     Summed over all images and processes before anything is divided: a mean of per-image scores, as
     torchmetrics' MeanIoU gives, is another number than the benchmarks print.
+
+    Example:
+        >>> matrix = ConfusionMatrix(2)
+        >>> matrix.update(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 1, 255]))
+        >>> matrix.compute().tolist()
+        [[1, 1], [0, 1]]
     """
-    return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
+        self._counts = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
+
+    def update(self, predicted: Tensor, labels: Tensor) -> None:
+        """Count pixels of whatever shape, the same for both; they and the matrix are on one device."""
+        seen = labels != IGNORE_INDEX
+        pairs = labels[seen].long() * len(self._counts) + predicted[seen]
+        self._counts += torch.bincount(pairs, minlength=self._counts.numel()).view_as(self._counts)
+
+    def compute(self) -> Tensor:
+        """(C, C) int64 of all processes together, each of which must ask."""
+        counts = self._counts.clone()
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(counts)
+        return counts
 
 
 def scores_from_confusion(matrix: Tensor, classes: Sequence[str]) -> Scores:

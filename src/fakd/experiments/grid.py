@@ -45,9 +45,9 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
     teacher_options: Options = field(default_factory=dict)
     """Options of `fakd train` for that teacher where it is not trained like the students, as
-    --teacher_options.max_steps 1000."""
+    --teacher-options.max-steps 1000."""
     method_options: Options = field(default_factory=dict)
-    """Options of methods, by the method's name, as --method_options.cwd.weight 1."""
+    """Options of methods, by the method's name, as --method-options.cwd.weight 1."""
     allow_bad_teacher: bool = False
     """Go on even when the teacher is no better than chance."""
 
@@ -190,12 +190,12 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     def _check_teacher(self) -> None:
         if (self.teacher is None) == (self.teacher_network is None):
             raise ValueError(
-                "say which teacher: --teacher for one that is trained, or else --teacher_network to train one."
+                "say which teacher: --teacher for one that is trained, or else --teacher-network to train one."
             )
         if self.teacher is None:
             return
         if self.teacher_options:
-            raise ValueError("teacher_options are for training a teacher: give --teacher_network, not --teacher.")
+            raise ValueError("teacher_options are for training a teacher: give --teacher-network, not --teacher.")
         if self.overwrite:
             check_source(self.teacher, "teacher", self.root, self.spec, mapped=self.class_map is not None)
         if RunFolder(self.root).config.is_file():

@@ -1,7 +1,9 @@
 """What every loss does to its inputs first: check them, and leave half precision."""
 
 import math
-from typing import Literal, get_args
+from collections.abc import Callable
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -9,6 +11,8 @@ from torch import Tensor
 from fakd.types import IGNORE_INDEX
 
 Bound = Literal["paper", "tight"]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def full_precision(tensor: Tensor) -> Tensor:
@@ -19,6 +23,21 @@ def full_precision(tensor: Tensor) -> Tensor:
 def no_autocast(tensor: Tensor) -> torch.autocast:
     """A context in which matrix products of this tensor's device stay in the type of their inputs."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def uncompiled(function: Callable[P, T]) -> Callable[P, T]:
+    """Keep torch.compile out of a function that is laid out by hand, whose loops a trace would unroll.
+
+    As torch.compiler.disable does, which loads the compiler at once: this waits until something is compiled.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*args, **kwargs)  # type: ignore[no-untyped-call,no-any-return]
+        return function(*args, **kwargs)
+
+    return call
 
 
 def check_logits(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> None:

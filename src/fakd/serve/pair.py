@@ -58,7 +58,7 @@ def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
     classes.check_class_map()
     groups = classes.class_groups(student.classes, teacher.num_classes, teacher.notes)
     teacher = teacher.merged(groups, student.classes, student.palette)
-    advice = "Name another by --teacher, or say by --class_map which of its classes belong together."
+    advice = "Name another by --teacher, or say by --class-map which of its classes belong together."
     check_num_classes(config.model, student.num_classes, f"its teacher {name}", teacher.num_classes, advice)
     return student, teacher
 

@@ -116,7 +116,7 @@ class RunConfig(InferenceConfig):
         self.data_root = None if self.data_root is None else Path(self.data_root)
         spec = self.spec
         if spec.needs_root and self.data_root is None:
-            raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data_root FOLDER.")
+            raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
             value = getattr(self, name)

@@ -208,6 +208,6 @@ def _reason(look: _Look, module: nn.Module) -> str:
     values = dict(zip(look.names, look.values.tolist(), strict=True))
     found = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))
     return (
-        f"the loss is not finite at step {look.step}: {found}. Lower --learning_rate, or with 16-mixed precision try "
+        f"the loss is not finite at step {look.step}: {found}. Lower --learning-rate, or with 16-mixed precision try "
         "bf16-mixed; the last checkpoint is from before."
     )

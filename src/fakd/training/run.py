@@ -149,7 +149,7 @@ class _Run:
         if scores.mIoU <= chance and not config.allow_bad_teacher:
             raise ValueError(
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
-                "it was trained on other data, or not long enough. Give another --teacher, or --allow_bad_teacher=true."
+                "it was trained on other data, or not long enough. Give another --teacher, or --allow-bad-teacher."
             )
         if cache and logits_wanted:
             data.taught = cache.complete(self.fabric.device, on_image=self.stop.obey)

@@ -242,7 +242,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning")
 
 
 def installed_versions() -> dict[str, str]:

@@ -51,7 +51,7 @@ def load_teacher(name: str, config: RunConfig) -> Teacher:
     if isinstance(config, TeacherClassesConfig):
         groups = config.class_groups(config.spec.classes, saved.num_classes, notes)
     if groups is None:
-        advice = f"Give a teacher that was trained on {config.dataset}, or say by --class_map which of its classes "
+        advice = f"Give a teacher that was trained on {config.dataset}, or say by --class-map which of its classes "
         advice += "belong together."
         check_num_classes(f"the teacher {name}", saved.num_classes, config.dataset, config.spec.num_classes, advice)
     tensors = saved.state_dict()

@@ -148,7 +148,7 @@ class TeacherCache:
         if needed > free:
             raise OSError(
                 f"the teacher cache needs {decimal(needed)} in {self.folder}, where {decimal(max(0, free))} are free: "
-                "make room, choose another --teacher_cache, or a smaller --teacher_cache_format."
+                "make room, choose another --teacher-cache, or a smaller --teacher-cache-format."
             )
         return needed
 

@@ -33,7 +33,7 @@ class TeacherClassesConfig:
         self.class_map = None if self.class_map is None else Path(self.class_map)
         self.teacher_classes = None if self.teacher_classes is None else Path(self.teacher_classes)
         if self.teacher_classes is not None and self.class_map is None:
-            raise ValueError("teacher_classes names classes for a class map: give --class_map too, or leave it out.")
+            raise ValueError("teacher_classes names classes for a class map: give --class-map too, or leave it out.")
 
     def class_groups(self, student_classes: Sequence[str], count: int, notes: Mapping[str, str]) -> Groups | None:
         """Return which of the teacher's classes belong to each of the student's; None without a class map.
@@ -81,7 +81,7 @@ class TeacherCacheConfig:
         if self.teacher_cache is None:
             if self.teacher_cache_format != TeacherCacheConfig.teacher_cache_format:
                 raise ValueError(
-                    "teacher_cache_format is for a teacher cache: give --teacher_cache too, or leave it out."
+                    "teacher_cache_format is for a teacher cache: give --teacher-cache too, or leave it out."
                 )
             return
         self.teacher_cache = Path(self.teacher_cache)
@@ -93,7 +93,7 @@ class TeacherCacheConfig:
             cacheable = [name for name, kind in METHODS.items() if kind.needs != "features"]
             raise ValueError(
                 f"method {method!r} learns from the teacher's features, and a teacher cache keeps its logits only: "
-                f"leave out --teacher_cache, or choose one of the methods {', '.join(cacheable)}."
+                f"leave out --teacher-cache, or choose one of the methods {', '.join(cacheable)}."
             )
 
 
@@ -113,7 +113,7 @@ def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, m
     asked = NetworkName.parse(source)
     known = get_dataset(find_teacher(asked.network).dataset).num_classes if asked.kind == "mmseg" else None
     if not mapped and (classes := known or published_classes(source)) is not None:
-        advice = "A teacher's classes can be merged: see --class_map."
+        advice = "A teacher's classes can be merged: see --class-map."
         check_num_classes(source, classes, spec.name, spec.num_classes, advice)
     if any(output.resolve() in (Path(file).resolve(), *Path(file).resolve().parents) for file in asked.files):
         raise ValueError(f"output {output} holds the {option} {source}; choose another --output.")

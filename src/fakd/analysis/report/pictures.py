@@ -20,7 +20,7 @@ from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
 from fakd.data.palette import Palette
 from fakd.data.spec import Source
-from fakd.evaluation import confusion_matrix, scores_from_confusion
+from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
 from fakd.types import IGNORE_INDEX
 
@@ -152,7 +152,7 @@ def _look_through(
 
 
 def _scores(prediction: Tensor, label: Tensor, spec: DatasetSpec) -> tuple[float, dict[int, float]]:
-    matrix = confusion_matrix(spec.num_classes)
+    matrix = ConfusionMatrix(spec.num_classes)
     matrix.update(prediction, label.long())
     scores = scores_from_confusion(matrix.compute(), spec.classes)
     by_class = {index: value for index, value in enumerate(scores.IoU.values()) if value is not None}

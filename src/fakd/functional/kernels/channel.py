@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fakd.functional.inputs import no_autocast
+from fakd.functional.inputs import no_autocast, uncompiled
 from fakd.functional.kernels.channel_blocks import Maps, Totals, divergence_gradients, divergences
 from fakd.functional.kernels.channel_tight import Peaks, tight_divergence_gradients, tight_divergences
 
@@ -26,8 +26,7 @@ def channel_divergence(maps: Maps, *, tight: bool = False) -> Tensor:
         A scalar in nats, in `maps.dtype`.
     """
     with no_autocast(maps.student):
-        value: Tensor = _apply(maps.student, maps.teacher.detach(), maps.temperature, maps.labels, maps.table, tight)
-    return value
+        return _apply(maps.student, maps.teacher.detach(), maps.temperature, maps.labels, maps.table, tight)
 
 
 class _ChannelDivergence(torch.autograd.Function):
@@ -67,5 +66,7 @@ class _ChannelDivergence(torch.autograd.Function):
         return of_student, None, None, None, of_table, None
 
 
-# Not compiled: a loop over blocks would be unrolled into a huge graph.
-_apply = torch.compiler.disable(_ChannelDivergence.apply)  # type: ignore[no-untyped-call]
+@uncompiled
+def _apply(*inputs: Any) -> Tensor:
+    value: Tensor = _ChannelDivergence.apply(*inputs)
+    return value

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fakd.functional.inputs import no_autocast, pixel_classes
+from fakd.functional.inputs import no_autocast, pixel_classes, uncompiled
 from fakd.functional.kernels.pixel_tiles import Layout, Table, Workspace
 from fakd.functional.kernels.rows import ClassRuns
 from fakd.functional.variance import contrast_variances_gradient, contrast_variances_of_classes
@@ -20,7 +20,7 @@ _GATHERED = 2**24
 PixelTile = tuple[Tensor, Tensor | None]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # tiles are laid out by hand: a trace would unroll them
+@uncompiled
 def pixel_divergence(
     student_logits: Tensor, teacher_logits: Tensor, exponents: Tensor | None = None, *, temperature: float
 ) -> Tensor:
@@ -83,7 +83,7 @@ def _scaled(tensor: Tensor, factor: Tensor) -> Tensor:
     return torch.mul(tensor, factor.view([1] * tensor.ndim), out=torch.empty_like(tensor))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def pixel_divergence_by_class(
     student_logits: Tensor,
     teacher_logits: Tensor,

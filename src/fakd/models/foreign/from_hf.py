@@ -83,7 +83,7 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
         ValueError: `source` is no such folder, or lacks weights of the encoder.
     """
     if source == "imagenet":
-        raise ValueError("transformers' encoders have no weights of that name: give a folder, --backbone_weights DIR.")
+        raise ValueError("transformers' encoders have no weights of that name: give a folder, --backbone-weights DIR.")
     folder = Path(source)
     state, absent = _read(config, folder)
     if lost := [name for name in absent if not name.startswith(_HEADS)]:

@@ -105,7 +105,7 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
     except Exception as error:  # every transport has errors of its own
         raise ConnectionError(
             f"the ImageNet weights of smp's encoder {encoder} could not be downloaded ({_reason(error)}). Without a "
-            "network connection give a file with --backbone_weights PATH, or leave them out."
+            "network connection give a file with --backbone-weights PATH, or leave them out."
         ) from error
     return {f"encoder.{key}": tensor for key, tensor in state.items()}
 
