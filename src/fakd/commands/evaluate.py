@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fakd.console import console, progress, say
 from fakd.data import get_dataset
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.evaluation.evaluate import evaluate_model
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, base_size_in, inference_for, pick_device

@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from torch import Tensor, nn
 
 from fakd.console import is_main_process, progress, say
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.data.identity import digest, image_identity, image_size
 from fakd.data.spec import Source
 from fakd.data.teacher_logits import LogitStore, coded_bytes, load_checked, save_checked
