@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fakd.data.geometry import Geometry, crop_map
+from fakd.data.cropping import Geometry, crop_map
 from fakd.data.spec import DataError, Sample
 from fakd.files.atomic import written_at_once
 
