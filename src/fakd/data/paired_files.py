@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders, require_folders
-from fakd.data.reading import exif_turns, read_image, read_mask
-from fakd.data.spec import DataError, Sample
+from fakd.data.reading import exif_turns, read_image, read_mask, upright_size
+from fakd.data.spec import DataError, Sample, Source
+from fakd.files.checksum import digest
 from fakd.types import IGNORE_INDEX
 
 __all__ = ["IMAGE_SUFFIXES", "LabelTable", "PairedFiles", "Pairs", "ReadMask", "UnpairedError", "label_table"]
@@ -148,6 +149,28 @@ class PairedFiles:
                 f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
             )
         return labels.astype(np.uint8)
+
+
+def image_identity(source: Source, index: int) -> str:
+    """What changes with an image: of a file its place, size and time, else its name and pixels.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+    """
+    if isinstance(source, PairedFiles):
+        path = source.pairs[index][0]
+        found = path.stat()
+        return f"{path.relative_to(source.root).as_posix()} {found.st_size} {found.st_mtime_ns}"
+    sample = source[index]
+    return f"{sample.name} {digest([sample.image])}"
+
+
+def image_size(source: Source, index: int) -> tuple[int, int]:
+    """(height, width) of an image in pixels; of a file without decoding it."""
+    if isinstance(source, PairedFiles):
+        return upright_size(source.pairs[index][0])
+    height, width = source[index].label.shape
+    return height, width
 
 
 @contextmanager
