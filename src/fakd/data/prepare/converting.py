@@ -11,28 +11,25 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from fakd.console import progress, say
-from fakd.data.paired_files import LabelTable
+from fakd.data.paired_files import LabelTable, ReadMask, looked_up
+from fakd.data.reading import LabelMap
 from fakd.data.spec import DataError
 from fakd.files.atomic import written_at_once
-
-Reader = Callable[[Path], npt.NDArray[np.integer]]
-"""Reads a file as (H, W) class indices, 255 = ignore; a function of a module, so that other processes find it."""
 
 _BATCH = 16  # files a process is given at a time
 _SHOWN = 10
 
 
-def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: Reader, workers: int | None = None) -> None:
+def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: ReadMask, workers: int | None = None) -> None:
     """Write each file's class indices as a greyscale PNG; those that are there are not written again.
 
     Args:
         what: Heading of the progress bar.
         jobs: (file to read, PNG to write).
-        read: How to read a file.
+        read: Gives a file's class indices, 255 = ignore; a function of a module, so that other processes find it.
         workers: Number of processes; None takes one for each core. With one, or few files, this process converts.
 
     Raises:
@@ -59,21 +56,19 @@ def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: Reader, workers:
         )
 
 
-def translate(raw: npt.NDArray[np.integer], table: LabelTable) -> npt.NDArray[np.integer]:
+def translate(raw: LabelMap, table: LabelTable) -> LabelMap:
     """Look up what to write for every raw label.
 
     Raises:
         DataError: A label is not in the table.
     """
-    outside = (raw < 0) | (raw >= len(table))
-    labels: LabelTable = table[np.where(outside, 0, raw)]
-    unknown = raw[outside | (labels < 0)]
+    labels, unknown = looked_up(raw, table)
     if unknown.size:
         raise DataError(f"holds label {unknown[0]}, which the data set does not have. Get the file again.")
     return labels
 
 
-def write_indices(path: Path, indices: npt.NDArray[np.integer]) -> None:
+def write_indices(path: Path, indices: LabelMap) -> None:
     """Write class indices as the grey values of a PNG.
 
     Raises:
@@ -88,7 +83,7 @@ def write_indices(path: Path, indices: npt.NDArray[np.integer]) -> None:
         Image.fromarray(indices.astype(np.uint8)).save(temporary, format="PNG")
 
 
-def _convert_one(read: Reader, job: tuple[Path, Path]) -> str | None:
+def _convert_one(read: ReadMask, job: tuple[Path, Path]) -> str | None:
     """Convert one file; what is wrong with it comes back as text, since not every error survives the way."""
     source, target = job
     try:

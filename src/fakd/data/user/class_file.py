@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 
 from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
-from fakd.data.user.class_list import ClassList, Colour, UserClass
+from fakd.data.user.masks import ClassList, Colour, UserClass
 from fakd.types import IGNORE_INDEX
 
 FILES = ("classes.yaml", "classes.txt")
