@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from fakd.data.layout import require_split
 from fakd.data.paired_files import PairedFiles, label_table, pair_folders, require_folders
-from fakd.data.spec import DataError, DatasetSpec, Source
+from fakd.data.spec import DatasetSpec, Source
 from fakd.types import IGNORE_INDEX
 
 _CLASSES: dict[str, tuple[int, int, int]] = {
@@ -21,7 +22,6 @@ _CLASSES: dict[str, tuple[int, int, int]] = {
 }
 _VOID = len(_CLASSES)
 _TABLE = label_table({index: index for index in range(_VOID)} | {_VOID: IGNORE_INDEX})
-_SPLITS = ("train", "val", "test")
 
 
 def open_camvid(root: Path | None, split: str) -> Source:
@@ -30,8 +30,7 @@ def open_camvid(root: Path | None, split: str) -> Source:
     Raises:
         DataError: The root or a folder is missing, or images and masks do not match.
     """
-    if split not in _SPLITS:
-        raise DataError(f"camvid has no split {split!r}, expected one of {', '.join(_SPLITS)}.")
+    require_split("camvid", split, ("train", "val", "test"))
     root = require_folders("camvid", root, (split, f"{split}annot"))
     return PairedFiles(root, pair_folders(root / split, root / f"{split}annot"), _TABLE)
 

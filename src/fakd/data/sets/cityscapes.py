@@ -45,7 +45,6 @@ _TABLES = {
     TRAIN_IDS: label_table({index: index for index in range(len(_CLASSES))}),
     IDS: label_table(TRAIN_ID_OF_ID),
 }
-_SPLITS = ("train", "val", "test")
 _ADVICE = (
     "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com, "
     "which asks for an account, into one folder, and give that folder."
@@ -62,7 +61,7 @@ def open_cityscapes(root: Path | None, split: str) -> Source:
     Raises:
         DataError: The root or a folder is missing, or images and masks do not match.
     """
-    require_split("cityscapes", split, _SPLITS)
+    require_split("cityscapes", split, ("train", "val", "test"))
     folders = (f"leftImg8bit/{split}", f"gtFine/{split}")
     root = locate_root("cityscapes", root, folders, ("cityscapes", "Cityscapes", "cityscape"), _ADVICE)
     images, masks = (root / folder for folder in folders)

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fakd.data.sets.toy_scenes.canvas import Array, Camera, Colour, Light, jitter, smooth_noise
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Array, Camera, Colour, Kind, Light, jitter, smooth_noise
 
 BLOCK = 8.0
 """Metres of street over which the shadow of the houses keeps its length."""

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, any_colour, jitter, shade, shades
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Kind, any_colour, jitter, shade, shades
 
 STONES: tuple[Colour, ...] = ((150, 84, 66), (188, 170, 140), (160, 158, 152), (206, 200, 186), (112, 92, 80))
 STOREY = 3.0

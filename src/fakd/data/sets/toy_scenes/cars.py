@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, any_colour, shade
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Kind, any_colour, shade
 
 
 class Body(NamedTuple):

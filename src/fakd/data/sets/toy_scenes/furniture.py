@@ -5,8 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fakd.data.sets.toy_scenes.canvas import Array, Canvas, Colour, any_colour, jitter, shade, shades
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Array, Canvas, Colour, Kind, any_colour, jitter, shade, shades
 
 LEAVES: tuple[Colour, ...] = ((66, 98, 44), (88, 116, 54), (58, 84, 60), (150, 108, 48), (112, 122, 66))
 Floats = NDArray[np.float64]

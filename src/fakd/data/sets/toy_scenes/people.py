@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, any_colour, jitter, shade
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Kind, any_colour, jitter, shade
 
 SKIN: tuple[Colour, ...] = ((226, 184, 156), (196, 146, 112), (142, 98, 72), (92, 64, 50))
 

@@ -6,8 +6,7 @@ from PIL import Image, ImageFilter
 
 from fakd.data.sets.toy_scenes.backdrop import Street, paint_ground, paint_sky
 from fakd.data.sets.toy_scenes.buildings import draw_skyline
-from fakd.data.sets.toy_scenes.canvas import Camera, Canvas, Colour, Light, jitter, shade, smooth_noise
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Camera, Canvas, Colour, Kind, Light, jitter, shade, smooth_noise
 from fakd.data.sets.toy_scenes.layout import lay_out, random_street
 
 OVERSAMPLING = 2
