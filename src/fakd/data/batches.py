@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import EvalTransform, TrainTransform
 
 
+@dataclass(eq=False)
 class SegmentationDataset(Dataset[Sample]):
     """Samples whose augmentation depends on (seed, epoch, index) alone.
 
@@ -27,13 +30,10 @@ class SegmentationDataset(Dataset[Sample]):
         taught: A teacher's logits of the images of this source, to come with each sample.
     """
 
-    def __init__(
-        self, source: Source, transform: Callable[[Sample], Sample], seed: int, taught: LogitStore | None = None
-    ) -> None:
-        self.source = source
-        self.transform = transform
-        self.seed = seed
-        self.taught = taught
+    source: Source
+    transform: Callable[[Sample], Sample]
+    seed: int
+    taught: LogitStore | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -48,6 +48,7 @@ class SegmentationDataset(Dataset[Sample]):
         return sample if self.taught is None else sample._replace(teacher_logits=self.taught.cut(index, sample))
 
 
+@dataclass(eq=False)
 class StepBatchSampler(Sampler[list[tuple[int, int]]]):
     """Endless batches of (epoch, index), a pure function of the seed and the step.
 
@@ -67,48 +68,35 @@ class StepBatchSampler(Sampler[list[tuple[int, int]]]):
         ValueError: A number is out of range, or `batch_size` is not divisible by `world_size`.
     """
 
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        seed: int,
-        start_step: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if length < 1:
-            raise ValueError(f"length is {length}, expected at least one sample")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if start_step < 0:
-            raise ValueError(f"start_step is {start_step}, expected 0 or more")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank} of {world_size}, expected 0 <= rank < world_size")
-        if batch_size % world_size:
+    length: int
+    batch_size: int
+    seed: int
+    start_step: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"length is {self.length}, expected at least one sample")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+        if self.start_step < 0:
+            raise ValueError(f"start_step is {self.start_step}, expected 0 or more")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank is {self.rank} of {self.world_size}, expected 0 <= rank < world_size")
+        if self.batch_size % self.world_size:
+            possible = -(-self.batch_size // self.world_size) * self.world_size
             raise ValueError(
-                f"batch_size {batch_size} counts all processes together and must be a multiple of their "
-                f"number, {world_size}; the next possible one is {-(-batch_size // world_size) * world_size}"
+                f"batch_size {self.batch_size} counts all processes together and must be a multiple of their "
+                f"number, {self.world_size}; the next possible one is {possible}"
             )
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_step = start_step
-        self.rank = rank
-        self.world_size = world_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Give this rank's share of every step from `start_step` on."""
-        epoch, offset = divmod(self.start_step * self.batch_size, self.length)
-        order = self._permutation(epoch)
+        first, offset = divmod(self.start_step * self.batch_size, self.length)
+        items = islice(((epoch, index) for epoch in count(first) for index in self._permutation(epoch)), offset, None)
         while True:
-            batch: list[tuple[int, int]] = []
-            while len(batch) < self.batch_size:
-                if offset == self.length:
-                    epoch, offset = epoch + 1, 0
-                    order = self._permutation(epoch)
-                batch.append((epoch, order[offset]))
-                offset += 1
-            yield batch[self.rank :: self.world_size]
+            yield list(islice(items, self.batch_size))[self.rank :: self.world_size]
 
     def _permutation(self, epoch: int) -> list[int]:
         generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
@@ -219,8 +207,7 @@ class SegmentationData:
 
 def mixed_seed(*parts: int | str) -> int:
     """Hash the parts to 64 bits, so that neighbouring seeds, epochs and indices share no random numbers."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
 @contextmanager

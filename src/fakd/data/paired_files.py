@@ -137,11 +137,8 @@ class PairedFiles:
         """Read every pair once; raise `DataError` for the first that is at fault."""
         # Decoding releases the interpreter lock, so threads are enough.
         with ThreadPoolExecutor(_CHECK_THREADS) as pool:
-            for _ in pool.map(self._check_one, range(len(self))):
+            for _ in pool.map(lambda index: self[index].name, range(len(self))):  # no tensors, which may not fit
                 pass
-
-    def _check_one(self, index: int) -> None:
-        self[index]  # keep no tensors: the whole set need not fit into memory
 
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
         labels, wrong = looked_up(raw, self.table)

@@ -13,8 +13,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 
-_SHOWN = 5
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -161,10 +159,10 @@ def one_spelling(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def listed(items: Sequence[object]) -> str:
+def listed(items: Sequence[object], most: int = 5) -> str:
     """Write the first few items, and how many more there are."""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(str(item) for item in items[:_SHOWN]) + more
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 def _is_lossy(path: Path) -> bool:

@@ -41,10 +41,7 @@ TRAIN_ID_OF_ID: dict[int, int] = dict.fromkeys((*range(_NUM_IDS), _MINUS_ONE), I
 IDS, TRAIN_IDS = "_gtFine_labelIds", "_gtFine_labelTrainIds"
 """What the names of both kinds of label files end in, before ".png"."""
 
-_TABLES = {
-    TRAIN_IDS: label_table({index: index for index in range(len(_CLASSES))}),
-    IDS: label_table(TRAIN_ID_OF_ID),
-}
+_TABLES = {TRAIN_IDS: label_table({index: index for index in range(len(_CLASSES))}), IDS: label_table(TRAIN_ID_OF_ID)}
 _ADVICE = (
     "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com, "
     "which asks for an account, into one folder, and give that folder."

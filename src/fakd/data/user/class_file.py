@@ -184,7 +184,7 @@ def _require_sense(path: Path, found: ClassList) -> None:
         _refuse(path, f"masks is {found.options['masks']!r}, expected index or color")
     for key in ("base_size", "crop_size"):
         size = found.options.get(key)
-        if size is not None and not (isinstance(size, list) and len(size) == 2 and all(_is_count(n) for n in size)):
+        if size is not None and not (isinstance(size, list) and [*map(type, size)] == [int, int] and min(size) > 0):
             _refuse(path, f"{key} is {size!r}, expected height and width in pixels, as [512, 1024]")
     for key in ("image_suffix", "mask_suffix"):
         if not isinstance(found.options.get(key, ""), str):
@@ -208,10 +208,6 @@ def _colour(path: Path, owner: str, colour: Any) -> Colour:
 
 def _as_list(given: Any) -> list[Any]:
     return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def _is_count(number: Any) -> bool:
-    return type(number) is int and number > 0
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:

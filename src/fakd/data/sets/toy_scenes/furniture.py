@@ -3,16 +3,26 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
-from fakd.data.sets.toy_scenes.canvas import Array, Canvas, Colour, Kind, any_colour, jitter, shade, shades
+from fakd.data.sets.toy_scenes.canvas import (
+    Array,
+    Canvas,
+    Colour,
+    Floats,
+    Kind,
+    any_colour,
+    jitter,
+    shade,
+    shades,
+)
 
 LEAVES: tuple[Colour, ...] = ((66, 98, 44), (88, 116, 54), (58, 84, 60), (150, 108, 48), (112, 122, 66))
-Floats = NDArray[np.float64]
+LAMPS: tuple[Colour, ...] = ((240, 60, 50), (250, 190, 60), (70, 220, 130))
 METAL: tuple[Colour, ...] = ((92, 96, 100), (58, 62, 64), (140, 142, 142), (60, 78, 66))
 
 
-def draw_tree(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A trunk and a crown of many leafy blobs, the lower ones darker; round, slender or a conifer."""
     height = rng.uniform(4.0, 9.0)
     shape = rng.choice(3, p=(0.6, 0.25, 0.15))
@@ -41,7 +51,7 @@ def _draw_leaves(canvas: Canvas, centres: tuple[Floats, Floats], radii: Floats, 
     canvas.ellipses(boxes, colours, Kind.TREE, z)
 
 
-def draw_bush(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_bush(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A low bush or a bit of hedge."""
     leaf = jitter(rng, LEAVES[rng.integers(3)], 8)
     (column, row), scale = canvas.camera.pixel(x, 0, z), canvas.camera.scale(z)
@@ -51,7 +61,7 @@ def draw_bush(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> N
     _draw_leaves(canvas, (column + scale * across, row - scale * up), radii, shades(leaf, 0.65 + 0.4 * up), z)
 
 
-def draw_lamp(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_lamp(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A street lamp with an arm over the road, or a plain mast."""
     metal = jitter(rng, METAL[rng.integers(len(METAL))], 8)
     height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.12, 0.2)
@@ -66,8 +76,8 @@ def draw_lamp(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> N
         canvas.ellipse((centre[0], centre[1]), (radius, radius * 0.45), glow, Kind.POLE, z)
 
 
-def draw_sign(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
-    """A traffic sign or a traffic light on its post; the lights count as signs too."""
+def draw_sign(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
+    """A traffic sign, or a traffic light with one of its lamps on, on its post; the lights count as signs too."""
     scale = canvas.camera.scale(z)
     height = rng.uniform(2.2, 3.0)
     foot, head = canvas.camera.project([x, x], [0, height], [z, z])
@@ -96,24 +106,16 @@ def draw_sign(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> N
         canvas.polygon(head + corners * size, paint, Kind.TRAFFIC_SIGN, z)
         canvas.line(head + np.array([(-1, 0), (1, 0)]) * size, size * 0.25, dark if paint[0] > 150 else white, None, z)
     else:
-        _draw_traffic_light(canvas, rng, (head[0], head[1]), size, z)
+        corners = np.array([(-0.5, -1.4), (0.5, -1.4), (0.5, 1.4), (-0.5, 1.4)])
+        canvas.polygon(corners * size + head, (30, 32, 32), Kind.TRAFFIC_SIGN, z)
+        lit = rng.integers(3)
+        for place, lamp in enumerate(LAMPS):
+            colour = lamp if place == lit else shade(lamp, 0.3)
+            lamp_centre = (head[0], head[1] + (place - 1) * 0.85 * size)
+            canvas.ellipse(lamp_centre, (size * 0.36, size * 0.36), colour, None, z)
 
 
-def _draw_traffic_light(
-    canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float], size: float, z: float
-) -> None:
-    """A dark box with three lamps, one of them on."""
-    column, row = centre
-    corners = np.array([(-0.5, -1.4), (0.5, -1.4), (0.5, 1.4), (-0.5, 1.4)]) * size
-    canvas.polygon(corners + centre, (30, 32, 32), Kind.TRAFFIC_SIGN, z)
-    lamps: tuple[Colour, ...] = ((240, 60, 50), (250, 190, 60), (70, 220, 130))
-    lit = rng.integers(3)
-    for place, lamp in enumerate(lamps):
-        colour = lamp if place == lit else shade(lamp, 0.3)
-        canvas.ellipse((column, row + (place - 1) * 0.85 * size), (size * 0.36, size * 0.36), colour, None, z)
-
-
-def draw_bin(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_bin(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A bin, letter box or advertising column: part of no class, so labelled void."""
     foot, scale = canvas.camera.project(x, 0, z), canvas.camera.scale(z)
     width, height = rng.uniform(0.25, 0.5) * scale, rng.uniform(0.9, 2.2) * scale

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import Generator
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Kind, any_colour, jitter, shade
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Kind, Pair, any_colour, jitter, shade
 
 SKIN: tuple[Colour, ...] = ((226, 184, 156), (196, 146, 112), (142, 98, 72), (92, 64, 50))
 
@@ -20,19 +21,19 @@ class Figure:
         self._turn = turn
         """Foreshortening of the across axis; negative to face left."""
 
-    def _pixels(self, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    def _pixels(self, points: Sequence[Pair]) -> list[Pair]:
         across = self._scale * self._turn
         return [(self._column + x * across, self._row - y * self._scale) for x, y in points]
 
-    def shape(self, colour: Colour, *points: tuple[float, float]) -> None:
+    def shape(self, colour: Colour, *points: Pair) -> None:
         """Fill a polygon."""
         self._canvas.polygon(self._pixels(points), colour, self._kind, self._z)
 
-    def limb(self, colour: Colour, width: float, *points: tuple[float, float]) -> None:
+    def limb(self, colour: Colour, width: float, *points: Pair) -> None:
         """Draw a line of `width` metres."""
         self._canvas.line(self._pixels(points), width * self._scale, colour, self._kind, self._z)
 
-    def disc(self, colour: Colour | None, radius: float, centre: tuple[float, float], round_: bool = True) -> None:
+    def disc(self, colour: Colour | None, radius: float, centre: Pair, round_: bool = True) -> None:
         """Fill a disc, which stays round like a head or narrows like a wheel that turns."""
         column, row = self._pixels([centre])[0]
         across = radius if round_ else radius * max(abs(self._turn), 0.12)
@@ -40,7 +41,7 @@ class Figure:
         self._canvas.ellipse((column, row), radii, colour, self._kind, self._z)
 
 
-def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_pedestrian(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """Somebody who walks or stands, tall or small, in any clothes."""
     tall = rng.uniform(1.55, 1.9) if rng.random() < 0.85 else rng.uniform(1.0, 1.4)
     figure = Figure(canvas, x, z, Kind.PEDESTRIAN, float(rng.choice((-1.0, 1.0))))
@@ -63,7 +64,7 @@ def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, x: float, z: float
     figure.disc(skin, 0.1, (0.03, tall - 0.135))
 
 
-def draw_bicyclist(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def draw_bicyclist(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A rider on a bicycle, seen from the side or at a slant; both together are one class."""
     turn = float(rng.choice((-1.0, 1.0)) * rng.uniform(0.25, 1.0))
     figure = Figure(canvas, x, z, Kind.BICYCLIST, turn)
@@ -94,7 +95,7 @@ def draw_bicyclist(canvas: Canvas, rng: np.random.Generator, x: float, z: float)
     figure.disc(helmet, 0.115, (head[0] - 0.02, head[1] + 0.05))
 
 
-def _draw_wheel(canvas: Canvas, figure: Figure, rng: np.random.Generator, hub: tuple[float, float]) -> None:
+def _draw_wheel(canvas: Canvas, figure: Figure, rng: Generator, hub: Pair) -> None:
     """A tyre drawn as a ring: what shows between the spokes is labelled with the bicycle."""
     figure.disc(None, 0.35, hub, round_=False)
     turn = np.linspace(0, 2 * np.pi, 15) + rng.uniform(0, 1)
