@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, Problem, listed, require_folders
+from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, Problem, listed
 from fakd.data.spec import DataError
 
 _COLUMNS = 2
@@ -14,6 +14,24 @@ def require_split(dataset: str, split: str, splits: Iterable[str]) -> None:
     """Raise `DataError` if there is no such split."""
     if split not in (known := list(splits)):
         raise DataError(f"{dataset} has no split {split!r}, expected one of {', '.join(known)}.")
+
+
+def require_folders(dataset: str, root: Path | None, folders: Sequence[str]) -> Path:
+    """Return `root` if it holds all `folders`.
+
+    Raises:
+        DataError: No root was given, or it or one of the folders does not exist.
+    """
+    expected = f"expected a folder that contains {', '.join(f'{name}/' for name in folders)}"
+    if root is None:
+        raise DataError(f"{dataset} needs the path of its files, but no root was given; {expected}.")
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; for {dataset} {expected}. Check the path of the root.")
+    missing = [f"{name}/" for name in folders if not (root / name).is_dir()]
+    if missing:
+        raise DataError(f"{root}: {', '.join(missing)} missing; for {dataset} {expected}.")
+    return root
 
 
 def locate_root(dataset: str, root: Path | None, folders: Sequence[str], within: Sequence[str], advice: str) -> Path:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders, require_folders
+from fakd.data.layout import require_folders
+from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
 from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
 from fakd.data.spec import DataError, Sample, Source
 from fakd.files.checksum import digest

@@ -11,8 +11,15 @@ from fakd.data.sets.toy_scenes.backdrop import Shadow, Street
 from fakd.data.sets.toy_scenes.buildings import draw_fence, draw_house
 from fakd.data.sets.toy_scenes.canvas import Canvas, Light, any_colour
 from fakd.data.sets.toy_scenes.cars import draw_car, random_car
-from fakd.data.sets.toy_scenes.furniture import draw_bin, draw_bush, draw_lamp, draw_sign, draw_tree
-from fakd.data.sets.toy_scenes.people import draw_bicyclist, draw_pedestrian
+from fakd.data.sets.toy_scenes.roadside import (
+    draw_bicyclist,
+    draw_bin,
+    draw_bush,
+    draw_lamp,
+    draw_pedestrian,
+    draw_sign,
+    draw_tree,
+)
 
 FAR = 80.0
 """Depth in metres up to which things are placed."""
