@@ -118,18 +118,7 @@ def resized_window(
 
 
 def resized_label_window(label: Tensor, size: tuple[int, int], window: Window, flipped: bool, fill: int) -> Tensor:
-    """Give what a window shows of the mask resized to `size` by torch's "nearest-exact".
-
-    Args:
-        label: (H, W) uint8.
-        size: (height, width) of the whole mask once resized.
-        window: In the pixels of the resized mask.
-        flipped: Whether the window is turned from left to right.
-        fill: Label beyond the image.
-
-    Returns:
-        (window height, window width) uint8.
-    """
+    """Give what `resized_window` does, of an (H, W) uint8 mask resized by torch's "nearest-exact"."""
     rows, columns = window.within(size)
     down, right = _nearest(label.shape[0], size[0], rows), _nearest(label.shape[1], size[1], columns)
     # NumPy, as torch's index_select takes four times as long along columns.

@@ -4,7 +4,6 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -222,6 +221,6 @@ class LogitStore:
             whole: side of the fitted image, in pixels.
             cells: side of its map.
         """
-        needed = ceil(length / self.stride)
+        needed = math.ceil(length / self.stride)
         share = whole / (cells * self.stride)
         return start * share, part * share * needed * self.stride / length, needed

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import torch
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -116,7 +117,7 @@ def _is_right(job: _Job) -> bool:
     return job.checksum is None or job.checksum.found_in(job.path) == job.checksum.prefix
 
 
-def _alone(path: Path) -> AcquireReturnProxy:
+def _alone(path: Path) -> AbstractContextManager[object]:
     """Let one process at a time in; the lock's file stays, as deleting it could let in two."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:

@@ -44,15 +44,13 @@ def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: ReadMask, worker
         task = bar.add_task(what, total=len(missing), note="")
         for failure in outcomes:
             bar.advance(task)
-            if failure is not None:
-                failed.append(failure)
+            failed += [failure] if failure else []
     if failed:
-        more = f"\n  and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+        more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
         raise DataError(
             f"{what}: {len(failed)} of {len(missing)} label maps could not be converted, all others were. Delete the "
-            "damaged files and run the same command again to extract them anew:\n  "
-            + "\n  ".join(failed[:_SHOWN])
-            + more
+            "damaged files and run the same command again to extract them anew:"
+            + "".join(f"\n  {line}" for line in failed[:_SHOWN] + more)
         )
 
 
@@ -106,13 +104,10 @@ def _mapped(
     # Forked where that is usual, as loaders are: a spawned process would need seconds to import torch again.
     # `map` starts all processes at once, before the progress bar's thread, whose locks a fork would copy.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupt)
+    # Ctrl-C is left to the main process: it stops the others between two batches.
+    ignore_interrupt = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=ignore_interrupt)
     try:
         yield pool.map(function, jobs, chunksize=_BATCH)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the main process: it stops the others between two batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

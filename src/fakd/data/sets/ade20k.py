@@ -61,11 +61,7 @@ _ADVICE = (
 
 
 def open_ade20k(root: Path | None, split: str) -> Source:
-    """Open the images and annotations of "train" or "val".
-
-    Args:
-        root: The folder ADEChallengeData2016, or the one that holds it.
-        split: "train" or "val".
+    """Open the images and annotations of "train" or "val" in the folder ADEChallengeData2016, or the one that holds it.
 
     Raises:
         DataError: The root or a folder is missing, or images and masks do not match.

@@ -7,19 +7,14 @@ from fakd.data.paired_files import PairedFiles, label_table, pair_folders, requi
 from fakd.data.spec import DatasetSpec, Source
 from fakd.types import IGNORE_INDEX
 
+# fmt: off
 _CLASSES: dict[str, tuple[int, int, int]] = {
-    "sky": (128, 128, 128),
-    "building": (128, 0, 0),
-    "pole": (192, 192, 128),
-    "road": (128, 64, 128),
-    "pavement": (60, 40, 222),
-    "tree": (128, 128, 0),
-    "sign symbol": (192, 128, 128),
-    "fence": (64, 64, 128),
-    "car": (64, 0, 128),
-    "pedestrian": (64, 64, 0),
-    "bicyclist": (0, 128, 192),
+    "sky": (128, 128, 128), "building": (128, 0, 0), "pole": (192, 192, 128), "road": (128, 64, 128),
+    "pavement": (60, 40, 222), "tree": (128, 128, 0), "sign symbol": (192, 128, 128), "fence": (64, 64, 128),
+    "car": (64, 0, 128), "pedestrian": (64, 64, 0), "bicyclist": (0, 128, 192),
 }
+# fmt: on
+
 _VOID = len(_CLASSES)
 _TABLE = label_table({index: index for index in range(_VOID)} | {_VOID: IGNORE_INDEX})
 

@@ -47,7 +47,6 @@ def open_pascal_context(root: Path | None, split: str) -> Source:
 
     Args:
         root: The folder VOC2010, VOCdevkit, or the one that holds that.
-        split: "train" or "val".
 
     Raises:
         DataError: The root, a folder or a list is missing, or a listed image has no file or no mask.

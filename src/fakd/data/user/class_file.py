@@ -99,11 +99,7 @@ def _entries(path: Path, classes: Sequence[Any] | Mapping[Any, Any]) -> Iterator
     options: Any
     for item in classes.items() if isinstance(classes, Mapping) else classes:
         match item:
-            case str():
-                name, options = item, None
-            case {"name": name, **options}:
-                pass
-            case (name, options):
+            case {"name": name, **options} | (name, options):
                 pass
             case dict() if len(item) == 1:
                 ((name, options),) = item.items()
@@ -114,10 +110,8 @@ def _entries(path: Path, classes: Sequence[Any] | Mapping[Any, Any]) -> Iterator
         if not name.strip().isprintable():  # a terminal would obey it
             _refuse(path, f"the name {name!r} has characters that cannot be printed. Leave them out")
         match options:
-            case dict():
-                pass
-            case None:
-                options = {}
+            case dict() | None:
+                options = options or {}
             case int():
                 options = {"value": options}
             case _:

@@ -91,5 +91,4 @@ TOY_SCENES = DatasetSpec(
     crop_size=(96, 96),
     open=_open,
     needs_root=False,
-    notice="",
 )

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from fakd.data.sets.toy_scenes.canvas import Array, Bytes, Camera, Colour, Kind, Light, Pair, jitter, smooth_noise
 
@@ -71,7 +70,8 @@ def paint_ground(
     top, x, z = camera.ground(*size)
     labels = _ground_labels(x, z, street)
     picture = _ground_colours(rng, light)[labels]
-    tiles = _seams(x, z, rng.uniform(0.6, 1.4))
+    slab, seam = rng.uniform(0.6, 1.4), 0.05 + z * 0.002
+    tiles = (np.mod(x, slab) < seam) | (np.mod(z, slab * 1.5) < 2 * seam)
     grain = _grain(rng, x, z)
     near = np.exp(-z / 25)
     strength = np.zeros(len(Kind), np.float32)
@@ -117,12 +117,6 @@ def _grain(rng: Generator, x: Array, z: Array) -> Array:
     fine = table[(z * 5).astype(np.int32) & 63, (x * 9).astype(np.int32) & 63]
     coarse = table[(z * 0.6).astype(np.int32) & 63, (x * 1.3).astype(np.int32) & 63]
     return np.asarray(0.8 * fine + 0.5 * coarse, np.float32)
-
-
-def _seams(x: Array, z: Array, slab: float) -> NDArray[np.bool_]:
-    """Where two paving slabs of the given width meet."""
-    seam = 0.05 + z * 0.002
-    return np.asarray((np.mod(x, slab) < seam) | (np.mod(z, slab * 1.5) < 2 * seam))
 
 
 def _paint_kerbs(picture: Array, x: Array, street: Street, labels: Bytes) -> None:
