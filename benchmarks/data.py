@@ -31,7 +31,7 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image as TvImage
 from torchvision.tv_tensors import Mask
 
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationDataset
 from fakd.data.paired_files import PairedFiles, label_table
 from fakd.data.sets.toy_scenes import TOY_SCENES, ToyScenes
 from fakd.data.transforms import TrainTransform, fitted_size

@@ -28,7 +28,7 @@ from torch import Tensor
 from turns import peak_memory
 
 from fakd.data import Sample
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.models.inference_copy import inference_copy

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from fakd.data.datamodule import SegmentationData
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationData, SegmentationDataset
 from fakd.data.spec import Sample
 from fakd.data.teacher_logits import TOP8, LogitStore
 from fakd.evaluation import to_float_images

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import fakd
 from fakd.data import get_dataset
-from fakd.data.loading import SegmentationDataset, StepBatchSampler
+from fakd.data.batches import SegmentationDataset, StepBatchSampler
 from fakd.data.transforms import TrainTransform
 from fakd.evaluation import evaluate_model, scores_from_confusion, to_float_images
 from fakd.functional import cross_entropy

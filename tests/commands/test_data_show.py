@@ -12,7 +12,7 @@ from PIL import Image
 from fakd.commands import data_show as module
 from fakd.commands.data_show import ShowConfig, draw_sheet, show
 from fakd.data import DATASETS, DataError
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationDataset
 from fakd.data.palette import overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform

@@ -4,8 +4,8 @@ import torch
 from colour_source import ColourSource
 from torch.utils.data import DataLoader
 
-from fakd.data.geometry import WHOLE_IMAGE, Geometry
-from fakd.data.loading import SegmentationDataset, StepBatchSampler, mixed_seed, seeded
+from fakd.data.batches import SegmentationDataset, StepBatchSampler, mixed_seed, seeded
+from fakd.data.cropping import WHOLE_IMAGE, Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform
 

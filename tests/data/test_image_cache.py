@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fakd.data import DataError, get_dataset, image_cache
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData, SegmentationDataset, StepBatchSampler
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
-from fakd.data.loading import SegmentationDataset, StepBatchSampler
 from fakd.data.spec import Sample, Source
 from fakd.data.transforms import TrainTransform
 

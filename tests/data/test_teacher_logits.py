@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationDataset
 from fakd.data.spec import DataError, Sample
 from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import TrainTransform, fitted_size

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from fakd.data.geometry import Geometry
+from fakd.data.cropping import Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform, fitted_size
 

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from fakd.analysis.runs import read_metrics
 from fakd.data import DATASETS, Sample
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.evaluation import evaluate_model, scores_from_confusion
 from fakd.methods import METHODS, create_method
 from fakd.models import create_model, load_model

@@ -5,7 +5,7 @@ import json
 import pytest
 from steps import EVALUATION, TRAINING, Crash, crash_at, takes
 
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationDataset
 from fakd.training import train
 
 

@@ -17,7 +17,7 @@ from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run
 from fakd.console import progress, say
 from fakd.data import DataError, Sample, get_dataset
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import scores_from_confusion
 from fakd.files.atomic import written_at_once

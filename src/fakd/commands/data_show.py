@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fakd.console import progress, say
 from fakd.data import get_dataset
-from fakd.data.loading import SegmentationDataset
+from fakd.data.batches import SegmentationDataset
 from fakd.data.palette import overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fakd.data.pairing import listed
 from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
 
@@ -68,13 +69,13 @@ def read_class_map(
             targets.setdefault(index, ours[name])
     if missing := [index for index in range(teacher_count) if index not in targets]:
         names = [str(teacher_classes[index]) if teacher_classes else str(index) for index in missing]
-        faults.append(f"nothing is said of the teacher's classes {_listed(names)}: write null for those to drop")
+        faults.append(f"nothing is said of the teacher's classes {listed(names, _SHOWN)}: write null for those to drop")
     groups = tuple(
         tuple(index for index in range(teacher_count) if targets.get(index) == goal)
         for goal in range(len(student_classes))
     )
     if empty := [name for name, group in zip(student_classes, groups, strict=True) if not group]:
-        faults.append(f"no class of the teacher belongs to the student's {_listed(empty)}")
+        faults.append(f"no class of the teacher belongs to the student's {listed(empty, _SHOWN)}")
     if faults:
         raise DataError(f"{path} does not fit teacher and student: {'; '.join(faults)}.")
     return groups
@@ -100,8 +101,3 @@ def _index(given: Any, names: Mapping[str, int], count: int) -> int | None:
     if isinstance(given, int) and not isinstance(given, bool):
         return given if 0 <= given < count else None
     return names.get(given) if isinstance(given, str) else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -10,7 +10,7 @@ from shutil import disk_usage
 import torch
 from torch import Tensor
 
-from fakd.data.identity import image_size
+from fakd.data.paired_files import image_size
 from fakd.data.spec import Sample, Source
 
 _THREADS = 4

@@ -1,19 +1,37 @@
 """Where the files of a published data set lie: its root, its lists of names, and the pairs that a list names."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, Problem, listed, require_folders
+from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, Problem, listed
 from fakd.data.spec import DataError
 
 _COLUMNS = 2
 
 
-def require_split(dataset: str, split: str, splits: Iterable[str]) -> None:
+def require_split(dataset: str, split: str, splits: Collection[str]) -> None:
     """Raise `DataError` if there is no such split."""
-    if split not in (known := list(splits)):
-        raise DataError(f"{dataset} has no split {split!r}, expected one of {', '.join(known)}.")
+    if split not in splits:
+        raise DataError(f"{dataset} has no split {split!r}, expected one of {', '.join(splits)}.")
+
+
+def require_folders(dataset: str, root: Path | None, folders: Sequence[str]) -> Path:
+    """Return `root` if it holds all `folders`.
+
+    Raises:
+        DataError: No root was given, or it or one of the folders does not exist.
+    """
+    expected = f"expected a folder that contains {', '.join(f'{name}/' for name in folders)}"
+    if root is None:
+        raise DataError(f"{dataset} needs the path of its files, but no root was given; {expected}.")
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; for {dataset} {expected}. Check the path of the root.")
+    missing = [f"{name}/" for name in folders if not (root / name).is_dir()]
+    if missing:
+        raise DataError(f"{root}: {', '.join(missing)} missing; for {dataset} {expected}.")
+    return root
 
 
 def locate_root(dataset: str, root: Path | None, folders: Sequence[str], within: Sequence[str], advice: str) -> Path:
@@ -70,11 +88,9 @@ def read_names(path: Path) -> list[str]:
 
 
 def files_by_name(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Return the files of a folder by name without suffix; upper-case suffixes count, hidden files do not.
+    """Return the files of a folder, which may be missing, by name without suffix; hidden files do not count.
 
-    Args:
-        folder: May be missing; then there are none.
-        suffixes: In lower case, as ".png".
+    Suffixes are given in lower case, as ".png", and may be in upper case on disk.
     """
     if not folder.is_dir():
         return {}
@@ -99,10 +115,8 @@ def pair_listed(names_path: Path, names: Sequence[str], images_dir: Path, masks:
         (image path, mask path) in the order of the list. Names without one of them are its `problems`.
     """
     images = files_by_name(images_dir, IMAGE_SUFFIXES)
-    problems = [
-        *_absent(names_path, names, images, "image", f"{images_dir.name}/"),
-        *_absent(names_path, names, masks, "mask", at),
-    ]
+    problems = list(_absent(names_path, names, images, "image", f"{images_dir.name}/"))
+    problems += _absent(names_path, names, masks, "mask", at)
     return Pairs([(images[name], masks[name]) for name in names if name in images and name in masks], problems)
 
 

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders, require_folders
-from fakd.data.reading import exif_turns, read_image, read_mask
-from fakd.data.spec import DataError, Sample
+from fakd.data.layout import require_folders
+from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
+from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
+from fakd.data.spec import DataError, Sample, Source
+from fakd.files.checksum import digest
 from fakd.types import IGNORE_INDEX
 
 __all__ = ["IMAGE_SUFFIXES", "LabelTable", "PairedFiles", "Pairs", "ReadMask", "UnpairedError", "label_table"]
@@ -21,10 +23,7 @@ __all__ += ["pair_folders", "require_folders"]
 LabelTable = npt.NDArray[np.int16]
 """(256 or more,) the class index of every raw mask value; 255 = ignore, -1 = must not occur."""
 
-RawMask = npt.NDArray[np.integer]
-"""(H, W) numbers as they are stored."""
-
-ReadMask = Callable[[Path], RawMask]
+ReadMask = Callable[[Path], LabelMap]
 """Reads the raw numbers of one mask file; raises `DataError` that names the file."""
 
 _INVALID = -1
@@ -53,6 +52,15 @@ def label_table(mapping: Mapping[int, int], size: int = 256) -> LabelTable:
             raise ValueError(f"label table maps {raw} to {index}, expected 0..{len(table) - 1} to 0..255")
         table[raw] = index
     return table
+
+
+def looked_up(raw: LabelMap, table: LabelTable) -> tuple[LabelTable, LabelMap]:
+    """Return the class index of every raw value, and all raw values that must not occur."""
+    # No eight bits lie outside a table.
+    outside = None if raw.dtype == np.uint8 else (raw < 0) | (raw >= len(table))
+    labels: LabelTable = table[raw if outside is None else np.where(outside, 0, raw)]
+    invalid = labels == _INVALID if outside is None else outside | (labels == _INVALID)
+    return labels, raw[invalid]
 
 
 class UnpairedError(DataError):
@@ -130,24 +138,41 @@ class PairedFiles:
         """Read every pair once; raise `DataError` for the first that is at fault."""
         # Decoding releases the interpreter lock, so threads are enough.
         with ThreadPoolExecutor(_CHECK_THREADS) as pool:
-            for _ in pool.map(self._check_one, range(len(self))):
+            for _ in pool.map(lambda index: self[index].name, range(len(self))):  # no tensors, which may not fit
                 pass
 
-    def _check_one(self, index: int) -> None:
-        self[index]  # keep no tensors: the whole set need not fit into memory
-
-    def _classes(self, raw: RawMask, path: Path) -> npt.NDArray[np.uint8]:
-        outside = None if raw.dtype == np.uint8 else (raw < 0) | (raw >= len(self.table))
-        labels = self.table[raw if outside is None else np.where(outside, 0, raw)]
-        invalid = labels == _INVALID if outside is None else outside | (labels == _INVALID)
-        if invalid.any():
-            found = np.unique(raw[invalid])
+    def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
+        labels, wrong = looked_up(raw, self.table)
+        if wrong.size:
+            found = np.unique(wrong)
             known = np.flatnonzero(self.table != _INVALID)
             raise DataError(
                 f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
                 f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
             )
         return labels.astype(np.uint8)
+
+
+def image_identity(source: Source, index: int) -> str:
+    """What changes with an image: of a file its place, size and time, else its name and pixels.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+    """
+    if isinstance(source, PairedFiles):
+        path = source.pairs[index][0]
+        found = path.stat()
+        return f"{path.relative_to(source.root).as_posix()} {found.st_size} {found.st_mtime_ns}"
+    sample = source[index]
+    return f"{sample.name} {digest([sample.image])}"
+
+
+def image_size(source: Source, index: int) -> tuple[int, int]:
+    """(height, width) of an image in pixels; of a file without decoding it."""
+    if isinstance(source, PairedFiles):
+        return upright_size(source.pairs[index][0])
+    height, width = source[index].label.shape
+    return height, width
 
 
 @contextmanager
@@ -158,7 +183,7 @@ def _noting(faults: list[str]) -> Iterator[None]:
         faults.append(str(error))
 
 
-def _require_same_size(image: Tensor, raw: RawMask, image_path: Path, mask_path: Path) -> None:
+def _require_same_size(image: Tensor, raw: LabelMap, image_path: Path, mask_path: Path) -> None:
     height, width = image.shape[1:]
     if raw.shape == (height, width):
         return

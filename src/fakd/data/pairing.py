@@ -1,9 +1,13 @@
-"""Which image file belongs to which mask file."""
+"""Which image file belongs to which mask file, by their names."""
 
 import os
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from fakd.data.spec import DataError
@@ -13,7 +17,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 
-_SHOWN = 5
+# An ending starts like a new word and is not only a number, or 0001 would be taken for the partner of 0002.
+_ENDING = re.compile(r"[_\-. ][^/]*[^\W\d_]{2}[^/]*|")
+_ASKED = 200
+_TRIED = 8
+_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True)
@@ -80,22 +88,35 @@ def pair_names(
     return Pairs([(images[name], masks[name]) for name in both], found)
 
 
-def require_folders(dataset: str, root: Path | None, folders: Sequence[str]) -> Path:
-    """Return `root` if it holds all `folders`.
+def find_ends(images: Collection[str], masks: Collection[str], advice: str) -> tuple[str, str]:
+    """Find the two endings that make most images and masks partners once they are stripped.
+
+    Args:
+        images: Names below the folder of images, without file suffix.
+        masks: As well.
+        advice: What to do if there are none, for the error.
+
+    Returns:
+        Ending of images and ending of masks; both are empty where most names are the same.
 
     Raises:
-        DataError: No root was given, or it or one of the folders does not exist.
+        DataError: No endings pair more than half of the fewer files, or several do so equally well.
     """
-    expected = f"expected a folder that contains {', '.join(f'{name}/' for name in folders)}"
-    if root is None:
-        raise DataError(f"{dataset} needs the path of its files, but no root was given; {expected}.")
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; for {dataset} {expected}. Check the path of the root.")
-    missing = [f"{name}/" for name in folders if not (root / name).is_dir()]
-    if missing:
-        raise DataError(f"{root}: {', '.join(missing)} missing; for {dataset} {expected}.")
-    return root
+    least = min(len(images), len(masks)) / 2
+    if _count(images, masks, "", "") > least:
+        return "", ""
+    candidates = [ends for ends, _ in Counter(_shared(images, masks)).most_common(_TRIED)]
+    paired = {ends: _count(images, masks, *ends) for ends in candidates}
+    best = max(paired.values(), default=0)
+    winners = [ends for ends, count in paired.items() if count == best]
+    if best <= least:
+        raise DataError(
+            f"no rule pairs images with masks: images are named as {min(images)}, masks as {min(masks)}. {advice}"
+        )
+    if len(winners) > 1:
+        pairs = " or ".join(f'"{image}" with "{mask}"' for image, mask in winners)
+        raise DataError(f"unclear which masks belong to the images, those of names ending in {pairs}. {advice}")
+    return winners[0]
 
 
 def image_files(folder: Path) -> Iterator[Path]:
@@ -161,10 +182,10 @@ def one_spelling(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def listed(items: Sequence[object]) -> str:
+def listed(items: Sequence[object], most: int = 5) -> str:
     """Write the first few items, and how many more there are."""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(str(item) for item in items[:_SHOWN]) + more
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 def _is_lossy(path: Path) -> bool:
@@ -193,3 +214,23 @@ def _alone(ones: Mapping[str, Path], others: Mapping[str, Path], one: str, other
             f"Expected a file of the same name without suffix for each; add the {other}s or remove the {one}s.",
             tuple(f"{path}: the {one} has no {other} in {at}; add the {other} or remove the {one}." for path in alone),
         )
+
+
+def _shared(images: Collection[str], masks: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Give the endings of some images and of the masks around it in the alphabet, beyond what they share."""
+    ordered = sorted(masks)
+    for image in sorted(images)[:: max(1, len(images) // _ASKED)]:
+        place = bisect_left(ordered, image)
+        for mask in ordered[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS]:
+            stem = image[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(image, mask, strict=False)))]
+            # Usually the shared part goes beyond the word: x_p of x_photo and x_png.
+            for cut in (len(stem), max(map(stem.rfind, "_-. "))):
+                ends = image[cut:], mask[cut:]
+                if os.path.basename(stem[: max(cut, 0)]) and all(map(_ENDING.fullmatch, ends)):
+                    yield ends
+                    break
+
+
+def _count(images: Collection[str], masks: Collection[str], image_end: str, mask_end: str) -> int:
+    bare = {name.removesuffix(image_end) for name in images if name.endswith(image_end)}
+    return len(bare & {name.removesuffix(mask_end) for name in masks if name.endswith(mask_end)})

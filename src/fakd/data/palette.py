@@ -62,12 +62,7 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
 
 
 def write_label_png(path: Path | str, labels: Tensor, palette: Palette) -> None:
-    """Write class indices as a palette PNG: viewers show colours, programs read the indices back.
-
-    Args:
-        path: The file to write; its folder must exist.
-        labels: (H, W) class indices, 255 = ignore.
-        palette: One colour a class.
+    """Write (H, W) class indices as a palette PNG: viewers show colours, programs read the indices back.
 
     Raises:
         ValueError: `labels` is not (H, W), or holds an index without a colour.
@@ -87,7 +82,10 @@ def _table(palette: Palette) -> Tensor:
 def _require_labels(labels: Tensor, palette: Palette) -> None:
     if labels.ndim != 2:
         raise ValueError(f"labels are {tuple(labels.shape)}, expected (H, W)")
-    found = np.unique(labels.cpu().numpy()).tolist()
-    bad = [value for value in found if value != IGNORE_INDEX and not 0 <= value < len(palette)]
+    bad = [
+        value
+        for value in np.unique(labels.cpu().numpy()).tolist()
+        if value != IGNORE_INDEX and not 0 <= value < len(palette)
+    ]
     if bad:
         raise ValueError(f"labels hold {bad[:5]}, expected 0-{len(palette) - 1} for {len(palette)} colours, or 255")

@@ -1,11 +1,13 @@
-"""Reading one image or one mask from disk, with errors that say what is wrong with the file.
+"""Reading one image or one label map from disk, with errors that say what is wrong with the file.
 
-Pillow reads both: torchvision 0.29 has deprecated its own decoders.
+Pillow reads images and masks, since torchvision 0.29 has deprecated its own decoders; SciPy reads the MATLAB files in
+which two data sets publish their labels.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from fakd.data.spec import DataError
+
+LabelMap = npt.NDArray[np.integer]
+"""(H, W) numbers as they are stored."""
 
 MOST_PIXELS = 89_478_485
 """Pixels that an image may have: where Pillow begins to warn of decompression bombs, 256 MiB of RGB."""
@@ -36,7 +41,7 @@ def read_image(path: Path | str) -> Tensor:
     Raises:
         DataError: The file is missing, empty, truncated or no image.
     """
-    path = _existing(Path(path))
+    path = _existing(path)
     with _opened(path, "image") as photo:
         frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
         if frames > 1:
@@ -49,7 +54,7 @@ def read_image(path: Path | str) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def read_mask(path: Path | str) -> npt.NDArray[np.integer]:
+def read_mask(path: Path | str) -> LabelMap:
     """Read the raw numbers stored in a mask, turned upright as its EXIF data say; of a palette the indices.
 
     Returns:
@@ -61,7 +66,7 @@ def read_mask(path: Path | str) -> npt.NDArray[np.integer]:
     return stored_indices(load_mask(path), path)
 
 
-def stored_indices(mask: Image.Image, path: Path | str) -> npt.NDArray[np.integer]:
+def stored_indices(mask: Image.Image, path: Path | str) -> LabelMap:
     """Return the numbers of a mask that `load_mask` gave.
 
     Raises:
@@ -85,7 +90,7 @@ def load_mask(path: Path | str) -> Image.Image:
     Raises:
         DataError: The file is missing, empty, truncated or no image.
     """
-    path = _existing(Path(path))
+    path = _existing(path)
     with _opened(path, "mask") as mask:
         raw_mode = str(mask.tile[0][3]) if mask.tile else ""
         ImageOps.exif_transpose(mask, in_place=True)
@@ -103,7 +108,7 @@ def upright_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: The file is missing, empty or no image.
     """
-    path = _existing(Path(path))
+    path = _existing(path)
     with _opened(path, "image") as photo:
         width, height = photo.size
     return (width, height) if exif_turns(path) else (height, width)
@@ -113,6 +118,39 @@ def exif_turns(path: Path | str) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
     with _opened(Path(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
+
+
+def read_context_mat(path: Path | str) -> LabelMap:
+    """Read a label map of Pascal Context: `LabelMap`, with numbers from 1 to 459.
+
+    Returns:
+        (H, W), uint16 in the published files.
+
+    Raises:
+        DataError: The file is missing, empty, damaged, or holds something else.
+    """
+    path = _existing(path)
+    return _label_map(path, _variable(path, "LabelMap"), "LabelMap")
+
+
+def read_sbd_mat(path: Path | str) -> LabelMap:
+    """Read the class map of the Semantic Boundaries Dataset: `GTcls.Segmentation`, with classes from 0 to 20.
+
+    Returns:
+        (H, W), uint8 in the published files.
+
+    Raises:
+        DataError: The file is missing, empty, damaged, or holds something else.
+    """
+    path = _existing(path)
+    truth = _variable(path, "GTcls")
+    fields = truth.dtype.names or ()
+    if "Segmentation" not in fields or truth.size != 1:
+        raise DataError(
+            f"{path}: GTcls has no field Segmentation, expected the class maps of the Semantic Boundaries "
+            "Dataset. Take the files of its folder cls/."
+        )
+    return _label_map(path, truth["Segmentation"].item(), "GTcls.Segmentation")
 
 
 @contextmanager
@@ -135,7 +173,8 @@ def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
         raise _unreadable(path, kind, error) from error
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file. Check the path, or restore the file.")
     if path.stat().st_size == 0:
@@ -150,3 +189,26 @@ def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
         f"{path}: not readable as {kind} ({reason}); the file is truncated, damaged or of another type. "
         "Copy or download it again."
     )
+
+
+def _variable(path: Path, name: str) -> Any:
+    from scipy.io import loadmat, whosmat  # a fifth of a second, which few runs need
+
+    try:
+        variables = loadmat(path, appendmat=False, variable_names=[name])
+        others = [] if name in variables else [other for other, *_ in whosmat(path, appendmat=False)]
+    except Exception as error:  # scipy raises ValueError, TypeError, zlib.error and others for broken files
+        raise _unreadable(path, "a MATLAB file", error) from error
+    if name not in variables:
+        raise DataError(f"{path}: the MATLAB file holds {', '.join(others) or 'nothing'}, expected a variable {name}.")
+    return variables[name]
+
+
+def _label_map(path: Path, variable: Any, name: str) -> LabelMap:
+    values: npt.NDArray[Any] = np.asarray(variable)
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
+        raise DataError(
+            f"{path}: {name} is an array of {values.dtype} of shape {values.shape}, expected whole numbers of "
+            "shape (height, width). Copy or download it again."
+        )
+    return values

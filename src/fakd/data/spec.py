@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fakd.data.geometry import WHOLE_IMAGE
+from fakd.data.cropping import WHOLE_IMAGE
 
 NO_LOGITS = torch.empty(0)
 """Stands for a teacher's logits where none are kept."""

@@ -4,7 +4,6 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fakd.data.geometry import Geometry, crop_map
+from fakd.data.cropping import Geometry, crop_map
 from fakd.data.spec import DataError, Sample
 from fakd.files.atomic import written_at_once
 
@@ -222,6 +221,6 @@ class LogitStore:
             whole: side of the fitted image, in pixels.
             cells: side of its map.
         """
-        needed = ceil(length / self.stride)
+        needed = math.ceil(length / self.stride)
         share = whole / (cells * self.stride)
         return start * share, part * share * needed * self.stride / length, needed

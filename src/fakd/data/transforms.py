@@ -1,5 +1,7 @@
 """What happens to an image and its mask between the disk and the network; pixels stay uint8."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
@@ -36,6 +38,7 @@ def fitted_size(size: tuple[int, int], base_size: tuple[int, int], ratio: float 
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
+@dataclass(eq=False)
 class TrainTransform:
     """Random scale, crop and flip of an image together with its mask.
 
@@ -57,32 +60,26 @@ class TrainTransform:
         ValueError: A size, ratio or probability is out of its range.
     """
 
-    def __init__(
-        self,
-        base_size: tuple[int, int],
-        crop_size: tuple[int, int],
-        scale: tuple[float, float] = (0.5, 2.0),
-        flip: float = 0.5,
-        photometric: bool = False,
-        max_class_share: float = 0.75,
-    ) -> None:
-        _require_size("base_size", base_size)
-        _require_size("crop_size", crop_size)
-        if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale is {scale}, expected 0 < lowest <= highest")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip is {flip}, expected a probability between 0 and 1")
-        if not 0 < max_class_share <= 1:
-            raise ValueError(f"max_class_share is {max_class_share}, expected more than 0 and at most 1")
-        self.base_size = base_size
-        self.crop_size = crop_size
-        self.scale = scale
-        self.flip = flip
-        self.max_class_share = max_class_share
+    base_size: tuple[int, int]
+    crop_size: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+    photometric: bool = False
+    max_class_share: float = 0.75
+
+    def __post_init__(self) -> None:
+        _require_size("base_size", self.base_size)
+        _require_size("crop_size", self.crop_size)
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale is {self.scale}, expected 0 < lowest <= highest")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is {self.flip}, expected a probability between 0 and 1")
+        if not 0 < self.max_class_share <= 1:
+            raise ValueError(f"max_class_share is {self.max_class_share}, expected more than 0 and at most 1")
         # Not v2.RandomPhotometricDistort: it also swaps colour channels, which MMSegmentation does not.
         jitters = ({"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1})
         steps = [v2.RandomApply([v2.ColorJitter(**jitter)]) for jitter in jitters]
-        self.colours = v2.Compose(steps) if photometric else None
+        self.colours = v2.Compose(steps) if self.photometric else None
 
     def __call__(self, sample: Sample) -> Sample:
         """Return a sample of exactly `crop_size`, uint8."""

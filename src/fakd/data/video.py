@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import DataError
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import VideoFrame
     from av.container import InputContainer
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
@@ -50,7 +50,8 @@ def read_video(path: Path, every: int = 1) -> Iterator[tuple[int, Tensor]]:
         # Before anything of that size is allocated.
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         for packet in container.demux():
-            end = max(end, _end(packet))
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is not stream:
                 continue
             try:
@@ -110,11 +111,6 @@ def _opened(path: Path) -> Iterator["InputContainer"]:
             f"{path}: not readable as video ({error.strerror or error}); the file is truncated, damaged or of another "
             "type. Copy or download it again."
         ) from error
-
-
-def _end(packet: "Packet[Any]") -> float:
-    """The second at which what a packet holds is over."""
-    return 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def _pixels(frame: "VideoFrame") -> Tensor:

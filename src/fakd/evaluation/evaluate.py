@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fakd.data import Sample, get_dataset
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.data.spec import check_num_classes
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.predictor import base_size_in

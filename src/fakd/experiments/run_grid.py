@@ -9,7 +9,7 @@ from fakd.analysis.runs import read_run
 from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import latex_lines, rich_lines
 from fakd.console import console, say
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.experiments.grid import GridConfig
 from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines

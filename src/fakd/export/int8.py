@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fakd.console import console, progress
 from fakd.data import read_image
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.evaluation.evaluate import DataOptions, evaluate_model, validation_data
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, to_float_images

@@ -1,9 +1,13 @@
-"""What a file must hash to."""
+"""Hashes: what a file must hash to, and what tells words and tensors from others."""
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 
 class Checksum(NamedTuple):
@@ -30,21 +34,34 @@ class Checksum(NamedTuple):
 
     def found_in(self, path: Path) -> str:
         """The beginning of the file's digest, as long as the expected one."""
-        digest = hashlib.new(self.algorithm, usedforsecurity=False)
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()[: len(self.prefix)]
+            found = hashlib.file_digest(file, lambda: hashlib.new(self.algorithm, usedforsecurity=False))
+        return found.hexdigest()[: len(self.prefix)]
 
 
 def checksum_in_name(name: str) -> str | None:
-    """The checksum that OpenMMLab and PyTorch write at the end of a file's name.
+    """The SHA-256 that OpenMMLab and PyTorch write at the end of a file's name; None where the name has none.
 
-    Args:
-        name: the name of a file, as "pspnet-967c316f.pth".
-
-    Returns:
-        The beginning of the file's SHA-256, as "sha256:967c316f"; None where the name has none.
+    Example:
+        >>> checksum_in_name("pspnet-967c316f.pth")
+        'sha256:967c316f'
     """
     found = re.search(r"-([0-9a-f]{8,64})(?:\.\w+){1,2}$", name)
     return f"sha256:{found[1]}" if found else None
+
+
+def digest(parts: Iterable[str | Tensor]) -> str:
+    """Hash words and tensors, each with its type and shape, to 32 hex digits.
+
+    Example:
+        >>> digest(["a", torch.zeros(2)]) == digest(["a", torch.zeros(1, 2)])
+        False
+    """
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            sha.update(repr((part.dtype, tuple(part.shape))).encode())
+            sha.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        else:
+            sha.update(repr(part).encode())
+    return sha.hexdigest()[:32]

@@ -12,7 +12,7 @@ from lightning.fabric import seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import create_method

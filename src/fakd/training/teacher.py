@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakd.console import say
-from fakd.data.identity import digest
 from fakd.data.spec import check_num_classes
+from fakd.files.checksum import digest
 from fakd.models import Network, open_model
 from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy

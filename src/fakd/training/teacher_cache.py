@@ -13,12 +13,13 @@ from rich.filesize import decimal
 from torch import Tensor, nn
 
 from fakd.console import is_main_process, progress, say
-from fakd.data.datamodule import SegmentationData
-from fakd.data.identity import digest, image_identity, image_size
+from fakd.data.batches import SegmentationData
+from fakd.data.paired_files import image_identity, image_size
 from fakd.data.spec import Source
 from fakd.data.teacher_logits import LogitStore, coded_bytes, load_checked, save_checked
 from fakd.data.transforms import fitted_size
 from fakd.evaluation import to_float_images
+from fakd.files.checksum import digest
 from fakd.training.config import DistillConfig
 from fakd.training.teacher import Teacher
 

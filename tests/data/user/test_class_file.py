@@ -5,7 +5,7 @@ import pytest
 from fakd.data import DataError
 from fakd.data.sets.voc2012 import VOC2012
 from fakd.data.user.class_file import read_class_list
-from fakd.data.user.class_list import ClassList, UserClass, voc_colour
+from fakd.data.user.masks import ClassList, UserClass, voc_colour
 
 
 def _read(root: Path, text: str, name: str = "classes.yaml") -> ClassList:

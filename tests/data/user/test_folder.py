@@ -8,7 +8,7 @@ import torch
 from folders import write_folder, write_image, write_mask
 
 from fakd.data import DataError, get_dataset
-from fakd.data.datamodule import SegmentationData
+from fakd.data.batches import SegmentationData
 from fakd.data.spec import Source
 
 

@@ -6,8 +6,7 @@ from folders import write_mask
 from PIL import Image
 
 from fakd.data import DataError
-from fakd.data.user.class_list import ClassList, Colour, UserClass
-from fakd.data.user.masks import UserMasks
+from fakd.data.user.masks import ClassList, Colour, UserClass, UserMasks
 
 COLOURS: list[Colour] = [(0, 0, 0), (200, 100, 0), (255, 255, 255), (0, 0, 9)]
 VALUES = np.random.default_rng(0).integers(0, 4, (8, 12), dtype=np.uint8)

@@ -88,12 +88,7 @@ def extract(archive: Path, folder: Path, parts: Sequence[str]) -> None:
 
 
 def is_extracted(name: str, folder: Path, parts: Sequence[str]) -> bool | None:
-    """Tell whether `extract` has written everything, without the archive, which may be deleted by then.
-
-    Args:
-        name: The archive's name.
-        folder: Where it was extracted to.
-        parts: As given to `extract`.
+    """Tell whether `extract` has written everything of the archive of that name, which may be deleted by then.
 
     Returns:
         False where a file is missing or shorter than it should be; None where nothing was extracted.
@@ -165,13 +160,7 @@ def _tar_members(archive: Path, tarred: tarfile.TarFile, parts: Sequence[str]) -
             continue
         if not info.isreg():
             raise _refused(archive, info.name, "is a link or a device")
-        yield _Member(path, info.size, partial(_content, tarred, info))
-
-
-def _content(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    content = tarred.extractfile(info)
-    assert content is not None  # it is a regular file
-    return content
+        yield _Member(path, info.size, partial(tarfile.ExFileObject, tarred, info))
 
 
 def _safe(archive: Path, name: str) -> str:
@@ -194,8 +183,7 @@ def _require_inside(archive: Path, folder: Path, paths: dict[str, _Member]) -> N
 
 
 def _require_parts(archive: Path, paths: dict[str, _Member], parts: Sequence[str]) -> None:
-    missing = [part for part in parts if not any(_is_part(path, [part]) for path in paths)]
-    if missing:
+    if missing := [part for part in parts if not any(_is_part(path, [part]) for path in paths)]:
         raise DataError(
             f"{archive}: {', '.join(missing)} not found in the archive, so it is not the one that was expected. "
             "Delete it and run the same command again, or put the right one in its place."

@@ -11,28 +11,25 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from fakd.console import progress, say
-from fakd.data.paired_files import LabelTable
+from fakd.data.paired_files import LabelTable, ReadMask, looked_up
+from fakd.data.reading import LabelMap
 from fakd.data.spec import DataError
 from fakd.files.atomic import written_at_once
-
-Reader = Callable[[Path], npt.NDArray[np.integer]]
-"""Reads a file as (H, W) class indices, 255 = ignore; a function of a module, so that other processes find it."""
 
 _BATCH = 16  # files a process is given at a time
 _SHOWN = 10
 
 
-def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: Reader, workers: int | None = None) -> None:
+def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: ReadMask, workers: int | None = None) -> None:
     """Write each file's class indices as a greyscale PNG; those that are there are not written again.
 
     Args:
         what: Heading of the progress bar.
         jobs: (file to read, PNG to write).
-        read: How to read a file.
+        read: Gives a file's class indices, 255 = ignore; a function of a module, so that other processes find it.
         workers: Number of processes; None takes one for each core. With one, or few files, this process converts.
 
     Raises:
@@ -47,33 +44,29 @@ def convert(what: str, jobs: Sequence[tuple[Path, Path]], read: Reader, workers:
         task = bar.add_task(what, total=len(missing), note="")
         for failure in outcomes:
             bar.advance(task)
-            if failure is not None:
-                failed.append(failure)
+            failed += [failure] if failure else []
     if failed:
-        more = f"\n  and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+        more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
         raise DataError(
             f"{what}: {len(failed)} of {len(missing)} label maps could not be converted, all others were. Delete the "
-            "damaged files and run the same command again to extract them anew:\n  "
-            + "\n  ".join(failed[:_SHOWN])
-            + more
+            "damaged files and run the same command again to extract them anew:"
+            + "".join(f"\n  {line}" for line in failed[:_SHOWN] + more)
         )
 
 
-def translate(raw: npt.NDArray[np.integer], table: LabelTable) -> npt.NDArray[np.integer]:
+def translate(raw: LabelMap, table: LabelTable) -> LabelMap:
     """Look up what to write for every raw label.
 
     Raises:
         DataError: A label is not in the table.
     """
-    outside = (raw < 0) | (raw >= len(table))
-    labels: LabelTable = table[np.where(outside, 0, raw)]
-    unknown = raw[outside | (labels < 0)]
+    labels, unknown = looked_up(raw, table)
     if unknown.size:
         raise DataError(f"holds label {unknown[0]}, which the data set does not have. Get the file again.")
     return labels
 
 
-def write_indices(path: Path, indices: npt.NDArray[np.integer]) -> None:
+def write_indices(path: Path, indices: LabelMap) -> None:
     """Write class indices as the grey values of a PNG.
 
     Raises:
@@ -88,7 +81,7 @@ def write_indices(path: Path, indices: npt.NDArray[np.integer]) -> None:
         Image.fromarray(indices.astype(np.uint8)).save(temporary, format="PNG")
 
 
-def _convert_one(read: Reader, job: tuple[Path, Path]) -> str | None:
+def _convert_one(read: ReadMask, job: tuple[Path, Path]) -> str | None:
     """Convert one file; what is wrong with it comes back as text, since not every error survives the way."""
     source, target = job
     try:
@@ -111,13 +104,10 @@ def _mapped(
     # Forked where that is usual, as loaders are: a spawned process would need seconds to import torch again.
     # `map` starts all processes at once, before the progress bar's thread, whose locks a fork would copy.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupt)
+    # Ctrl-C is left to the main process: it stops the others between two batches.
+    ignore_interrupt = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=ignore_interrupt)
     try:
         yield pool.map(function, jobs, chunksize=_BATCH)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the main process: it stops the others between two batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

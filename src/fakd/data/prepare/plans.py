@@ -4,22 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from fakd.data.layout import read_names
-from fakd.data.matlab import read_context_mat, read_sbd_mat
 from fakd.data.paired_files import label_table
 from fakd.data.pairing import image_files
 from fakd.data.prepare.converting import convert, translate
-from fakd.data.reading import read_mask
+from fakd.data.reading import LabelMap, read_context_mat, read_mask, read_sbd_mat
 from fakd.data.sets.cityscapes import IDS, TRAIN_ID_OF_ID, TRAIN_IDS
 from fakd.data.sets.pascal_context import CLASS_OF_LABEL, LISTS, MATS, PNGS
 from fakd.data.spec import DataError
 from fakd.files.atomic import written_at_once
 from fakd.types import IGNORE_INDEX
-
-LabelMap = npt.NDArray[np.integer]
 
 _TRAIN_IDS = label_table(TRAIN_ID_OF_ID)
 _CONTEXT = label_table(

@@ -2,26 +2,21 @@
 
 from pathlib import Path
 
+from fakd.data.layout import require_split
 from fakd.data.paired_files import PairedFiles, label_table, pair_folders, require_folders
-from fakd.data.spec import DataError, DatasetSpec, Source
+from fakd.data.spec import DatasetSpec, Source
 from fakd.types import IGNORE_INDEX
 
+# fmt: off
 _CLASSES: dict[str, tuple[int, int, int]] = {
-    "sky": (128, 128, 128),
-    "building": (128, 0, 0),
-    "pole": (192, 192, 128),
-    "road": (128, 64, 128),
-    "pavement": (60, 40, 222),
-    "tree": (128, 128, 0),
-    "sign symbol": (192, 128, 128),
-    "fence": (64, 64, 128),
-    "car": (64, 0, 128),
-    "pedestrian": (64, 64, 0),
-    "bicyclist": (0, 128, 192),
+    "sky": (128, 128, 128), "building": (128, 0, 0), "pole": (192, 192, 128), "road": (128, 64, 128),
+    "pavement": (60, 40, 222), "tree": (128, 128, 0), "sign symbol": (192, 128, 128), "fence": (64, 64, 128),
+    "car": (64, 0, 128), "pedestrian": (64, 64, 0), "bicyclist": (0, 128, 192),
 }
+# fmt: on
+
 _VOID = len(_CLASSES)
 _TABLE = label_table({index: index for index in range(_VOID)} | {_VOID: IGNORE_INDEX})
-_SPLITS = ("train", "val", "test")
 
 
 def open_camvid(root: Path | None, split: str) -> Source:
@@ -30,8 +25,7 @@ def open_camvid(root: Path | None, split: str) -> Source:
     Raises:
         DataError: The root or a folder is missing, or images and masks do not match.
     """
-    if split not in _SPLITS:
-        raise DataError(f"camvid has no split {split!r}, expected one of {', '.join(_SPLITS)}.")
+    require_split("camvid", split, ("train", "val", "test"))
     root = require_folders("camvid", root, (split, f"{split}annot"))
     return PairedFiles(root, pair_folders(root / split, root / f"{split}annot"), _TABLE)
 

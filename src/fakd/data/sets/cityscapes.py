@@ -9,27 +9,17 @@ from fakd.data.spec import DatasetSpec, Source
 from fakd.types import IGNORE_INDEX
 
 # id among the 34 in the label files, and colour, from helpers/labels.py of the authors' cityscapesScripts.
+# fmt: off
 _CLASSES: dict[str, tuple[int, tuple[int, int, int]]] = {
-    "road": (7, (128, 64, 128)),
-    "sidewalk": (8, (244, 35, 232)),
-    "building": (11, (70, 70, 70)),
-    "wall": (12, (102, 102, 156)),
-    "fence": (13, (190, 153, 153)),
-    "pole": (17, (153, 153, 153)),
-    "traffic light": (19, (250, 170, 30)),
-    "traffic sign": (20, (220, 220, 0)),
-    "vegetation": (21, (107, 142, 35)),
-    "terrain": (22, (152, 251, 152)),
-    "sky": (23, (70, 130, 180)),
-    "person": (24, (220, 20, 60)),
-    "rider": (25, (255, 0, 0)),
-    "car": (26, (0, 0, 142)),
-    "truck": (27, (0, 0, 70)),
-    "bus": (28, (0, 60, 100)),
-    "train": (31, (0, 80, 100)),
-    "motorcycle": (32, (0, 0, 230)),
-    "bicycle": (33, (119, 11, 32)),
+    "road": (7, (128, 64, 128)), "sidewalk": (8, (244, 35, 232)), "building": (11, (70, 70, 70)),
+    "wall": (12, (102, 102, 156)), "fence": (13, (190, 153, 153)), "pole": (17, (153, 153, 153)),
+    "traffic light": (19, (250, 170, 30)), "traffic sign": (20, (220, 220, 0)), "vegetation": (21, (107, 142, 35)),
+    "terrain": (22, (152, 251, 152)), "sky": (23, (70, 130, 180)), "person": (24, (220, 20, 60)),
+    "rider": (25, (255, 0, 0)), "car": (26, (0, 0, 142)), "truck": (27, (0, 0, 70)), "bus": (28, (0, 60, 100)),
+    "train": (31, (0, 80, 100)), "motorcycle": (32, (0, 0, 230)), "bicycle": (33, (119, 11, 32)),
 }
+# fmt: on
+
 _NUM_IDS = 34
 _MINUS_ONE = 255  # how eight bits hold the id -1
 
@@ -41,11 +31,7 @@ TRAIN_ID_OF_ID: dict[int, int] = dict.fromkeys((*range(_NUM_IDS), _MINUS_ONE), I
 IDS, TRAIN_IDS = "_gtFine_labelIds", "_gtFine_labelTrainIds"
 """What the names of both kinds of label files end in, before ".png"."""
 
-_TABLES = {
-    TRAIN_IDS: label_table({index: index for index in range(len(_CLASSES))}),
-    IDS: label_table(TRAIN_ID_OF_ID),
-}
-_SPLITS = ("train", "val", "test")
+_TABLES = {TRAIN_IDS: label_table({index: index for index in range(len(_CLASSES))}), IDS: label_table(TRAIN_ID_OF_ID)}
 _ADVICE = (
     "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com, "
     "which asks for an account, into one folder, and give that folder."
@@ -62,7 +48,7 @@ def open_cityscapes(root: Path | None, split: str) -> Source:
     Raises:
         DataError: The root or a folder is missing, or images and masks do not match.
     """
-    require_split("cityscapes", split, _SPLITS)
+    require_split("cityscapes", split, ("train", "val", "test"))
     folders = (f"leftImg8bit/{split}", f"gtFine/{split}")
     root = locate_root("cityscapes", root, folders, ("cityscapes", "Cityscapes", "cityscape"), _ADVICE)
     images, masks = (root / folder for folder in folders)

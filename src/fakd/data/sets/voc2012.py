@@ -7,29 +7,16 @@ from fakd.data.paired_files import PairedFiles, label_table
 from fakd.data.spec import DataError, DatasetSpec, Source
 
 # Names and colours of the challenge's development kit.
+# fmt: off
 _CLASSES: dict[str, tuple[int, int, int]] = {
-    "background": (0, 0, 0),
-    "aeroplane": (128, 0, 0),
-    "bicycle": (0, 128, 0),
-    "bird": (128, 128, 0),
-    "boat": (0, 0, 128),
-    "bottle": (128, 0, 128),
-    "bus": (0, 128, 128),
-    "car": (128, 128, 128),
-    "cat": (64, 0, 0),
-    "chair": (192, 0, 0),
-    "cow": (64, 128, 0),
-    "diningtable": (192, 128, 0),
-    "dog": (64, 0, 128),
-    "horse": (192, 0, 128),
-    "motorbike": (64, 128, 128),
-    "person": (192, 128, 128),
-    "pottedplant": (0, 64, 0),
-    "sheep": (128, 64, 0),
-    "sofa": (0, 192, 0),
-    "train": (128, 192, 0),
-    "tvmonitor": (0, 64, 128),
+    "background": (0, 0, 0), "aeroplane": (128, 0, 0), "bicycle": (0, 128, 0), "bird": (128, 128, 0),
+    "boat": (0, 0, 128), "bottle": (128, 0, 128), "bus": (0, 128, 128), "car": (128, 128, 128), "cat": (64, 0, 0),
+    "chair": (192, 0, 0), "cow": (64, 128, 0), "diningtable": (192, 128, 0), "dog": (64, 0, 128),
+    "horse": (192, 0, 128), "motorbike": (64, 128, 128), "person": (192, 128, 128), "pottedplant": (0, 64, 0),
+    "sheep": (128, 64, 0), "sofa": (0, 192, 0), "train": (128, 192, 0), "tvmonitor": (0, 64, 128),
 }
+# fmt: on
+
 _TABLE = label_table({index: index for index in range(len(_CLASSES))})  # 255, the border of objects, is ignored
 _LISTS = {"train": "trainaug", "val": "val"}
 _ADVICE = (
@@ -46,7 +33,6 @@ def open_voc2012(root: Path | None, split: str) -> Source:
 
     Args:
         root: The folder VOC2012, VOCdevkit, or the one that holds that.
-        split: "train" or "val".
 
     Raises:
         DataError: The root, a folder or a list is missing, or a listed image has no file or no mask.

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 
 from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
-from fakd.data.user.class_list import ClassList, Colour, UserClass
+from fakd.data.user.masks import ClassList, Colour, UserClass
 from fakd.types import IGNORE_INDEX
 
 FILES = ("classes.yaml", "classes.txt")
@@ -99,11 +99,7 @@ def _entries(path: Path, classes: Sequence[Any] | Mapping[Any, Any]) -> Iterator
     options: Any
     for item in classes.items() if isinstance(classes, Mapping) else classes:
         match item:
-            case str():
-                name, options = item, None
-            case {"name": name, **options}:
-                pass
-            case (name, options):
+            case {"name": name, **options} | (name, options):
                 pass
             case dict() if len(item) == 1:
                 ((name, options),) = item.items()
@@ -114,10 +110,8 @@ def _entries(path: Path, classes: Sequence[Any] | Mapping[Any, Any]) -> Iterator
         if not name.strip().isprintable():  # a terminal would obey it
             _refuse(path, f"the name {name!r} has characters that cannot be printed. Leave them out")
         match options:
-            case dict():
-                pass
-            case None:
-                options = {}
+            case dict() | None:
+                options = options or {}
             case int():
                 options = {"value": options}
             case _:
@@ -184,7 +178,7 @@ def _require_sense(path: Path, found: ClassList) -> None:
         _refuse(path, f"masks is {found.options['masks']!r}, expected index or color")
     for key in ("base_size", "crop_size"):
         size = found.options.get(key)
-        if size is not None and not (isinstance(size, list) and len(size) == 2 and all(_is_count(n) for n in size)):
+        if size is not None and not (isinstance(size, list) and [*map(type, size)] == [int, int] and min(size) > 0):
             _refuse(path, f"{key} is {size!r}, expected height and width in pixels, as [512, 1024]")
     for key in ("image_suffix", "mask_suffix"):
         if not isinstance(found.options.get(key, ""), str):
@@ -208,10 +202,6 @@ def _colour(path: Path, owner: str, colour: Any) -> Colour:
 
 def _as_list(given: Any) -> list[Any]:
     return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def _is_count(number: Any) -> bool:
-    return type(number) is int and number > 0
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:

@@ -31,6 +31,7 @@ from fakd.data.pairing import (
     IMAGE_SUFFIXES,
     Pairs,
     Problem,
+    find_ends,
     image_files,
     images_by_name,
     listed,
@@ -41,9 +42,7 @@ from fakd.data.pairing import (
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError, DatasetSpec
 from fakd.data.user.class_file import read_class_list
-from fakd.data.user.class_list import ClassList
-from fakd.data.user.masks import UserMasks
-from fakd.data.user.name_ends import find_ends
+from fakd.data.user.masks import ClassList, UserMasks
 
 FOLDER = "folder"
 """The name of this data set in configurations."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fakd.data.sets.toy_scenes.kinds import CLASSES, PALETTE
+from fakd.data.sets.toy_scenes.canvas import CLASSES, PALETTE
 from fakd.data.sets.toy_scenes.scene import draw_scene
 from fakd.data.spec import SPLITS, DatasetSpec, Sample
 
@@ -91,5 +91,4 @@ TOY_SCENES = DatasetSpec(
     crop_size=(96, 96),
     open=_open,
     needs_root=False,
-    notice="",
 )

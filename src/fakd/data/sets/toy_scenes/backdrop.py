@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
-from fakd.data.sets.toy_scenes.canvas import Array, Camera, Colour, Light, jitter, smooth_noise
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Array, Bytes, Camera, Colour, Kind, Light, Pair, jitter, smooth_noise
 
 BLOCK = 8.0
 """Metres of street over which the shadow of the houses keeps its length."""
@@ -28,13 +27,13 @@ class Shadow(NamedTuple):
 class Street:
     """A street's cross-section, its crossing, and what is painted on it; metres."""
 
-    kerbs: tuple[float, float]
+    kerbs: Pair
     """x of the left and the right kerb."""
-    edges: tuple[float, float]
+    edges: Pair
     """x at which the pavements end: house fronts or gardens begin there."""
     gardens: tuple[bool, bool]
     """Whether grass, not a house front, borders the left and the right pavement."""
-    crossing: tuple[float, float]
+    crossing: Pair
     """z between which another street crosses; an empty range for none."""
     zebra: float
     """z at which a zebra crossing starts; negative for none."""
@@ -45,7 +44,7 @@ class Street:
         return self.crossing[0] <= z <= self.crossing[1]
 
 
-def paint_sky(rng: np.random.Generator, size: tuple[int, int], camera: Camera, light: Light) -> Array:
+def paint_sky(rng: Generator, size: tuple[int, int], camera: Camera, light: Light) -> Array:
     """(H, W, 3) sky: a gradient, clouds, and a glow where the sun stands; black well below the horizon."""
     width = size[1]
     picture = np.zeros((*size, 3), np.float32)
@@ -65,13 +64,14 @@ def paint_sky(rng: np.random.Generator, size: tuple[int, int], camera: Camera, l
 
 
 def paint_ground(
-    rng: np.random.Generator, size: tuple[int, int], camera: Camera, light: Light, street: Street
-) -> tuple[int, Array, NDArray[np.uint8]]:
+    rng: Generator, size: tuple[int, int], camera: Camera, light: Light, street: Street
+) -> tuple[int, Array, Bytes]:
     """First row, (h, W, 3) picture and (h, W) labels of everything below the horizon."""
     top, x, z = camera.ground(*size)
     labels = _ground_labels(x, z, street)
     picture = _ground_colours(rng, light)[labels]
-    tiles = _seams(x, z, rng.uniform(0.6, 1.4))
+    slab, seam = rng.uniform(0.6, 1.4), 0.05 + z * 0.002
+    tiles = (np.mod(x, slab) < seam) | (np.mod(z, slab * 1.5) < 2 * seam)
     grain = _grain(rng, x, z)
     near = np.exp(-z / 25)
     strength = np.zeros(len(Kind), np.float32)
@@ -87,7 +87,7 @@ def paint_ground(
     return top, picture * clear + np.array(light.sky_low, np.float32) * (1 - clear), labels
 
 
-def _ground_labels(x: Array, z: Array, street: Street) -> NDArray[np.uint8]:
+def _ground_labels(x: Array, z: Array, street: Street) -> Bytes:
     """Road between the kerbs and in the crossing, pavement up to the edges, gardens beyond."""
     labels = np.full(x.shape, Kind.PAVEMENT, np.uint8)
     if street.gardens[0]:
@@ -99,7 +99,7 @@ def _ground_labels(x: Array, z: Array, street: Street) -> NDArray[np.uint8]:
     return labels
 
 
-def _ground_colours(rng: np.random.Generator, light: Light) -> Array:
+def _ground_colours(rng: Generator, light: Light) -> Array:
     """One base colour a class; only the three of the ground are used."""
     asphalt = jitter(rng, (98, 98, 102), 16)
     slabs: list[Colour] = [(150, 146, 140), (172, 164, 150), (142, 112, 100), (104, 106, 110)]
@@ -111,7 +111,7 @@ def _ground_colours(rng: np.random.Generator, light: Light) -> Array:
     return colours
 
 
-def _grain(rng: np.random.Generator, x: Array, z: Array) -> Array:
+def _grain(rng: Generator, x: Array, z: Array) -> Array:
     """Noise fixed to the ground, so that it gets finer with distance: sampled from a small random table."""
     table = rng.standard_normal((64, 64)).astype(np.float32)
     fine = table[(z * 5).astype(np.int32) & 63, (x * 9).astype(np.int32) & 63]
@@ -119,27 +119,14 @@ def _grain(rng: np.random.Generator, x: Array, z: Array) -> Array:
     return np.asarray(0.8 * fine + 0.5 * coarse, np.float32)
 
 
-def _seams(x: Array, z: Array, slab: float) -> NDArray[np.bool_]:
-    """Where two paving slabs of the given width meet."""
-    seam = 0.05 + z * 0.002
-    return np.asarray((np.mod(x, slab) < seam) | (np.mod(z, slab * 1.5) < 2 * seam))
-
-
-def _paint_kerbs(picture: Array, x: Array, street: Street, labels: NDArray[np.uint8]) -> None:
+def _paint_kerbs(picture: Array, x: Array, street: Street, labels: Bytes) -> None:
     """A paler rim of stone on either side of the road."""
     rim = (np.abs(x - (street.kerbs[0] - 0.12)) < 0.14) | (np.abs(x - (street.kerbs[1] + 0.12)) < 0.14)
     rim &= labels == Kind.PAVEMENT
     picture[rim] = picture[rim] * 0.4 + 105
 
 
-def _paint_marks(
-    rng: np.random.Generator,
-    picture: Array,
-    x: Array,
-    z: Array,
-    street: Street,
-    labels: NDArray[np.uint8],
-) -> None:
+def _paint_marks(rng: Generator, picture: Array, x: Array, z: Array, street: Street, labels: Bytes) -> None:
     """Lane lines and the zebra crossing: worn paint, which still is road."""
     left, right = street.kerbs
     lines = np.zeros(x.shape, bool)
@@ -158,14 +145,14 @@ def _paint_marks(
     picture[lines] = picture[lines] * (1 - wear) + paint * wear
 
 
-def _paint_puddles(rng: np.random.Generator, picture: Array, light: Light, labels: NDArray[np.uint8]) -> None:
+def _paint_puddles(rng: Generator, picture: Array, light: Light, labels: Bytes) -> None:
     """Flat puddles that mirror the sky: its colour alone does not make a pixel sky."""
     wet = smooth_noise(rng, (12, 5), labels.shape[:2]) > rng.uniform(0.35, 0.7)
     wet &= labels == Kind.ROAD
     picture[wet] = picture[wet] * 0.45 + np.array(light.sky_low, np.float32) * 0.5
 
 
-def _shadow_gain(rng: np.random.Generator, x: Array, z: Array, light: Light, street: Street) -> NDArray[np.float32]:
+def _shadow_gain(rng: Generator, x: Array, z: Array, light: Light, street: Street) -> Array:
     """What shadows leave of the light on the ground."""
     gain = np.ones(x.shape, np.float32)
     if light.sun:

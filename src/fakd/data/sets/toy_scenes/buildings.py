@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, any_colour, jitter, shade, shades
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Floats, Kind, Pair, any_colour, jitter, shade, shades
 
 STONES: tuple[Colour, ...] = ((150, 84, 66), (188, 170, 140), (160, 158, 152), (206, 200, 186), (112, 92, 80))
 STOREY = 3.0
@@ -17,8 +16,8 @@ STOREY = 3.0
 class Wall:
     """An upright wall between two points of the ground, each (x, z) in metres."""
 
-    start: tuple[float, float]
-    end: tuple[float, float]
+    start: Pair
+    end: Pair
     height: float
 
     @property
@@ -26,13 +25,13 @@ class Wall:
         """Along the ground."""
         return float(np.hypot(self.end[0] - self.start[0], self.end[1] - self.start[1]))
 
-    def project(self, canvas: Canvas, along: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+    def project(self, canvas: Canvas, along: Floats, up: Floats) -> Floats:
         """Pixels of points of the wall: `along` as a share of its length, `up` in metres."""
         x = self.start[0] + (self.end[0] - self.start[0]) * along
         z = self.start[1] + (self.end[1] - self.start[1]) * along
         return canvas.camera.project(x, up, z)
 
-    def panel(self, canvas: Canvas, along: tuple[float, float], up: tuple[float, float]) -> NDArray[np.float64]:
+    def panel(self, canvas: Canvas, along: Pair, up: Pair) -> Floats:
         """Pixels of an upright rectangle of the wall, (4, 2)."""
         (left, right), (low, high) = along, up
         return self.project(canvas, np.array([left, right, right, left]), np.array([low, low, high, high]))
@@ -45,14 +44,14 @@ class Front(NamedTuple):
     frame: Colour
     bay: float
     """Metres from window to window."""
-    pane: tuple[float, float]
+    pane: Pair
     """Width and height of a window as shares of bay and storey."""
     shop: Colour | None
     """Colour of the ground floor's awning, None for a house without a shop."""
     bricks: bool
 
 
-def random_front(rng: np.random.Generator) -> Front:
+def random_front(rng: Generator) -> Front:
     """Any house style."""
     stone = STONES[rng.integers(len(STONES))] if rng.random() < 0.65 else any_colour(rng, 0.7)
     return Front(
@@ -65,7 +64,7 @@ def random_front(rng: np.random.Generator) -> Front:
     )
 
 
-def draw_house(canvas: Canvas, rng: np.random.Generator, x: float, z: tuple[float, float], height: float) -> None:
+def draw_house(canvas: Canvas, rng: Generator, x: float, z: Pair, height: float) -> None:
     """A house whose front stands at x, from the near to the far end of z, with its near gable wall."""
     near, far = z
     outward = 1.0 if x > 0 else -1.0
@@ -81,7 +80,7 @@ def draw_house(canvas: Canvas, rng: np.random.Generator, x: float, z: tuple[floa
         _draw_shop(canvas, rng, facade, front.shop, near)
 
 
-def draw_skyline(canvas: Canvas, rng: np.random.Generator, z: float) -> None:
+def draw_skyline(canvas: Canvas, rng: Generator, z: float) -> None:
     """Far houses and tree tops across the end of the street."""
     camera, columns = canvas.camera, canvas.labels.width
     # What the picture spans at this depth, from left to right.
@@ -103,14 +102,7 @@ def draw_skyline(canvas: Canvas, rng: np.random.Generator, z: float) -> None:
         x += width * rng.uniform(0.7, 1.1)
 
 
-def draw_fence(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    style: int,
-    colour: Colour,
-) -> None:
+def draw_fence(canvas: Canvas, rng: Generator, start: Pair, end: Pair, style: int, colour: Colour) -> None:
     """One panel of a fence: boards, railings one sees through, or a frame with wire, for style 0, 1, 2."""
     height = (1.5, 1.2, 1.7)[style]
     wall = Wall(start, end, height)
@@ -129,7 +121,7 @@ def draw_fence(
     canvas.lines(rails, thick * 1.5, shades(bar_colour, [1.0] * 3), z)
 
 
-def _draw_wall(canvas: Canvas, rng: np.random.Generator, wall: Wall, front: Front, z: float, gain: float) -> None:
+def _draw_wall(canvas: Canvas, rng: Generator, wall: Wall, front: Front, z: float, gain: float) -> None:
     """Masonry, courses of stone, and rows of windows."""
     ups = np.array([0, 0, wall.height, wall.height, wall.height - 0.5, wall.height - 0.5])
     corners = wall.project(canvas, np.array([0, 1, 1, 0, 0, 1]), ups)
@@ -149,7 +141,7 @@ def _draw_wall(canvas: Canvas, rng: np.random.Generator, wall: Wall, front: Fron
         _draw_windows(canvas, rng, wall, front, z, gain)
 
 
-def _draw_windows(canvas: Canvas, rng: np.random.Generator, wall: Wall, front: Front, z: float, gain: float) -> None:
+def _draw_windows(canvas: Canvas, rng: Generator, wall: Wall, front: Front, z: float, gain: float) -> None:
     """A grid of windows: dark, lit, or mirroring the sky."""
     bays, storeys = max(1, int(wall.length / front.bay)), max(1, int((wall.height - 0.6) / STOREY))
     wide, high = front.pane[0] / bays / 2, front.pane[1] * STOREY
@@ -173,9 +165,7 @@ def _draw_windows(canvas: Canvas, rng: np.random.Generator, wall: Wall, front: F
     canvas.polygons(panes[seen], glass, z)
 
 
-def _draw_roof(
-    canvas: Canvas, rng: np.random.Generator, x: float, outward: float, z: tuple[float, float], height: float
-) -> None:
+def _draw_roof(canvas: Canvas, rng: Generator, x: float, outward: float, z: Pair, height: float) -> None:
     """A tiled roof that slopes back from the front."""
     near, far = z
     rise, back = rng.uniform(1.5, 4.0), outward * 6
@@ -188,7 +178,7 @@ def _draw_roof(
     canvas.polygon(gable, shade(tiles, 0.8), Kind.BUILDING, near)
 
 
-def _draw_shop(canvas: Canvas, rng: np.random.Generator, wall: Wall, colour: Colour, z: float) -> None:
+def _draw_shop(canvas: Canvas, rng: Generator, wall: Wall, colour: Colour, z: float) -> None:
     """A shop window, its awning and a board that looks like a traffic sign but belongs to the house."""
     z = max(z, 4.0)
     for share in np.arange(0, 1, min(1.0, 5.0 / wall.length)).tolist():

@@ -1,23 +1,55 @@
-"""The camera, the light, and the canvas on which picture and labels are painted together."""
+"""The classes, the camera, the light, and the canvas on which picture and labels are painted together."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fakd.data.sets.toy_scenes.kinds import Kind
-
 Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+Pair = tuple[float, float]
 Colour = tuple[float, float, float]
-Numbers = float | Sequence[float] | NDArray[np.float64] | Array
-Points = NDArray[np.float64] | Sequence[tuple[float, float]]
+Numbers = float | Sequence[float] | Floats | Array
+Points = Floats | Sequence[Pair]
 """(column, row) pixels."""
 
 NEAREST = 1.2
 """Metres in front of the camera at which geometry is cut off: a division by depth must not run away."""
+
+
+class Kind(IntEnum):
+    """What a pixel shows; the value is its class index in the label map."""
+
+    ROAD = 0
+    PAVEMENT = 1
+    BUILDING = 2
+    FENCE = 3
+    POLE = 4
+    TRAFFIC_SIGN = 5
+    TREE = 6
+    GRASS = 7
+    SKY = 8
+    PEDESTRIAN = 9
+    BICYCLIST = 10
+    CAR = 11
+    VOID = 255
+
+
+CLASSES: tuple[str, ...] = tuple(kind.name.lower().replace("_", " ") for kind in Kind if kind != Kind.VOID)
+
+# The colours Cityscapes gives its nearest class, so that a coloured map reads at a glance.
+# fmt: off
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (190, 153, 153), (153, 153, 153), (220, 220, 0),
+    (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (119, 11, 32), (0, 0, 142),
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -35,7 +67,7 @@ class Camera:
     bend: float
     """The street's sideways shift at depth z is bend * z**2, in metres."""
 
-    def project(self, x: Numbers, y: Numbers, z: Numbers) -> NDArray[np.float64]:
+    def project(self, x: Numbers, y: Numbers, z: Numbers) -> Floats:
         """Pixels (column, row) of world points, in a new last axis."""
         scale = self.focal / np.maximum(z, NEAREST)
         columns = scale * x + (self.focal**2 * self.bend / scale + self.centre)
@@ -44,7 +76,7 @@ class Camera:
         points[..., 0], points[..., 1] = columns, rows
         return points
 
-    def pixel(self, x: float, y: float, z: float) -> tuple[float, float]:
+    def pixel(self, x: float, y: float, z: float) -> Pair:
         """`project` for a single point, without numpy's cost a call."""
         depth = max(z, NEAREST)
         column = self.centre + self.focal * (x / depth + self.bend * depth)
@@ -86,7 +118,7 @@ class Light:
 class Canvas:
     """A picture and its label map, painted far to near by the same strokes."""
 
-    def __init__(self, picture: NDArray[np.uint8], labels: NDArray[np.uint8], camera: Camera, light: Light):
+    def __init__(self, picture: Bytes, labels: Bytes, camera: Camera, light: Light):
         self.camera = camera
         self.light = light
         self.picture = Image.fromarray(picture)
@@ -102,13 +134,13 @@ class Canvas:
         if kind is not None:
             self._mark.polygon(flat, fill=int(kind))
 
-    def polygons(self, points: NDArray[np.float64], colours: Array, z: float) -> None:
+    def polygons(self, points: Floats, colours: Array, z: float) -> None:
         """Fill many polygons, (n, corners, 2), each in its own colour, in the picture only."""
         inks = self._inks(colours, z)
         for flat, ink in zip(points.reshape(len(points), -1).tolist(), inks, strict=True):
             self._paint.polygon(flat, fill=ink)
 
-    def lines(self, points: NDArray[np.float64], width: float, colours: Array, z: float) -> None:
+    def lines(self, points: Floats, width: float, colours: Array, z: float) -> None:
         """Draw many lines, (n, corners, 2), each in its own colour, in the picture only."""
         thick = max(1, round(width))
         inks = self._inks(colours, z)
@@ -125,14 +157,7 @@ class Canvas:
             # At least two pixels: a label thinner than that may fall between the samples of the reduction.
             self._mark.line(flat, fill=int(kind), width=max(2, thick), joint=joint)
 
-    def ellipse(
-        self,
-        centre: tuple[float, float],
-        radii: tuple[float, float],
-        colour: Colour | None,
-        kind: Kind | None,
-        z: float,
-    ) -> None:
+    def ellipse(self, centre: Pair, radii: Pair, colour: Colour | None, kind: Kind | None, z: float) -> None:
         """Fill an upright ellipse given in pixels."""
         (column, row), (across, up) = centre, radii
         box = (column - across, row - up, column + across, row + up)
@@ -141,7 +166,7 @@ class Canvas:
         if kind is not None:
             self._mark.ellipse(box, fill=int(kind))
 
-    def ellipses(self, boxes: NDArray[np.float64], colours: Array, kind: Kind, z: float) -> None:
+    def ellipses(self, boxes: Floats, colours: Array, kind: Kind, z: float) -> None:
         """Fill many upright ellipses given by their bounding boxes, (n, 4)."""
         for box, ink in zip(boxes.tolist(), self._inks(colours, z), strict=True):
             self._paint.ellipse(box, fill=ink)
@@ -185,13 +210,13 @@ def shade(colour: Colour, gain: float) -> Colour:
     return red * gain, green * gain, blue * gain
 
 
-def jitter(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+def jitter(rng: Generator, colour: Colour, spread: float) -> Colour:
     """A colour near the one given: a common change of brightness and a smaller one of each channel."""
     common, red, green, blue = (rng.standard_normal(4) * spread).tolist()
     return colour[0] + common + red / 3, colour[1] + common + green / 3, colour[2] + common + blue / 3
 
 
-def any_colour(rng: np.random.Generator, vivid: float = 1.0) -> Colour:
+def any_colour(rng: Generator, vivid: float = 1.0) -> Colour:
     """A random colour, grey for `vivid` 0: cars, coats and houses all draw from here, so hue tells little."""
     grey = rng.uniform(25, 225)
     spread = vivid * rng.uniform(0, 75)
@@ -199,7 +224,7 @@ def any_colour(rng: np.random.Generator, vivid: float = 1.0) -> Colour:
     return red, green, blue
 
 
-def smooth_noise(rng: np.random.Generator, cells: tuple[int, int], size: tuple[int, int]) -> Array:
+def smooth_noise(rng: Generator, cells: tuple[int, int], size: tuple[int, int]) -> Array:
     """Noise in about [-1, 1] of shape `size`, interpolated from a coarse grid of `cells`."""
     coarse = rng.uniform(-1, 1, cells).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC), np.float32)

@@ -4,10 +4,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
-from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, any_colour, shade
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Canvas, Colour, Floats, Kind, Pair, any_colour, shade
 
 
 class Body(NamedTuple):
@@ -15,12 +14,12 @@ class Body(NamedTuple):
 
     length: float
     width: float
-    profile: tuple[tuple[float, float], ...]
+    profile: tuple[Pair, ...]
     """From the lower rear up over the roof to the lower front: share of the length, metres above the road."""
     rear_glass: int
     """Which edge of the profile holds the rear window; -1 for none."""
     windscreen: int
-    panes: tuple[tuple[tuple[float, float], ...], ...]
+    panes: tuple[tuple[Pair, ...], ...]
     """Side windows in the coordinates of the profile."""
 
 
@@ -73,13 +72,13 @@ class Car(NamedTuple):
     paint: Colour
 
 
-def random_car(rng: np.random.Generator, x: float, z: float, heading: float) -> Car:
+def random_car(rng: Generator, x: float, z: float, heading: float) -> Car:
     """A car of any make and colour."""
     body = BODIES[rng.choice(3, p=(0.4, 0.42, 0.18))]
     return Car(x, z, heading + rng.normal(0, 0.04), body, any_colour(rng, 1.5))
 
 
-def draw_car(canvas: Canvas, rng: np.random.Generator, car: Car) -> None:
+def draw_car(canvas: Canvas, rng: Generator, car: Car) -> None:
     """The extruded profile face by face, hidden faces left out, then wheels on the side one sees."""
     body = car.body
     profile = np.array(body.profile) * (body.length, 1)
@@ -96,7 +95,7 @@ def draw_car(canvas: Canvas, rng: np.random.Generator, car: Car) -> None:
             _draw_side(canvas, car, side, outline)
 
 
-def _on_side(canvas: Canvas, car: Car, points: NDArray[np.float64], side: float) -> NDArray[np.float64]:
+def _on_side(canvas: Canvas, car: Car, points: Floats, side: float) -> Floats:
     """Pixels of points (along, up) in metres on the car's left (-1) or right (1) side."""
     along, across = points[..., 0], side * car.body.width / 2
     sine, cosine = math.sin(car.heading), math.cos(car.heading)
@@ -105,7 +104,7 @@ def _on_side(canvas: Canvas, car: Car, points: NDArray[np.float64], side: float)
     )
 
 
-def _area(points: NDArray[np.float64]) -> float:
+def _area(points: Floats) -> float:
     """Twice the signed area, positive if the corners run clockwise on the screen: tells which face one sees."""
     corners = points.tolist()
     following = corners[1:] + corners[:1]
@@ -120,7 +119,7 @@ def _draw_underside(canvas: Canvas, car: Car) -> None:
         canvas.polygon(shape, (23, 23, 25), Kind.CAR, car.z)
 
 
-def _inset(face: NDArray[np.float64], across: tuple[float, float], up: tuple[float, float]) -> NDArray[np.float64]:
+def _inset(face: Floats, across: Pair, up: Pair) -> Floats:
     """A rectangle within a face (lower left, lower right, upper right, upper left), as shares of its sides."""
     (left, right), (low, high) = across, up
     shares = np.array([(left, low), (right, low), (right, high), (left, high)])
@@ -129,7 +128,7 @@ def _inset(face: NDArray[np.float64], across: tuple[float, float], up: tuple[flo
     return np.asarray(lower + (upper - lower) * shares[:, 1:])
 
 
-def _draw_face(canvas: Canvas, rng: np.random.Generator, car: Car, edge: int, face: NDArray[np.float64]) -> None:
+def _draw_face(canvas: Canvas, rng: Generator, car: Car, edge: int, face: Floats) -> None:
     """One strip across the car: boot, roof, bonnet or a window, with lights at both ends of the car."""
     body = car.body
     (start, low), (end, high) = body.profile[edge], body.profile[edge + 1]
@@ -148,7 +147,7 @@ def _draw_face(canvas: Canvas, rng: np.random.Generator, car: Car, edge: int, fa
         canvas.polygon(_inset(face, (0.28, 0.72), (0.15, 0.4)), (30, 30, 32), Kind.CAR, car.z)
 
 
-def _draw_lights(canvas: Canvas, car: Car, face: NDArray[np.float64], lamp: Colour, up: tuple[float, float]) -> None:
+def _draw_lights(canvas: Canvas, car: Car, face: Floats, lamp: Colour, up: Pair) -> None:
     """A lamp on either side and a number plate."""
     for across in ((0.04, 0.22), (0.78, 0.96)):
         canvas.polygon(_inset(face, across, up), lamp, Kind.CAR, car.z)
@@ -156,7 +155,7 @@ def _draw_lights(canvas: Canvas, car: Car, face: NDArray[np.float64], lamp: Colo
     canvas.polygon(_inset(face, (0.36, 0.64), plate), (224, 222, 206), Kind.CAR, car.z)
 
 
-def _draw_side(canvas: Canvas, car: Car, side: int, outline: NDArray[np.float64]) -> None:
+def _draw_side(canvas: Canvas, car: Car, side: int, outline: Floats) -> None:
     """Doors, side windows and wheels."""
     body = car.body
     faces_sun = canvas.light.sun * side * math.cos(car.heading)

@@ -5,13 +5,21 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.random import Generator
 
 from fakd.data.sets.toy_scenes.backdrop import Shadow, Street
 from fakd.data.sets.toy_scenes.buildings import draw_fence, draw_house
 from fakd.data.sets.toy_scenes.canvas import Canvas, Light, any_colour
 from fakd.data.sets.toy_scenes.cars import draw_car, random_car
-from fakd.data.sets.toy_scenes.furniture import draw_bin, draw_bush, draw_lamp, draw_sign, draw_tree
-from fakd.data.sets.toy_scenes.people import draw_bicyclist, draw_pedestrian
+from fakd.data.sets.toy_scenes.roadside import (
+    draw_bicyclist,
+    draw_bin,
+    draw_bush,
+    draw_lamp,
+    draw_pedestrian,
+    draw_sign,
+    draw_tree,
+)
 
 FAR = 80.0
 """Depth in metres up to which things are placed."""
@@ -27,10 +35,10 @@ class Thing(NamedTuple):
 class Drawer(Protocol):
     """How to paint something that stands at (x, z)."""
 
-    def __call__(self, canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None: ...
+    def __call__(self, canvas: Canvas, rng: Generator, x: float, z: float) -> None: ...
 
 
-def random_street(rng: np.random.Generator) -> Street:
+def random_street(rng: Generator) -> Street:
     """A lane or an avenue, seen from one of its lanes; with a crossing and gardens or without."""
     width = rng.uniform(6.0, 14.0)
     left = -width * rng.uniform(0.4, 0.75)
@@ -43,7 +51,7 @@ def random_street(rng: np.random.Generator) -> Street:
     return Street(kerbs, (kerbs[0] - pavement[0], kerbs[1] + pavement[1]), gardens, crossing, zebra)
 
 
-def lay_out(rng: np.random.Generator, street: Street, light: Light) -> list[Thing]:
+def lay_out(rng: Generator, street: Street, light: Light) -> list[Thing]:
     """Everything that stands or moves in the street; adds the shadows it casts to the street."""
     planner = _Planner(rng, street, light)
     for side in (0, 1):
@@ -60,7 +68,7 @@ def lay_out(rng: np.random.Generator, street: Street, light: Light) -> list[Thin
 class _Planner:
     """Puts things into a street, one sort of thing a method."""
 
-    def __init__(self, rng: np.random.Generator, street: Street, light: Light) -> None:
+    def __init__(self, rng: Generator, street: Street, light: Light) -> None:
         self.things: list[Thing] = []
         self._rng, self._street, self._light = rng, street, light
 

@@ -1,20 +1,19 @@
 """One scene, from a random generator to an image and its labels."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from fakd.data.sets.toy_scenes.backdrop import Street, paint_ground, paint_sky
 from fakd.data.sets.toy_scenes.buildings import draw_skyline
-from fakd.data.sets.toy_scenes.canvas import Camera, Canvas, Colour, Light, jitter, shade, smooth_noise
-from fakd.data.sets.toy_scenes.kinds import Kind
+from fakd.data.sets.toy_scenes.canvas import Bytes, Camera, Canvas, Colour, Kind, Light, jitter, shade, smooth_noise
 from fakd.data.sets.toy_scenes.layout import lay_out, random_street
 
 OVERSAMPLING = 2
 """Canvas pixels per image pixel: the average over them smooths edges."""
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def draw_scene(rng: Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
     """(H, W, 3) image and (H, W) labels of one random street."""
     big = (OVERSAMPLING * size[0], OVERSAMPLING * size[1])
     camera, light = random_camera(rng, big), random_light(rng)
@@ -30,7 +29,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[NDArray
     return _expose(canvas, rng)
 
 
-def random_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
+def random_camera(rng: Generator, size: tuple[int, int]) -> Camera:
     """A camera on a car's roof or dashboard, looking roughly along the street."""
     height, width = size
     return Camera(
@@ -42,7 +41,7 @@ def random_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
     )
 
 
-def random_light(rng: np.random.Generator) -> Light:
+def random_light(rng: Generator) -> Light:
     """Sunny, overcast, hazy or dusk."""
     hours: list[tuple[Colour, Colour]] = [
         ((92, 138, 208), (196, 212, 226)),
@@ -66,7 +65,7 @@ def random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _backdrop(rng: np.random.Generator, size: tuple[int, int], camera: Camera, light: Light, street: Street) -> Canvas:
+def _backdrop(rng: Generator, size: tuple[int, int], camera: Camera, light: Light, street: Street) -> Canvas:
     """Sky and ground."""
     picture = paint_sky(rng, size, camera, light)
     labels = np.full(size, Kind.SKY, np.uint8)
@@ -74,7 +73,7 @@ def _backdrop(rng: np.random.Generator, size: tuple[int, int], camera: Camera, l
     return Canvas(picture.clip(0, 255).astype(np.uint8), labels, camera, light)
 
 
-def _draw_bonnet(canvas: Canvas, rng: np.random.Generator) -> None:
+def _draw_bonnet(canvas: Canvas, rng: Generator) -> None:
     """The bonnet of the camera's own car at the lower edge, which is not scored."""
     width, height = canvas.labels.size
     rise = height * rng.uniform(0.03, 0.09)
@@ -83,7 +82,7 @@ def _draw_bonnet(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.ellipse((width / 2, height), (width * 0.62, rise * share), shade(paint, gain), Kind.VOID, 1)
 
 
-def _expose(canvas: Canvas, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _expose(canvas: Canvas, rng: Generator) -> tuple[Bytes, Bytes]:
     """What the camera makes of the scene: exposure, colour cast, blur and noise."""
     small = canvas.picture.reduce(OVERSAMPLING)
     labels = np.array(canvas.labels.resize(small.size, Image.Resampling.NEAREST))
@@ -100,7 +99,7 @@ def _expose(canvas: Canvas, rng: np.random.Generator) -> tuple[NDArray[np.uint8]
     return image.clip(0, 255).astype(np.uint8), labels
 
 
-def _roughen(image: Image.Image, labels: NDArray[np.uint8], rng: np.random.Generator) -> Image.Image:
+def _roughen(image: Image.Image, labels: Bytes, rng: Generator) -> Image.Image:
     """Texture too fine to be drawn: leaves, weathered walls."""
     strength = np.zeros(256, np.float32)
     strength[[Kind.TREE, Kind.BUILDING, Kind.GRASS]] = rng.uniform((0.06, 0.01, 0.03), (0.16, 0.045, 0.1))

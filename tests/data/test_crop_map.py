@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from fakd.data.geometry import WHOLE_IMAGE, Geometry, crop_map
+from fakd.data.cropping import WHOLE_IMAGE, Geometry, crop_map
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform
 

@@ -1,17 +1,107 @@
-"""The loaders of a training run."""
+"""The batches of a training run: crops in the order of a seed, whole images one by one."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fakd.data.image_cache import CachedSource
-from fakd.data.loading import SegmentationDataset, StepBatchSampler, mixed_seed
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
 from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import EvalTransform, TrainTransform
+
+
+@dataclass(eq=False)
+class SegmentationDataset(Dataset[Sample]):
+    """Samples whose augmentation depends on (seed, epoch, index) alone.
+
+    So it is the same for any number of workers and after a resume, and the global random state is untouched.
+
+    Args:
+        source: Where samples come from.
+        transform: Applied to every sample; may draw from torch's default CPU generator.
+        seed: Seed of all augmentation.
+        taught: A teacher's logits of the images of this source, to come with each sample.
+    """
+
+    source: Source
+    transform: Callable[[Sample], Sample]
+    seed: int
+    taught: LogitStore | None = None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.source)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """Return sample `index` as seen in `epoch`; `key` is (epoch, index), or an index of epoch 0."""
+        epoch, index = (0, key) if isinstance(key, int) else key
+        sample = self.source[index]
+        with seeded("augment", self.seed, epoch, index):
+            sample = self.transform(sample)
+        return sample if self.taught is None else sample._replace(teacher_logits=self.taught.cut(index, sample))
+
+
+@dataclass(eq=False)
+class StepBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Endless batches of (epoch, index), a pure function of the seed and the step.
+
+    The permutations of epoch 0, 1, 2, ... are laid end to end, and step k takes the k-th run of `batch_size`
+    items. So every batch is full, every sample comes once per epoch, and training resumes at any step.
+    It has no length: the trainer's `max_steps` ends it.
+
+    Args:
+        length: Number of samples.
+        batch_size: Samples per step over all ranks together.
+        seed: Seed of the permutations.
+        start_step: The first step to give.
+        rank: This process; it gets `batch[rank::world_size]`.
+        world_size: Number of processes.
+
+    Raises:
+        ValueError: A number is out of range, or `batch_size` is not divisible by `world_size`.
+    """
+
+    length: int
+    batch_size: int
+    seed: int
+    start_step: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"length is {self.length}, expected at least one sample")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+        if self.start_step < 0:
+            raise ValueError(f"start_step is {self.start_step}, expected 0 or more")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank is {self.rank} of {self.world_size}, expected 0 <= rank < world_size")
+        if self.batch_size % self.world_size:
+            possible = -(-self.batch_size // self.world_size) * self.world_size
+            raise ValueError(
+                f"batch_size {self.batch_size} counts all processes together and must be a multiple of their "
+                f"number, {self.world_size}; the next possible one is {possible}"
+            )
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Give this rank's share of every step from `start_step` on."""
+        first, offset = divmod(self.start_step * self.batch_size, self.length)
+        items = islice(((epoch, index) for epoch in count(first) for index in self._permutation(epoch)), offset, None)
+        while True:
+            yield list(islice(items, self.batch_size))[self.rank :: self.world_size]
+
+    def _permutation(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
+        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
+        return order
 
 
 class SegmentationData:
@@ -113,3 +203,17 @@ class SegmentationData:
             generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
             **batching,
         )
+
+
+def mixed_seed(*parts: int | str) -> int:
+    """Hash the parts to 64 bits, so that neighbouring seeds, epochs and indices share no random numbers."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+@contextmanager
+def seeded(*parts: int | str) -> Iterator[None]:
+    """Seed torch's CPU generator from the parts, and put back its state afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would also reset the GPU's generator, and with it dropout.
+        torch.default_generator.manual_seed(mixed_seed(*parts))
+        yield

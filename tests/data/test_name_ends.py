@@ -1,7 +1,7 @@
 import pytest
 
 from fakd.data import DataError
-from fakd.data.user.name_ends import find_ends
+from fakd.data.pairing import find_ends
 
 
 @pytest.mark.parametrize(
