@@ -73,6 +73,8 @@ SUMMARIES = {
 }
 """What `fakd --help` says of each without importing it: the first sentence of its options' docstring."""
 
+_USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
+"""What a user can mend, a package of an extra that is not installed among it; all others but a lack of memory are bugs."""
 _COMPLETION = "--install-completion"
 _INDENT = 26  # of what help says of an option
 
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("stopped")
         return 130
     except Exception as error:
-        message = memory_advice(error, options) or (_own_words(error) if _can_be_mended(error) else None)
+        message = memory_advice(error, options) or (_own_words(error) if isinstance(error, _USER_ERRORS) else None)
         if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
         say_error(message)
@@ -211,17 +213,6 @@ def _joined(words: Sequence[str]) -> list[str]:
 def _below(group: str) -> list[str]:
     """The commands of a group, or of them all."""
     return list(dict.fromkeys(name.removeprefix(group).split()[0] for name in COMMANDS if name.startswith(group)))
-
-
-def _can_be_mended(error: Exception) -> bool:
-    """Whether it is the user's, a package of an extra that is not installed among it; else it is a bug of ours."""
-    if isinstance(error, ValueError | OSError | ModuleNotFoundError):
-        return True
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    from fakd.training.nonfinite import NonFiniteLossError
-
-    return isinstance(error, NonFiniteLossError | MisconfigurationException)
 
 
 def _own_words(error: BaseException) -> str:

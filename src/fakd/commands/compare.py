@@ -10,8 +10,6 @@ from fakd.methods import method_options
 from fakd.models.by_name import plain_name
 from fakd.options import Names
 
-"""A list, or one word with commas in it, as the command line gives it."""
-
 
 @dataclass(kw_only=True)
 class CompareConfig(GridConfig):

@@ -4,6 +4,7 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
 from fakd.models.by_name import is_foreign
@@ -14,26 +15,35 @@ from fakd.training.run_folder import RunFolder
 
 
 def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
-    """Make the Fabric of a run; `launch` starts the processes that nobody has started."""
+    """Make the Fabric of a run; `launch` starts the processes that nobody has started.
+
+    Raises:
+        ValueError: the machine has no such device, or not as many.
+    """
     starts = len(list(folder.logs.glob("csv/*")))
-    return Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
-        # rank's around at every step. The exception, batch statistics on CPUs, the loop deals with.
-        # Other libraries' networks have parameters that no score depends on.
-        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
-        if config.processes > 1
-        else "auto",
-        plugins=[cluster_environment()],
-        precision=config.precision,
-        loggers=[
-            # Written at once: a run that is killed and resumed must have every row before its checkpoint.
-            MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
-            TensorBoardLogger(folder.logs, name="tensorboard", version=""),
-        ],
-    )
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
+            # rank's around at every step. The exception, batch statistics on CPUs, the loop deals with.
+            # Other libraries' networks have parameters that no score depends on.
+            strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
+            if config.processes > 1
+            else "auto",
+            plugins=[cluster_environment()],
+            precision=config.precision,
+            loggers=[
+                # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+                MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+                TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+            ],
+        )
+    except (RuntimeError, MisconfigurationException) as error:  # no such hardware, or not as many
+        raise ValueError(
+            f"this machine cannot train on accelerator {config.accelerator!r} with {config.devices} devices: {error}"
+        ) from error
 
 
 def say_step(config: RunConfig, device: torch.device) -> None:

@@ -18,7 +18,7 @@ STATE = "weights after it"
 """How the state is called in the place of a term."""
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(ValueError):
     """A loss term, or what came of it, became infinite or NaN; the message names the term and the step."""
 
 
