@@ -74,7 +74,7 @@ SUMMARIES = {
 """What `fakd --help` says of each without importing it: the first sentence of its options' docstring."""
 
 _USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
-"""What a user can mend, a package of an extra that is not installed among it; all others but a lack of memory are bugs."""
+"""What a user can mend, as an extra that is not installed; all else, but a lack of memory, is a bug."""
 _COMPLETION = "--install-completion"
 _INDENT = 26  # of what help says of an option
 
