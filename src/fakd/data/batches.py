@@ -189,9 +189,7 @@ class SegmentationData:
 
         Each image counts exactly once over all ranks, so ranks may differ by one image.
         """
-        share = range(self.rank, len(self.source("val")), self.world_size)
-        dataset = SegmentationDataset(self.source("val"), self.eval_transform, self.seed)
-        return self._loader(dataset, sampler=share, batch_size=1)
+        return self.whole_images(range(self.rank, len(self.source("val")), self.world_size), "val")
 
     def _loader(self, dataset: SegmentationDataset, **batching: Any) -> DataLoader[Sample]:
         return DataLoader(

@@ -82,10 +82,6 @@ def _table(palette: Palette) -> Tensor:
 def _require_labels(labels: Tensor, palette: Palette) -> None:
     if labels.ndim != 2:
         raise ValueError(f"labels are {tuple(labels.shape)}, expected (H, W)")
-    bad = [
-        value
-        for value in np.unique(labels.cpu().numpy()).tolist()
-        if value != IGNORE_INDEX and not 0 <= value < len(palette)
-    ]
-    if bad:
+    found = np.unique(labels.cpu().numpy()).tolist()
+    if bad := [value for value in found if value != IGNORE_INDEX and not 0 <= value < len(palette)]:
         raise ValueError(f"labels hold {bad[:5]}, expected 0-{len(palette) - 1} for {len(palette)} colours, or 255")

@@ -214,12 +214,8 @@ class LogitStore:
 
         A cell is `stride` pixels wide, also the last one, which reaches beyond a side that is no multiple of that.
 
-        Args:
-            start: of the region, over the side of the image.
-            part: the region's length, over the same.
-            length: of the sample, in pixels.
-            whole: side of the fitted image, in pixels.
-            cells: side of its map.
+        `start` and `part`, the region's length, are over the side of the image; `length` of the sample and `whole`, the
+        side of the fitted image, in pixels; `cells` is the side of its map.
         """
         needed = math.ceil(length / self.stride)
         share = whole / (cells * self.stride)

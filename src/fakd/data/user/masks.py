@@ -134,18 +134,15 @@ class UserMasks:
         palette = mask.getpalette("RGB") if mask.mode == "P" else [grey for grey in range(256) for _ in range(3)]
         colours = np.array(palette).reshape(-1, 3).tolist()
         table = self.classes.table
+        meanings = dict(enumerate(item.name for item in self.classes.classes)) | {IGNORE_INDEX: "ignore"}
         for value, count in enumerate(mask.histogram()[: len(colours)]):
             name, meant = self._colours.get(tuple(colours[value]), ("", value))
             if count and table[meant] != table[value]:
                 raise DataError(
-                    f"{path}: value {value} stands for {self._meaning(int(table[value]))}, but it is shown in the "
-                    f"colour {tuple(colours[value])}, which stands for {name}. Say in classes.yaml which one counts, "
-                    "with `masks: index` or `masks: color`."
+                    f"{path}: value {value} stands for {meanings.get(int(table[value]), 'no class')}, but it is shown "
+                    f"in the colour {tuple(colours[value])}, which stands for {name}. Say in classes.yaml "
+                    "which one counts, with `masks: index` or `masks: color`."
                 )
-
-    def _meaning(self, index: int) -> str:
-        names = {place: item.name for place, item in enumerate(self.classes.classes)}
-        return names.get(index, "ignore" if index == IGNORE_INDEX else "no class")
 
 
 def voc_colour(index: int) -> Colour:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -32,10 +32,8 @@ class Thing(NamedTuple):
     draw: Callable[[Canvas], None]
 
 
-class Drawer(Protocol):
-    """How to paint something that stands at (x, z)."""
-
-    def __call__(self, canvas: Canvas, rng: Generator, x: float, z: float) -> None: ...
+Drawer = Callable[[Canvas, Generator, float, float], None]
+"""Paints something that stands at (x, z)."""
 
 
 def random_street(rng: Generator) -> Street:
@@ -173,7 +171,7 @@ class _Planner:
         """Stand something at (x, z), with its shadow, unless that is the middle of a crossing."""
         if self._street.is_crossing(z) and draw is not draw_pedestrian and draw is not draw_bicyclist:
             return
-        self.things.append(Thing(z if key is None else key, partial(draw, rng=self._rng, x=x, z=z)))
+        self.things.append(Thing(z if key is None else key, lambda canvas: draw(canvas, self._rng, x, z)))
         if z < 30:
             depth = 0.35 if self._light.sun else 0.2
             self._street.shadows.append(Shadow(x - self._light.sun * breadth, z, breadth * 1.3, breadth, depth))

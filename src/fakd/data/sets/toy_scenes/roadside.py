@@ -44,12 +44,11 @@ def draw_tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     gains = 0.6 + 0.45 * share + 0.18 * side / spread * canvas.light.sun + rng.uniform(-0.12, 0.2, blobs)
     radii = rng.uniform(0.12, 0.26, blobs) * spread * (0.5 + 0.5 * reach) * 1.6
     rises = clear + share * (height - clear)
-    _draw_leaves(canvas, (column + scale * side, row - scale * rises), scale * radii, shades(leaf, gains), z)
+    _draw_leaves(canvas, column + scale * side, row - scale * rises, scale * radii, shades(leaf, gains), z)
 
 
-def _draw_leaves(canvas: Canvas, centres: tuple[Floats, Floats], radii: Floats, colours: Array, z: float) -> None:
+def _draw_leaves(canvas: Canvas, columns: Floats, rows: Floats, radii: Floats, colours: Array, z: float) -> None:
     """Blobs of leaves, slightly broader than high."""
-    columns, rows = centres
     boxes = np.stack((columns - 1.15 * radii, rows - radii, columns + 1.15 * radii, rows + radii), axis=1)
     canvas.ellipses(boxes, colours, Kind.TREE, z)
 
@@ -61,7 +60,7 @@ def draw_bush(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     width, height = rng.uniform(0.5, 1.6), rng.uniform(0.7, 1.5)
     across, up = rng.uniform((-width, 0.25), (width, height * 0.8), (14, 2)).T
     radii = scale * height * rng.uniform(0.15, 0.3, 14)
-    _draw_leaves(canvas, (column + scale * across, row - scale * up), radii, shades(leaf, 0.65 + 0.4 * up), z)
+    _draw_leaves(canvas, column + scale * across, row - scale * up, radii, shades(leaf, 0.65 + 0.4 * up), z)
 
 
 def draw_lamp(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
@@ -199,13 +198,8 @@ def draw_bicyclist(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     broad = 0.14 / abs(turn) ** 0.5
     figure.limb(shade(trousers, 0.75), 0.14, (-0.18, 0.95), (0.18, 0.82), (0.08, 0.2))
     figure.limb(trousers, 0.15, (-0.18, 0.95), (0.22, 0.75), (-0.02, 0.4))
-    figure.shape(
-        coat,
-        (saddle[0] - broad, 0.9),
-        (saddle[0] + broad, 0.86),
-        (shoulder[0] + broad, shoulder[1]),
-        (shoulder[0] - broad, shoulder[1] + 0.04),
-    )
+    back, chest = (shoulder[0] - broad, shoulder[1] + 0.04), (shoulder[0] + broad, shoulder[1])
+    figure.shape(coat, (saddle[0] - broad, 0.9), (saddle[0] + broad, 0.86), chest, back)
     figure.limb(shade(coat, 0.8), 0.1, (shoulder[0], shoulder[1] - 0.05), (0.25, 1.12), bar)
     head = (shoulder[0] + 0.08, shoulder[1] + 0.2)
     figure.disc(skin, 0.11, head)
@@ -220,7 +214,5 @@ def _draw_wheel(canvas: Canvas, figure: Figure, rng: Generator, hub: Pair) -> No
     ring = [(hub[0] + 0.33 * math.cos(t), hub[1] + 0.33 * math.sin(t)) for t in turn.tolist()]
     figure.limb((28, 28, 30), 0.055, *ring)
     for t in turn[:8:2].tolist():
-        reach = (0.3 * math.cos(t), 0.3 * math.sin(t))
-        figure.limb(
-            (120, 122, 124), 0.01, (hub[0] - reach[0], hub[1] - reach[1]), (hub[0] + reach[0], hub[1] + reach[1])
-        )
+        across, up = 0.3 * math.cos(t), 0.3 * math.sin(t)
+        figure.limb((120, 122, 124), 0.01, (hub[0] - across, hub[1] - up), (hub[0] + across, hub[1] + up))
