@@ -19,18 +19,20 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def written_at_once(path: Path) -> Iterator[Path]:
+def written_at_once(path: Path, synced: bool = True) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` at the end, whole or not at all.
 
-    The folder is made if it does not exist. What was written is on the disk before it is seen under its name.
+    The folder is made if it does not exist. What was written is on the disk before it is seen under its name, unless
+    not `synced`: for many small files, waiting for the disk after each takes minutes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Same folder, so that the final replace stays within one file system and is atomic.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if synced:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Files out of a zip or tar archive: none outside the folder, none half-written, none twice."""
 
 import json
-import os
 import shutil
 import stat
 import tarfile
@@ -116,17 +115,11 @@ def _is_part(path: str, parts: Sequence[str]) -> bool:
 
 
 def _write(member: _Member, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not written_at_once: waiting for the disk after each of 50,000 files takes minutes, and sizes are compared later.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_at_once(path, synced=False) as temporary:  # sizes are compared later
         with member.open() as source, temporary.open("wb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
         if temporary.stat().st_size != member.size:
             raise EOFError(f"{member.path} ends early")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
