@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"lightning", "timm", "matplotlib", "plotly", "scipy", "gradio", "transformers", "pandas", "tensorboard"}
+HEAVY = {"lightning_fabric", "timm", "matplotlib", "plotly", "scipy", "gradio", "transformers", "pandas", "tensorboard"}
 
 
 def imported(code: str) -> set[str]:

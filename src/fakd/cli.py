@@ -140,7 +140,8 @@ def _app(names: Container[str]) -> App:
         help_format="plaintext",
         help_formatter=_Help(),
         config=_add_config_file,
-        default_parameter=Parameter(negative_iterable=(), json_list=False),  # a file may be called [1].jpg
+        # a file may be called [1].jpg; of an option that is given twice the last one counts
+        default_parameter=Parameter(negative_iterable=(), json_list=False, allow_repeating=True),
         group_parameters="Options",
     )
     app.register_install_completion_command(_COMPLETION, help="Let the shell complete commands and options.")
@@ -186,7 +187,8 @@ def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
         return
     path = argument.tokens[0].value
     try:
-        values = json.loads(json.dumps(read_yaml(Path(path)) or {}, default=str))  # names that are numbers as words
+        given = json.loads(path) if path.startswith("{") else read_yaml(Path(path))  # the options themselves, as JSON
+        values = json.loads(json.dumps(given or {}, default=str))  # names that are numbers as words
     except (OSError, ValueError) as error:
         raise CycloptsError(f"--config {path}: {error}") from None
     typed = {id(argument): argument.tokens for argument in arguments if any(token.keys for token in argument.tokens)}

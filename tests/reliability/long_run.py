@@ -63,7 +63,7 @@ def long_run(steps: int, folder: Path) -> dict[str, Any]:
         allow_bad_teacher=True,
         output=folder / "run",
     )
-    watch = Watch(folder / "run/checkpoints", every=max(1, steps // 60))
+    watch = Watch(folder / "run/checkpoints", every=max(1, steps // 50))
     ask = Vote.any
 
     def watched(self: Vote, wish: bool) -> bool:  # at the end of every step

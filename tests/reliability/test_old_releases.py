@@ -73,7 +73,7 @@ def test_of_a_later_release(tmp_path: Path, monkeypatch) -> None:
     folder = RunFolder(tmp_path)
     state = {"state_dict": {}, "optimizer_states": [], "loops": {}}
     with monkeypatch.context() as patch:
-        patch.setattr("fakd.training.checkpoints._FORMAT", 3)
+        patch.setattr("fakd.training.checkpoints._FORMAT", 4)
         patch.setattr("fakd.training.checkpoints.version", lambda name: "0.9.0")
         CheckpointFiles(folder).save_checkpoint(state, folder.last)
     with pytest.raises(ValueError, match=r"was written by fakd 0\.9\.0.*pip install fakd==0\.9\.0"):

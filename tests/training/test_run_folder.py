@@ -65,7 +65,7 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
 
     versions = json.loads((root / "versions.json").read_text())
     assert versions["torch"] == torch.__version__.split("+")[0] or versions["torch"] == torch.__version__
-    assert {"fakd", "timm", "lightning", "python", "machine"} <= set(versions)
+    assert {"fakd", "timm", "lightning-fabric", "python", "machine"} <= set(versions)
 
     metrics = read_run(root).metrics
     assert [step for step, _ in metrics["loss/fakd"]] == [0, 1, 2, 3]

@@ -14,7 +14,7 @@ _LIBRARIES = {
     "torch": "PyTorch",
     "torchvision": "torchvision",
     "timm": "timm",
-    "lightning": "Lightning",
+    "lightning-fabric": "Lightning Fabric",
 }
 
 

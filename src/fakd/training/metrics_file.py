@@ -4,8 +4,8 @@ import csv
 import os
 from pathlib import Path
 
-from lightning.fabric.loggers.csv_logs import CSVLogger, _ExperimentWriter
-from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning_fabric.loggers.csv_logs import CSVLogger, _ExperimentWriter
+from lightning_fabric.loggers.logger import rank_zero_experiment
 
 from fakd.files.atomic import written_at_once
 

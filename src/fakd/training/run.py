@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.fabric import seed_everything
+from lightning_fabric import seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source

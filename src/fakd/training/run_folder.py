@@ -242,7 +242,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning")
+_LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning-fabric")
 
 
 def installed_versions() -> dict[str, str]:
