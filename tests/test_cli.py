@@ -264,6 +264,7 @@ def test_missing_accelerator(few_scenes, capsys, monkeypatch, tmp_path) -> None:
     [
         (["--data-root", "d", "--max-steps=7"], {"data_root": Path("d"), "max_steps": 7}),
         (["--data_root", "d", "--max_steps", "7"], {"data_root": Path("d"), "max_steps": 7}),
+        (["--max-steps", "7", "--resume", "--no-resume", "--max-steps=9"], {"max_steps": 9, "resume": False}),
         (["--resume"], {"resume": True}),
         (["--resume", "--seed", "3"], {"resume": True, "seed": 3}),
         (["--resume", "false"], {"resume": False}),
@@ -457,3 +458,9 @@ def test_shells_complete_every_command(tmp_path, capsys) -> None:
     assert stopped.value.code == 0
     script = (tmp_path / "fakd.fish").read_text()
     assert all(word in script for word in ("data-root", "teacher-cache-format", "prepare", "bf16-mixed"))
+
+
+def test_of_a_list_that_is_given_twice_the_last_one_counts(parse) -> None:
+    given = ["compare", "--teacher", "t", "--output", "o", "--methods", "none,cwd", "--seeds", "3"]
+    config = parse(*given, "--methods", "none,at", "--seeds", "0,4")
+    assert (config.methods, config.seeds) == ("none,at", "0,4")

@@ -52,13 +52,18 @@ def _plain_values(_kind: Any, tokens: Mapping[str, Any] | Sequence[Token]) -> An
         return {key.replace("-", "_"): _plain_values(None, inner) for key, inner in tokens.items()}
     values = [
         plain_value(token.value) if token.implicit_value is UNSET else token.implicit_value  # such as null in a file
-        for token in tokens
+        for token in _last_typed(tokens)
     ]
     return values[0] if len(values) == 1 else values
 
 
+def _last_typed(tokens: Sequence[Token]) -> Sequence[Token]:
+    """Of an option that is typed twice the last one counts; a file's list comes as many tokens too."""
+    return tokens[-1:] if tokens[-1].source == "cli" else tokens
+
+
 def _one_or_many(_kind: Any, tokens: Sequence[Token]) -> str | list[str]:
-    words = [token.value.strip("[]") for token in tokens]
+    words = [token.value.strip("[]") for token in _last_typed(tokens)]
     return words[0] if len(words) == 1 else words
 
 
@@ -80,6 +85,8 @@ Options = Annotated[dict[str, Any], Parameter(converter=_plain_values)]
 """Plain values by name, as --options.strength 0.5."""
 Names = Annotated[list[str] | str, Parameter(converter=_one_or_many, metavar="NAME,...")]
 """Names with commas in between, or a list of a file."""
+Seeds = Annotated[int | list[int] | str, Parameter(converter=_plain_values, metavar="NUMBER,...")]
+"""How many, or which, as 0,1,2."""
 Paths = Annotated[list[str], Parameter(consume_multiple=True)]
 """As many as one likes after the option, or without it."""
 Output = Annotated[Path, Parameter(alias="-o")]

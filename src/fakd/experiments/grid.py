@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fakd.analysis.run_options import method_values, option_words, run_values
 from fakd.experiments.run_queue import PlannedRun
-from fakd.options import Options, Output
+from fakd.options import Options, Output, Seeds
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
@@ -53,7 +53,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
 
     seed: int = 0
     """The first seed, and the one of a teacher that is trained here."""
-    seeds: int | list[int] | str = 3
+    seeds: Seeds = 3
     """How many seeds, from --seed on, or which, as 0,1,2."""
     budget: Literal["steps", "minutes"] = "steps"
     """What all runs have in common: the number of steps, or the time they may train."""
