@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from shared import SHARED
 from torch import Tensor
 
 from fakd import functional
@@ -15,7 +15,7 @@ from fakd.functional import adversarial
 
 from . import naive
 
-VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
+VECTORS = SHARED / "vectors"
 NAMES = ("student", "teacher", "labels", "weight", "covariance")
 
 

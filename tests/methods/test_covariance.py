@@ -1,5 +1,4 @@
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,11 +6,12 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared import SHARED
 from torch.testing import assert_close
 
 from fakd import ClassCovariance
 
-VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "covariance.npz"
+VECTORS = SHARED / "vectors" / "covariance.npz"
 CLASSES, CHANNELS = 4, 3
 DIAGONAL = pytest.mark.parametrize("diagonal", [True, False], ids=["diagonal", "full"])
 

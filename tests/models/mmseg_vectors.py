@@ -1,13 +1,13 @@
 """MMSegmentation's own entries and logits of the eight networks, computed once with the real thing."""
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from shared import SHARED
 
-FOLDER = Path(__file__).parents[3] / "shared" / "vectors" / "mmseg"
+FOLDER = SHARED / "vectors" / "mmseg"
 NAMES = (
     "pspnet-r101",
     "pspnet-r18",

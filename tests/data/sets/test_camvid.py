@@ -3,11 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from shared import SHARED
 
 from fakd.data import DATASETS, DataError, get_dataset
 from fakd.data.sets.camvid import CAMVID
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+REAL = SHARED / "data" / "camvid"
 needs_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"the CamVid files are not at {REAL}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from http_server import Server
+from shared import SHARED
 
 from fakd.cli import main
 from fakd.files import download as download_module
@@ -16,7 +17,7 @@ from fakd.models.by_name import names_trained_model
 from fakd.models.mmseg import published as zoo
 from fakd.models.mmseg.published import fetch_teacher, find_teacher, published_teachers
 
-DESIGN = Path(__file__).parents[3] / "shared" / "design" / "mmseg_teachers.csv"
+DESIGN = SHARED / "design" / "mmseg_teachers.csv"
 NAME = "fcn_hr48_4xb4-160k_ade20k-512x512"
 
 
