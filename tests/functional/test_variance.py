@@ -4,7 +4,6 @@ from torch.testing import assert_close
 
 from fakd.functional.variance import (
     contrast_variances,
-    contrast_variances_gradient,
     contrast_variances_of_classes,
     logit_variances,
 )
@@ -43,13 +42,6 @@ def test_contrast_variances_of_classes(tensors):
     found = contrast_variances_of_classes(tensors[0], tensors[1][chosen])
     expected = [table(lambda c, k, a=a: naive.variance(w[k] - w[c], sigma[a])) for a in chosen]
     assert_close(found, torch.stack(expected))
-
-
-def test_gradient_of_contrast_variances_is_autograds(tensors):
-    weight, covariance = tensors[0].requires_grad_(), tensors[1][[2, 0, 2]]
-    by_variances = torch.randn(3, CLASSES, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    (expected,) = torch.autograd.grad(contrast_variances_of_classes(weight, covariance), weight, by_variances)
-    assert_close(contrast_variances_gradient(weight.detach(), covariance, by_variances), expected)
 
 
 def test_a_full_covariance_is_not_copied():

@@ -218,7 +218,7 @@ def test_the_others_need_no_projector(kind, batch) -> None:
 
 def test_parts_of_weight_zero_are_neither_built_nor_run(batch) -> None:
     method = batch.make(IFVD, pixel_weight=0, adversarial_weight=0)
-    assert list(method.modules()) == [method]
+    assert list(method.modules()) == [method, method.augmentation]
     assert method.watched == {}
     assert list(method(batch.learnt, batch.taught, batch.labels, 3)) == ["variation"]  # without images
     assert list(batch.terms(batch.make(IFVD, variation_weight=0))) == ["pixel", "adversarial"]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from method_scene import CLASSES, Scene, network
 from torch import Tensor, nn
 
-from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd
+from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, logit_offsets, pixel_kd
 from fakd.methods import FAKD, METHODS, FAKDPixel, create_method, method_options
 from fakd.models import ClassifierTap
 
@@ -45,8 +45,10 @@ def test_plain_methods_are_weight_times_formula(scene, name, formula, weight, te
     [("fakd", augmented_channel_kd, 3, 4), ("fakd-pixel", augmented_pixel_kd, 1, 1)],
 )
 @pytest.mark.parametrize("bound", ["paper", "tight"])
-def test_augmented_methods_are_weight_times_formula(scene, name, formula, weight, temperature, bound) -> None:
-    method = METHODS[name](scene.student, scene.teacher, max_steps=11, strength=0.8, bound=bound)
+@pytest.mark.parametrize("detach", [False, True])
+def test_bounds_are_weight_times_formula(scene, name, formula, weight, temperature, bound, detach) -> None:
+    options = {"bound": bound, "detach_classifier": detach}
+    method = METHODS[name](scene.student, scene.teacher, max_steps=11, strength=0.8, **options)
     for step, strength in [(0, 0.0), (5, 0.4), (10, 0.8)]:
         terms = scene.terms(method, step)
         assert list(terms) == [name]
@@ -61,6 +63,35 @@ def test_augmented_methods_are_weight_times_formula(scene, name, formula, weight
             bound=bound,
         )
         torch.testing.assert_close(terms[name], weight * expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "reference", "weight"), [("fakd", channel_kd, "none", 3), ("fakd-pixel", pixel_kd, "label", 1)]
+)
+@pytest.mark.parametrize("chosen", [None, "none", "label"])
+def test_augmented_methods_are_plain_ones_at_moved_logits(scene, name, formula, reference, weight, chosen) -> None:
+    method = METHODS[name](scene.student, scene.teacher, max_steps=11, strength=0.8, reference=chosen)
+    for step, strength in [(0, 0.0), (5, 0.4), (10, 0.8)]:
+        terms = scene.terms(method, step)
+        assert list(terms) == [name]
+        offsets = logit_offsets(
+            scene.small_labels,
+            scene.student.classifier.weight,
+            scene.covariance(),  # the same batch again leaves it as it is
+            strength=strength,
+            reference=chosen or reference,
+        )
+        expected = formula(scene.output_of_student.logits + offsets, scene.resized)
+        torch.testing.assert_close(terms[name], weight * expected)
+
+
+def test_a_bound_has_its_own_reference(scene) -> None:
+    for kind in (FAKD, FAKDPixel):
+        assert kind(scene.student, scene.teacher, max_steps=1).bound is None
+        assert kind(scene.student, scene.teacher, max_steps=1, detach_classifier=False).bound == "paper"
+        for options in ({"bound": "tight"}, {"detach_classifier": False}):
+            with pytest.raises(ValueError, match=r"reference 'label' is for moved logits, and bound '(tight|paper)'"):
+                kind(scene.student, scene.teacher, max_steps=1, reference="label", **options)
 
 
 def test_no_distillation_has_no_term(scene) -> None:
@@ -144,11 +175,13 @@ def test_foreign_networks_in_five_lines(name) -> None:
 def test_unknown_method_and_option_name_those_that_exist(scene) -> None:
     with pytest.raises(ValueError, match=f"there is no method 'kd'; the methods are {', '.join(METHODS)}"):
         create_method("kd", scene.student, scene.teacher, max_steps=1)
-    with pytest.raises(ValueError, match="'cwd' has no option 'strength'; its options are weight, temperature"):
+    with pytest.raises(
+        ValueError, match="'cwd' has no option 'strength'; its options are weight, temperature, augment_logits"
+    ):
         create_method("cwd", scene.student, scene.teacher, max_steps=1, options={"strength": 1, "weight": 1})
     with pytest.raises(ValueError, match="'none' has no option 'weight'; it has none"):
         create_method("none", scene.student, None, max_steps=1, options={"weight": 1})
-    assert list(method_options("fakd"))[:4] == ["weight", "temperature", "strength", "bound"]
+    assert list(method_options("fakd"))[:4] == ["weight", "temperature", "strength", "reference"]
 
 
 @distilling
@@ -158,6 +191,13 @@ def test_weights_of_every_method_are_checked_at_once(scene, name) -> None:
     for option in weights:
         with pytest.raises(ValueError, match=f"{option} must be a number, 0 or more, got -1"):
             create_method(name, scene.student, scene.teacher, max_steps=1, options={option: -1})
+
+
+@pytest.mark.parametrize("name", ["pixel", "cwd", "skds", "ifvd", "cirkd"])
+@pytest.mark.parametrize("value", [-1, float("inf"), "much"])
+def test_strength_of_moved_logits_is_checked_at_once(scene, name, value) -> None:
+    with pytest.raises(ValueError, match=f"augment_logits must be a number, 0 or more, got {value!r}"):
+        create_method(name, scene.student, scene.teacher, max_steps=1, options={"augment_logits": value})
 
 
 @pytest.mark.parametrize("name", ["pixel", "cwd", "fakd", "fakd-pixel"])
@@ -180,6 +220,7 @@ def test_numbers_are_checked_at_once(scene, name, option, value, message) -> Non
     ("option", "value", "message"),
     [
         ("strength", -0.5, "strength must be a number, 0 or more, got -0.5"),
+        ("reference", "own", "reference must be one of none, label, got 'own'"),
         ("bound", "loose", "bound must be one of paper, tight, got 'loose'"),
         ("covariance", "block", "covariance must be one of diagonal, full, got 'block'"),
         ("schedule", "poly", "schedule must be one of cosine, linear, constant, got 'poly'"),

@@ -29,8 +29,9 @@ from fakd.types import SegmentationOutput
 
 CLASSES = 12
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "fakd": [{"bound": "tight"}, {"window": 100}, {"detach_classifier": True}],
-    "fakd-pixel": [{"bound": "tight"}],
+    "fakd": [{"bound": "tight"}, {"window": 100}, {"detach_classifier": False}, {"reference": "label"}],
+    "fakd-pixel": [{"bound": "paper"}],
+    "cwd": [{"augment_logits": 1.0}],
     "skds": [{"adversarial": "wgan-gp"}, {"authors_nodes": True}],
     "ifvd": [{"adversarial": "wgan-gp"}],
     "cirkd": [{"anchors": None}, {"authors_queue": True, "pooling": 2, "bank_dtype": "float16"}],

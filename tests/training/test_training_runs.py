@@ -41,8 +41,9 @@ def test_every_method_logs_finite_named_terms(distill_config, tmp_path, method) 
     }.get(method, [method])
     assert losses == {f"loss/{name}" for name in ("ce", "aux", "total", *own)}
     watched = {name for name in read_metrics(tmp_path / "run") if name.startswith("watched/")}
-    other = {"skds": "discriminator", "ifvd": "discriminator", "fakd": "variance", "fakd-pixel": "variance"}
-    assert watched == ({f"watched/{other[method]}"} if method in other else set())
+    moved = ["offset", "teacher_spread", "variance"]
+    other = {"skds": ["discriminator"], "ifvd": ["discriminator"], "fakd": moved, "fakd-pixel": moved}
+    assert watched == {f"watched/{name}" for name in other.get(method, [])}
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
 
 
@@ -79,7 +80,9 @@ def test_teacher_stays_as_it_is_and_out_of_every_file(distill_config, monkeypatc
     assert set(weights(tmp_path / "run")) == student
     for name in ("last", "best"):
         checkpoint = torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
-        covariance = {f"method.covariance.{key}" for key in ("count", "mean", "covariance", "mean_rounding")}
+        covariance = {
+            f"method.augmentation.covariance.{key}" for key in ("count", "mean", "covariance", "mean_rounding")
+        }
         assert set(checkpoint["state_dict"]) == {f"student.{key}" for key in student} | covariance
         assert len(checkpoint["optimizer_states"][0]["state"]) == len(list(before.parameters()))
 

@@ -4,7 +4,7 @@ from fakd.functional.at import attention_kd
 from fakd.functional.cirkd import cross_image_kd, memory_kd
 from fakd.functional.cross_entropy import cross_entropy
 from fakd.functional.cwd import channel_kd
-from fakd.functional.fakd import augmented_channel_kd, augmented_pixel_kd
+from fakd.functional.fakd import augmented_channel_kd, augmented_pixel_kd, logit_offsets
 from fakd.functional.fitnet import hint_kd
 from fakd.functional.ifvd import intra_class_kd
 from fakd.functional.maps import merge_logits, resize_labels, resize_logits, unfold_features
@@ -22,6 +22,7 @@ __all__ = [
     "cross_image_kd",
     "hint_kd",
     "intra_class_kd",
+    "logit_offsets",
     "memory_kd",
     "merge_logits",
     "merge_moments",

@@ -1,14 +1,84 @@
-"""FAKD: distillation under Gaussian perturbations of the features, over positions and over classes."""
+"""FAKD: distillation under Gaussian perturbations of the student's features."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from fakd.functional.cwd import channel_kd
-from fakd.functional.inputs import Bound, check_augmentation, check_logits, no_autocast, pixel_classes
-from fakd.functional.kernels import Maps, channel_divergence, pixel_divergence, pixel_divergence_by_class
+from fakd.functional.inputs import (
+    Bound,
+    Reference,
+    check_augmentation,
+    check_choice,
+    check_logits,
+    check_perturbation,
+    finite,
+    full_precision,
+    log_shares,
+    no_autocast,
+    pixel_classes,
+    uncompiled,
+)
 from fakd.functional.pixel import pixel_kd
-from fakd.functional.variance import contrast_variances, logit_variances
+from fakd.functional.variance import contrast_variances, contrast_variances_of_classes, logit_variances
+
+CHUNK = 2**22
+"""How many exponents of Eq. 8, pixels x classes x classes, are held at once."""
+
+
+def logit_offsets(
+    labels: Tensor, weight: Tensor, covariance: Tensor, *, strength: float, reference: Reference = "none"
+) -> Tensor:
+    """Half the variance of each logit, where the features of a pixel of class y vary as those of its class do.
+
+        reference="none":   lambda/2 *  w_c^T        Sigma_y  w_c            the logit's own variance
+        reference="label":  lambda/2 * (w_c - w_y)^T Sigma_y (w_c - w_y)     that of its distance to the pixel's class
+
+    The offsets are constants. A loss on logits, taken at logits moved by them, is FAKD:
+
+        channel_kd(z + offsets, q)   with "none" has the gradient of Theorem 1's bound as printed, at any temperature
+        pixel_kd(z + offsets, q)     with "label", at temperature 1, plus the teacher's mean of the offsets, is at least
+                                     the expectation of pixel_kd over the perturbed features
+
+    Args:
+        labels: (B, h, w) integers 0..C-1; at 255 the features are not perturbed.
+        weight: (C, A) or (C, A, 1, 1), of the student's last layer; no gradient flows into it.
+        covariance: (C, A) diagonal or (C, A, A) full covariance of each class's features; no gradient flows into it.
+        strength: lambda >= 0, the scale of the perturbations.
+        reference: "none" or "label".
+
+    Returns:
+        (B, C, h, w), 0 or more; 0 at ignored pixels, and with "label" at the pixel's own class. float32 (float64 for a
+        float64 weight).
+
+    Raises:
+        ValueError: shapes, types, devices, strength, reference or, on the CPU, label values are not as above.
+
+    Fidelity: the paper does not say whether the variances train the classifier. Where they do, the student shrinks its
+    classifier to make them small, which costs it six points of mIoU on CamVid. The first author's public code for
+    feature augmentation in segmentation (arXiv 2208.11499) detaches classifier and covariance, as here.
+
+    Source: FAKD Theorem 1 and Eq. 7 ("none"); Wang et al. 2019 (ISDA), Eq. 8, whose margin "label" is.
+
+    Example: the loss in a training loop of your own
+        >>> import torch
+        >>> from fakd import ClassCovariance
+        >>> from fakd.functional import channel_kd, logit_offsets
+        >>> features, labels = torch.randn(2, 8, 4, 4), torch.randint(3, (2, 4, 4))
+        >>> classifier, q = torch.nn.Conv2d(8, 3, 1), torch.randn(2, 3, 4, 4)
+        >>> covariance = ClassCovariance(num_classes=3, num_channels=8)
+        >>> covariance.update(features, labels)
+        >>> offsets = logit_offsets(labels, classifier.weight, covariance.covariance, strength=1.0)
+        >>> channel_kd(classifier(features) + offsets, q).requires_grad
+        True
+    """
+    weight, covariance = check_perturbation(labels, weight.detach(), covariance.detach(), strength)
+    check_choice(Reference, reference=reference)
+    with no_autocast(weight):
+        variances = (logit_variances if reference == "none" else contrast_variances)(weight, covariance)
+    table = F.pad(strength / 2 * variances, (0, 0, 0, 1))  # (y, c), and a row of zeros for pixels of no class
+    return table[pixel_classes(labels, len(weight))].movedim(-1, 1)
 
 
 def augmented_channel_kd(
@@ -27,13 +97,16 @@ def augmented_channel_kd(
     The features of position i are s^_i ~ N(s_i, lambda * Sigma_{y_i}), independent between positions. The
     expectation of `channel_kd` over them is at most
 
-        bound="paper":  tau^2/(B C) * sum_{b,c} { logsumexp_k(z_kc/tau + v_kc) - sum_i p_ic (z_ic/tau - v_ic) - H(p_c) }
-                        v_ic = lambda/(2 tau) * w_c^T Sigma_{y_i} w_c                     (Theorem 1 as printed)
-        bound="tight":  tau^2/(B C) * sum_{b,c,i} p_ic { softplus(v_ic + logsumexp_{k!=i}(z_kc/tau + v_kc) - z_ic/tau)
-                        + log p_ic },  v_ic = lambda/(2 tau^2) * w_c^T Sigma_{y_i} w_c    (what its derivation gives)
+        tau^2/(B C) * sum_{b,c,i} p_ic (log p_ic - log pi_ic)
 
-    with p the teacher's distribution over positions and H its entropy. For tau >= 1, tight <= paper; with
-    tau < 1 the printed form bounds nothing.
+        bound="paper":  log pi_ic = z_ic/tau - v_ic - logsumexp_k(z_kc/tau + v_kc)
+                        v_ic = lambda/(2 tau) * w_c^T Sigma_{y_i} w_c          (Theorem 1 as printed)
+        bound="tight":  log pi_ic = z_ic/tau - log( exp(z_ic/tau) + sum_{k!=i} exp(z_kc/tau + v_kc + v_ic) )
+                        v_ic = lambda/(2 tau^2) * w_c^T Sigma_{y_i} w_c        (what its derivation gives)
+
+    with p the teacher's distribution over positions. For tau >= 1, tight <= paper; with tau < 1 the printed form bounds
+    nothing. It is for the paper's Table 4: what is trained with by default is `channel_kd` at logits moved by
+    `logit_offsets`, which has the printed form's gradient where the weight is detached.
 
     Args:
         student_logits: (B, C, h, w) raw scores z of the unperturbed features.
@@ -55,8 +128,8 @@ def augmented_channel_kd(
 
     Normaliser: the mean over the B * C maps, as `channel_kd`.
 
-    Memory: the gradients, one C x C table (C x C x A with a full covariance) and a few MiB, computed in blocks of maps;
-    nothing of size positions x classes x channels.
+    Memory: some tensors of the logits' size and a C x C table (C x C x A with a full covariance); nothing of size
+    positions x classes x channels.
 
     Source: FAKD Theorem 1, Eq. 7, with its inner sum over positions and with the signs of the derivation.
 
@@ -68,22 +141,31 @@ def augmented_channel_kd(
         True
     """
     check_logits(student_logits, teacher_logits, temperature)
-    weight = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
+    weight, covariance = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
     if strength == 0:
         return channel_kd(student_logits, teacher_logits, temperature=temperature)
-    maps = Maps(student_logits, teacher_logits, temperature)
     scale = strength / (2 * temperature) if bound == "paper" else strength / (2 * temperature**2)
-    weight, covariance = weight.to(maps.dtype), covariance.to(maps.dtype)
     with no_autocast(student_logits):
-        table = scale * logit_variances(weight, covariance)
-    classes = student_logits.shape[1]
-    return channel_divergence(
-        maps._replace(
-            labels=pixel_classes(labels.flatten(1), classes),
-            table=F.pad(table.T, (0, 1)),  # of zeros, for positions of no class
-        ),
-        tight=bound == "tight",
-    )
+        table = F.pad(scale * logit_variances(weight, covariance), (0, 0, 0, 1))
+    v = table[pixel_classes(labels.flatten(1), len(weight))].mT  # (B, C, M)
+    scores = full_precision(student_logits.flatten(2)) / temperature
+    if bound == "paper":
+        normaliser = v + (scores + v).logsumexp(-1, keepdim=True)
+    else:
+        normaliser = torch.logaddexp(scores, v + _logsumexp_of_others(scores + v))
+    log_p, log_pi = log_shares(teacher_logits.detach().flatten(2), temperature, dim=-1), finite(scores - normaliser)
+    return temperature**2 * (log_p.exp() * (log_p - log_pi)).sum(-1).mean()
+
+
+def _logsumexp_of_others(scores: Tensor) -> Tensor:
+    """logsumexp_{k != i}, for every i of the last axis.
+
+    The sum of all less one of them, but for the largest: where that is nearly all, the rest would be lost to rounding.
+    """
+    largest = F.one_hot(scores.argmax(-1), scores.shape[-1]).bool()
+    share = (scores - scores.logsumexp(-1, keepdim=True)).masked_fill(largest, -1)  # at most log(1/2)
+    rest = scores.masked_fill(largest, torch.finfo(scores.dtype).min).logsumexp(-1, keepdim=True)
+    return torch.where(largest, rest, scores.logsumexp(-1, keepdim=True) + torch.log1p(-share.exp()))
 
 
 def augmented_pixel_kd(
@@ -101,12 +183,13 @@ def augmented_pixel_kd(
 
     The features of pixel i are s^_i ~ N(s_i, lambda * Sigma_{y_i}). The expectation of `pixel_kd` is at most
 
-        tau^2/(B M) * sum_{b,i} { sum_c p_ic logsumexp_k( (z_ik - z_ic)/tau + lambda/(2 tau^2) D[c, k] ) - H(p_i) }
+        tau^2/(B M) * sum_{b,i,c} p_ic { log p_ic + logsumexp_k( (z_ik - z_ic)/tau + lambda/(2 tau^2) D[c, k] ) }
 
         bound="tight":  D = D_{y_i}, the covariance of the pixel's class; 0 where ignored (what the derivation gives)
         bound="paper":  D = D_c, the covariance of the class c that is summed; labels do not matter (as printed)
 
-    with D_a[c, k] = (w_k - w_c)^T Sigma_a (w_k - w_c), p the teacher's distribution and H its entropy.
+    with D_a[c, k] = (w_k - w_c)^T Sigma_a (w_k - w_c) and p the teacher's distribution. It is for the paper's Table 4:
+    what is trained with by default is `pixel_kd` at logits moved by `logit_offsets`.
 
     Args:
         student_logits: (B, C, h, w) raw scores z of the unperturbed features.
@@ -128,11 +211,8 @@ def augmented_pixel_kd(
 
     Normaliser: the mean over the B * h * w pixels, as `pixel_kd`.
 
-    Memory: O(B C h w + C^2), and C^2 A more with a full covariance, one gradient kept for the backward pass; the inner
-    sums are matrix products over tiles of pixels, no (pixels, C, C) tensor. It can be differentiated once.
-
-    Away from the CPU, looking at the table would make the host wait. There an exponent more than 80 below the
-    largest of its row counts as 80 below, which can be seen where the logits of a pixel span more than 55 tau.
+    Memory: some tensors of the logits' size, (C, C, C) exponents ("tight") and `CHUNK` of those of all pixels, which
+    the way back computes again. Time grows with the square of the classes.
 
     Source: FAKD Eq. 8.
 
@@ -144,19 +224,34 @@ def augmented_pixel_kd(
         True
     """
     check_logits(student_logits, teacher_logits, temperature)
-    weight = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
+    weight, covariance = check_augmentation(student_logits, labels, classifier_weight, covariance, strength, bound)
     if strength == 0:
         return pixel_kd(student_logits, teacher_logits, temperature=temperature)
-    precision = torch.promote_types(torch.promote_types(student_logits.dtype, teacher_logits.dtype), torch.float32)
-    weight, covariance = weight.to(precision), covariance.to(precision)
     scale = strength / (2 * temperature**2)
-    total: Tensor
     with no_autocast(student_logits):
         if bound == "paper":
-            exponents = scale * contrast_variances(weight, covariance)
-            total = pixel_divergence(student_logits, teacher_logits, exponents, temperature=temperature)
+            exponents = scale * contrast_variances(weight, covariance)  # (c, k)
         else:
-            total = pixel_divergence_by_class(
-                student_logits, teacher_logits, labels, weight, covariance, scale=scale, temperature=temperature
-            )
-    return temperature**2 / labels.numel() * total
+            exponents = scale * contrast_variances_of_classes(weight, covariance)
+            exponents = F.pad(exponents, (0, 0, 0, 0, 0, 1))  # (y, c, k), and zeros for pixels of no class
+    scores = full_precision(student_logits.movedim(1, -1).flatten(0, -2)) / temperature  # (pixels, C)
+    log_p = log_shares(teacher_logits.detach().movedim(1, -1).flatten(0, -2), temperature, dim=-1)
+    classes = pixel_classes(labels.flatten(), len(weight))
+    return temperature**2 / len(scores) * _sum_of_chunks(scores, log_p, classes, exponents)
+
+
+@uncompiled
+def _sum_of_chunks(scores: Tensor, log_p: Tensor, classes: Tensor, exponents: Tensor) -> Tensor:
+    """sum_{i,c} p_ic (log p_ic + logsumexp_k(z_ik - z_ic + T[c, k])), T = exponents, or those of each pixel's class."""
+
+    def of_chunk(z: Tensor, log_p: Tensor, classes: Tensor, exponents: Tensor) -> Tensor:
+        table = exponents if exponents.ndim == 2 else exponents[classes]
+        log_pi = finite(z - (z.unsqueeze(1) + table).logsumexp(2))
+        return (log_p.exp() * (log_p - log_pi)).sum()
+
+    pixels = max(1, CHUNK // scores.shape[1] ** 2)
+    chunks = zip(*(torch.split(tensor, pixels) for tensor in (scores, log_p, classes)), strict=True)
+    total = scores.new_zeros(())
+    for chunk in chunks:
+        total = total + checkpoint(of_chunk, *chunk, exponents, use_reentrant=False, preserve_rng_state=False)
+    return total

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from fakd.types import IGNORE_INDEX
 
 Bound = Literal["paper", "tight"]
+Reference = Literal["none", "label"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -18,6 +19,16 @@ T = TypeVar("T")
 def full_precision(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 where it already is: losses are never computed in half precision."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def log_shares(scores: Tensor, temperature: float, dim: int) -> Tensor:
+    """log softmax(scores / tau), in full precision; finite for any finite scores, as 0 * -inf would be NaN."""
+    return finite((full_precision(scores) / temperature).log_softmax(dim))
+
+
+def finite(logarithms: Tensor) -> Tensor:
+    """The same, but never below the lowest number that is finite."""
+    return logarithms.clamp_min(torch.finfo(logarithms.dtype).min)
 
 
 def no_autocast(tensor: Tensor) -> torch.autocast:
@@ -73,30 +84,36 @@ def check_features(student_features: Tensor, teacher_features: Tensor, *, same_c
 
 
 def check_augmentation(
-    student_logits: Tensor,
-    labels: Tensor,
-    classifier_weight: Tensor,
-    covariance: Tensor,
-    strength: float,
-    bound: str,
-) -> Tensor:
+    student_logits: Tensor, labels: Tensor, weight: Tensor, covariance: Tensor, strength: float, bound: str
+) -> tuple[Tensor, Tensor]:
     """Raise ValueError unless the arguments of an augmented loss fit together.
 
-    Returns the classifier's weight as (C, A).
+    Returns the classifier's weight as (C, A) and the covariance, in the precision of the loss.
     """
     classes = student_logits.shape[1]
-    check_labels(labels, student_logits, classes, "student_logits")
-    for name, tensor in (("classifier_weight", classifier_weight), ("covariance", covariance)):
-        check_device(name, tensor, student_logits)
-    weight = classifier_weight
+    check_labels(labels, student_logits, None, "student_logits")
+    check_device("classifier_weight", weight, student_logits)
+    check_device("covariance", covariance, student_logits)
+    if len(weight) != classes:
+        raise ValueError(f"classifier_weight must be {_WEIGHT} with C = {classes}, got {tuple(weight.shape)}.")
+    check_choice(Bound, bound=bound)
+    weight, covariance = check_perturbation(labels, weight, covariance, strength)
+    dtype = torch.promote_types(student_logits.dtype, weight.dtype)
+    return weight.to(dtype), covariance.to(dtype)
+
+
+def check_perturbation(labels: Tensor, weight: Tensor, covariance: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Raise ValueError unless these say how features of labelled pixels are perturbed, and what a classifier sees.
+
+    Returns the classifier's weight as (C, A) and the covariance, in full precision.
+    """
     if weight.ndim == 4 and weight.shape[2:] == (1, 1):
         weight = weight.flatten(1)
-    if weight.ndim != 2 or weight.shape[0] != classes:
-        raise ValueError(
-            f"classifier_weight must be (C, A) or (C, A, 1, 1) with C = {classes}, "
-            f"got {tuple(classifier_weight.shape)}."
-        )
-    channels = weight.shape[1]
+    if weight.ndim != 2:
+        raise ValueError(f"the classifier's weight must be {_WEIGHT}, got {tuple(weight.shape)}.")
+    classes, channels = weight.shape
+    check_device("labels", labels, weight, "the weight")
+    check_device("covariance", covariance, weight, "the weight")
     if covariance.shape not in ((classes, channels), (classes, channels, channels)):
         raise ValueError(
             f"covariance must be (C, A) = {(classes, channels)} for a diagonal or "
@@ -104,9 +121,21 @@ def check_augmentation(
         )
     if not 0 <= strength < math.inf:
         raise ValueError(f"strength must be 0 or more and finite, got {strength}.")
-    if bound not in get_args(Bound):
-        raise ValueError(f"bound must be one of {', '.join(get_args(Bound))}, got {bound!r}.")
-    return weight
+    if labels.ndim != 3 or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers (B, h, w), got {labels.dtype} {tuple(labels.shape)}.")
+    if labels.device.type == "cpu":
+        check_label_range(labels, classes)
+    return full_precision(weight), full_precision(covariance)
+
+
+_WEIGHT = "(C, A) or (C, A, 1, 1)"
+
+
+def check_choice(choices: Any, **options: str) -> None:
+    """Raise ValueError unless each option is one of a `Literal`'s values."""
+    for name, value in options.items():
+        if value not in get_args(choices):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}.")
 
 
 def check_labels(labels: Tensor, maps: Tensor, num_classes: int | None, name: str = "features") -> None:

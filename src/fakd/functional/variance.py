@@ -49,32 +49,11 @@ def contrast_variances_of_classes(weight: Tensor, covariance: Tensor) -> Tensor:
         (n, C, C), indexed [a, c, k], symmetric, >= 0 with a zero diagonal.
     """
     weight = _centred(weight)
-    cross = _project(weight, covariance.detach()) @ weight.T
+    covariance = covariance.detach()
+    projected = weight * covariance.unsqueeze(1) if covariance.ndim == 2 else weight @ covariance
+    cross = projected @ weight.T
     squares = cross.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
     return _squared_distances(squares, cross)
-
-
-def contrast_variances_gradient(weight: Tensor, covariance: Tensor, by_variances: Tensor) -> Tensor:
-    """The gradient by the weight through D of `contrast_variances_of_classes`.
-
-        2 sum_{a,k} (G_a + G_a^T)[c, k] Sigma_a (w_c - w_k)
-
-    Args:
-        weight: (C, A).
-        covariance: (n, A) or (n, A, A).
-        by_variances: (n, C, C), the gradient G by each variance.
-
-    Returns:
-        (C, A).
-    """
-    pairs, weight = by_variances + by_variances.mT, _centred(weight)
-    differences = pairs.sum(-1, keepdim=True) * weight - pairs @ weight
-    return 2 * _project(differences, covariance).sum(0)
-
-
-def _project(vectors: Tensor, covariance: Tensor) -> Tensor:
-    """Vectors (C, A) or (n, C, A) times each of n covariances: (n, C, A)."""
-    return vectors * covariance.unsqueeze(1) if covariance.ndim == 2 else vectors @ covariance
 
 
 def _centred(weight: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from fakd.functional.adversarial import (
     hinge_critic_loss,
     wasserstein_critic_loss,
 )
-from fakd.functional.inputs import check_logits, full_precision, no_autocast
+from fakd.functional.inputs import check_choice, check_logits, full_precision, no_autocast
 from fakd.methods.discriminator import Discriminator
-from fakd.methods.options import check_choice, check_numbers, check_positive
+from fakd.methods.options import check_numbers, check_positive
 from fakd.methods.schedules import poly
 
 Adversary = Literal["hinge", "wgan-gp"]

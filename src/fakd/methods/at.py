@@ -6,8 +6,9 @@ from torch import Tensor
 
 from fakd.functional import resize_logits
 from fakd.functional.at import attention_kd
+from fakd.functional.inputs import check_choice
 from fakd.methods.method import Method
-from fakd.methods.options import check_choice, check_numbers
+from fakd.methods.options import check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
 
 Maps = Literal["features", "stages"]

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from fakd.functional import pixel_kd, resize_labels, resize_logits
 from fakd.functional.cirkd import cross_image_kd, memory_kd
-from fakd.functional.inputs import full_precision
+from fakd.functional.inputs import check_choice, full_precision
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.memory_bank import ClassQueues, PixelQueues, RegionQueues
 from fakd.methods.method import Method
-from fakd.methods.options import check_choice, check_counts, check_flags, check_numbers, check_positive
+from fakd.methods.options import check_counts, check_flags, check_numbers, check_positive
 from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
 BankType = Literal["float32", "float16"]
@@ -52,6 +53,8 @@ class CIRKD(Method):
             None never shortens. 19 classes of 512 channels take 0.86 as published, 150 classes 6.8.
         bank_dtype: "float32", or "float16" for twice the length in the same memory.
         authors_queue: draw the pixels for the queues as the published code does, see `PixelQueues`.
+        augment_logits: lambda, the strength at which the student's logits are moved as in `FAKDPixel` before the
+            pixel-wise term looks at them, see `LogitAugmentation`; 0 leaves them as they are.
 
     A part of weight 0 is neither built nor run. The teacher's maps of another stride are resized to the student's,
     bilinearly. In eval mode the queues stay as they are.
@@ -106,6 +109,7 @@ class CIRKD(Method):
         bank_gigabytes: float | None = 1.0,
         bank_dtype: BankType = "float32",
         authors_queue: bool = False,
+        augment_logits: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         check_numbers(
@@ -126,6 +130,9 @@ class CIRKD(Method):
         self.memory_pixel_weight, self.memory_region_weight = memory_pixel_weight, memory_region_weight
         self.temperature, self.anchors, self.pooling = temperature, anchors, pooling
         self.pixel_contrast, self.region_contrast = pixel_contrast, region_contrast
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+        )
 
         ours, theirs = student.classifier.in_channels, teacher.classifier.in_channels
         classes = teacher.classifier.out_channels
@@ -166,11 +173,12 @@ class CIRKD(Method):
         images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Four terms: `pixel`, `cross_image`, `memory_pixel` and `memory_region`."""
-        logits, student = student_output.logits, student_output.features
+        student = student_output.features
         teacher = resize_logits(teacher_output.features.detach(), student.shape[-2:])
         terms = {}
         if self.pixel_weight:
-            teacher_logits = resize_logits(teacher_output.logits, logits.shape[-2:])
+            teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])
+            logits = self.augmentation(student_output, teacher_logits, labels, step)
             terms["pixel"] = self.pixel_weight * pixel_kd(logits, teacher_logits)
         if self.cross_image_weight:
             terms["cross_image"] = self.cross_image_weight * self._cross_image(student, teacher)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import channel_kd, resize_logits
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.fitnet import Projector
 from fakd.methods.method import Method
 from fakd.methods.options import check_numbers, check_positive
@@ -19,6 +20,8 @@ class ChannelKD(Method):
         weight: alpha, the term's share in the whole loss; 3 on logits in the authors' code.
         temperature: tau, divides both logits before the softmax; 4 in the paper
             and the code.
+        augment_logits: lambda, the strength at which the student's logits are moved as in `FAKD` before the loss
+            looks at them, see `LogitAugmentation`; 0 leaves them as they are.
 
     Teacher logits of another stride are resized to the student's, bilinearly.
 
@@ -35,11 +38,15 @@ class ChannelKD(Method):
         max_steps: int,
         weight: float = 3.0,
         temperature: float = 4.0,
+        augment_logits: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         check_numbers(weight=weight)
         check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student, max_steps=max_steps, strength=augment_logits, reference="none", name="augment_logits"
+        )
 
     def forward(
         self,
@@ -52,7 +59,8 @@ class ChannelKD(Method):
     ) -> dict[str, Tensor]:
         """One term, `cwd`."""
         teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])
-        loss = channel_kd(student_output.logits, teacher_logits, temperature=self.temperature)
+        logits = self.augmentation(student_output, teacher_logits, labels, step)
+        loss = channel_kd(logits, teacher_logits, temperature=self.temperature)
         return {"cwd": self.weight * loss}
 
 

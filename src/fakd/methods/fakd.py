@@ -1,24 +1,22 @@
 """FAKD: a plain loss under Gaussian perturbations of the features, channel-wise and pixel-wise."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, TypedDict, Unpack
+from typing import ClassVar, TypedDict, Unpack
 
 from torch import Tensor
 
-from fakd.functional import augmented_channel_kd, augmented_pixel_kd, resize_labels, resize_logits, unfold_features
-from fakd.functional.inputs import Bound
-from fakd.methods.covariance import ClassCovariance
+from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, pixel_kd, resize_logits
+from fakd.functional.inputs import Bound, Reference, check_choice
+from fakd.methods.augmentation import CovarianceForm, LogitAugmentation, ScheduleName
 from fakd.methods.method import Method
-from fakd.methods.options import check_choice, check_flags, check_numbers, check_positive
-from fakd.methods.schedules import SCHEDULES
-from fakd.types import Classifier, SegmentationModel, SegmentationOutput
-
-CovarianceForm = Literal["diagonal", "full"]
-ScheduleName = Literal["cosine", "linear", "constant"]
+from fakd.methods.options import check_flags, check_numbers, check_positive
+from fakd.types import SegmentationModel, SegmentationOutput
 
 
 class FAKD(Method):
     """Match where the teacher sees each class, at every Gaussian perturbation of the student's features.
+
+        weight * channel_kd(z + offsets, q),   offsets = logit_offsets(y, W, Sigma, lambda(t), reference)
 
     Args:
         student: the network that learns; its classifier's weight turns covariances of features into variances
@@ -28,18 +26,25 @@ class FAKD(Method):
         weight: alpha, the term's share in the whole loss; 3, as CWD.
         temperature: tau, divides both logits before the softmax; 4, as CWD.
         strength: lambda at the end of the ramp, the scale of the perturbations; 1.0 in the paper.
-        bound: "paper" as printed, or "tight", the smaller bound that its derivation gives.
+        reference: what a logit's variance is taken against: "none", its own, as in the paper, or "label", that of its
+            distance to the logit of the pixel's class.
         covariance: "diagonal" (C x A numbers) or "full" (C x A x A).
         window: the most pixels a class remembers; None, the paper's, never forgets.
         schedule: how lambda grows: "cosine" (the paper's), "linear" or "constant".
-        detach_classifier: keep the variances from training the classifier's weight.
+        detach_classifier: take the variances for constants. False lets them train the classifier, as the paper's
+            formula does where it is taken literally: the student then makes its weights small, and the term with them,
+            and scores far below CWD.
+        bound: compute the paper's bound itself rather than the loss at moved logits, "paper" as printed or "tight", the
+            smaller one of its derivation, with a reference of its own. None is "paper" where the variances train the
+            classifier; where they do not, its gradient is that of the moved logits, and only the value differs.
 
     The covariance of each class's features is updated by every training batch before it is used; in eval mode it stays
     as it is. Where the student's classifier is k x k, the features of a position are all k^2 that the classifier sees
     there, which makes it a 1x1 convolution of A k^2 channels.
 
     Fidelity: the authors released no code; where the paper is silent or misprints, this follows its
-    derivation. The covariance is diagonal as in ISDA's segmentation code, which the paper cites.
+    derivation. The covariance is diagonal as in ISDA's segmentation code, which the paper cites. The variances are
+    constants as in the first author's public code of the same month, see `logit_offsets`.
 
     Source: FAKD, Eq. 7 (Theorem 1).
 
@@ -57,8 +62,12 @@ class FAKD(Method):
     needs = "logits"
     term: ClassVar[str] = "fakd"
     """The name of the loss term."""
+    plain_kd: ClassVar[Callable[..., Tensor]] = staticmethod(channel_kd)
+    """The loss at the moved logits."""
     augmented_kd: ClassVar[Callable[..., Tensor]] = staticmethod(augmented_channel_kd)
-    """The loss."""
+    """The paper's bound."""
+    reference: ClassVar[Reference] = "none"
+    """The reference by default."""
 
     def __init__(
         self,
@@ -69,40 +78,37 @@ class FAKD(Method):
         weight: float = 3.0,
         temperature: float = 4.0,
         strength: float = 1.0,
-        bound: Bound = "paper",
+        reference: Reference | None = None,
         covariance: CovarianceForm = "diagonal",
         window: int | None = None,
         schedule: ScheduleName = "cosine",
-        detach_classifier: bool = False,
+        detach_classifier: bool = True,
+        bound: Bound | None = None,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
-        check_numbers(weight=weight, strength=strength)
+        check_numbers(weight=weight)
         check_positive(temperature=temperature)
-        check_choice(Bound, bound=bound)
-        check_choice(CovarianceForm, covariance=covariance)
-        check_choice(ScheduleName, schedule=schedule)
-        if window is not None and (not isinstance(window, int) or isinstance(window, bool)):
-            raise ValueError(f"window must be a whole number of pixels or None, got {window!r}.")
         check_flags(detach_classifier=detach_classifier)
-        self.weight, self.temperature, self.bound = weight, temperature, bound
-        self.strength, self.schedule = strength, schedule
-        self.detach_classifier = detach_classifier
-        classes, channels = student.classifier.weight.flatten(1).shape
-        self.covariance = ClassCovariance(classes, channels, diagonal=covariance == "diagonal", window=window)
-        # Read, not owned: in a tuple the student's parameters stay out of this module's state_dict.
-        self._student = (student,)
-
-    def strength_at(self, step: int) -> float:
-        """Lambda after `step` optimizer steps."""
-        return self.strength * SCHEDULES[self.schedule](step, self.max_steps)
-
-    @property
-    def watched(self) -> dict[str, Tensor]:
-        """The total variance of a class's features, the mean over the classes seen so far."""
-        variances = self.covariance.covariance
-        variances = variances if variances.ndim == 2 else variances.diagonal(dim1=1, dim2=2)
-        seen = self.covariance.count > 0
-        return {"variance": (variances.sum(1) * seen).sum() / seen.sum().clamp(min=1)}
+        if bound is None and not detach_classifier:
+            bound = "paper"
+        if bound is not None:
+            check_choice(Bound, bound=bound)
+            if reference is not None:
+                raise ValueError(
+                    f"reference {reference!r} is for moved logits, and bound {bound!r} has a reference of its own: "
+                    "leave out reference, or else bound and detach_classifier=False."
+                )
+        self.weight, self.temperature = weight, temperature
+        self.bound, self.detach_classifier = bound, detach_classifier
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student,
+            max_steps=max_steps,
+            strength=strength,
+            reference=self.reference if reference is None else reference,
+            covariance=covariance,
+            window=window,
+            schedule=schedule,
+        )
 
     def forward(
         self,
@@ -113,26 +119,24 @@ class FAKD(Method):
         *,
         images: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """One term, named as the method."""
-        size = student_output.logits.shape[-2:]
-        labels = resize_labels(labels, size)
-        teacher_logits = resize_logits(teacher_output.logits, size)
-        classifier = self._student[0].classifier
-        if self.training:
-            self.covariance.update(_seen(classifier, student_output.features.detach()), labels)
-        weight = classifier.weight.flatten(1)
-        if self.detach_classifier:
-            weight = weight.detach()
-        loss = self.augmented_kd(
-            student_output.logits,
-            teacher_logits,
-            labels,
-            weight,
-            self.covariance.covariance,
-            strength=self.strength_at(step),
-            temperature=self.temperature,
-            bound=self.bound,
-        )
+        """One term, named as the method: the divergence at the moved logits, or the bound."""
+        teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])
+        if self.bound is None or self.augmentation.covariance is None:
+            moved = self.augmentation(student_output, teacher_logits, labels, step)
+            loss = self.plain_kd(moved, teacher_logits, temperature=self.temperature)
+        else:
+            labels = self.augmentation.estimate(student_output, labels)
+            weight = self.augmentation.weight
+            loss = self.augmented_kd(
+                student_output.logits,
+                teacher_logits,
+                labels,
+                weight.detach() if self.detach_classifier else weight,
+                self.augmentation.covariance.covariance,
+                strength=self.augmentation.strength_at(step),
+                temperature=self.temperature,
+                bound=self.bound,
+            )
         return {self.term: self.weight * loss}
 
 
@@ -140,15 +144,18 @@ class Augmentation(TypedDict, total=False):
     """The options that `FAKD` and `FAKDPixel` share; see `FAKD`."""
 
     strength: float
-    bound: Bound
+    reference: Reference | None
     covariance: CovarianceForm
     window: int | None
     schedule: ScheduleName
     detach_classifier: bool
+    bound: Bound | None
 
 
 class FAKDPixel(FAKD):
     """Match the teacher's class distribution at every pixel and every perturbation of the student's features.
+
+        weight * pixel_kd(z + offsets, q),   offsets = logit_offsets(y, W, Sigma, lambda(t), "label")
 
     Args:
         student: the network that learns; its classifier's weight turns covariances of features into variances
@@ -158,9 +165,10 @@ class FAKDPixel(FAKD):
         weight: alpha, the term's share in the whole loss; 1 with the per-pixel mean
             (the paper is silent).
         temperature: tau, divides both logits before the softmax; 1.
-        augmentation: strength, bound, covariance, window, schedule and detach_classifier, as `FAKD` has them.
+        augmentation: the other options, as `FAKD` has them; the reference is "label" by default.
 
-    Source: FAKD, Eq. 8.
+    Source: FAKD, Eq. 8, with the pixel's own class as the reference: one exponent a class in place of C x C, and a
+    bound, which Eq. 8 as printed is not.
 
     Example:
         >>> import torch
@@ -174,7 +182,9 @@ class FAKDPixel(FAKD):
     """
 
     term = "fakd-pixel"
+    plain_kd = staticmethod(pixel_kd)
     augmented_kd = staticmethod(augmented_pixel_kd)
+    reference = "label"
 
     def __init__(
         self,
@@ -187,11 +197,3 @@ class FAKDPixel(FAKD):
         **augmentation: Unpack[Augmentation],
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps, weight=weight, temperature=temperature, **augmentation)
-
-
-def _seen(classifier: Classifier, features: Tensor) -> Tensor:
-    """The features as one vector for each position of the logits."""
-    if classifier.kernel_size == (1, 1):
-        return features
-    assert not isinstance(classifier.padding, str)  # no ClassifierTap takes such a one
-    return unfold_features(features, classifier.kernel_size, classifier.padding, classifier.dilation)

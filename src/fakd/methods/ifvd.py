@@ -5,6 +5,7 @@ from torch import Tensor
 from fakd.functional import pixel_kd, resize_labels, resize_logits
 from fakd.functional.ifvd import intra_class_kd
 from fakd.methods.adversarial import AdversarialTerm, Adversary
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.method import Method
 from fakd.methods.options import check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
@@ -26,6 +27,8 @@ class IFVD(Method):
         adversarial_weight: of `AdversarialTerm`, the mean over images; 0.001.
         adversarial: "hinge", with spectral normalisation, or "wgan-gp", as published.
         discriminator_learning_rate: of the discriminator's own Adam.
+        augment_logits: lambda, the strength at which the student's logits are moved as in `FAKDPixel` before the
+            pixel-wise term looks at them, see `LogitAugmentation`; 0 leaves them as they are.
 
     Teacher maps of another stride are resized to the student's, bilinearly. Numbers of channels may differ: each
     network's features are compared with that network's own centres. A part of weight 0 is not run.
@@ -58,6 +61,7 @@ class IFVD(Method):
         adversarial_weight: float = 0.001,
         adversarial: Adversary = "hinge",
         discriminator_learning_rate: float = 4e-4,
+        augment_logits: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         self.num_classes = student.classifier.out_channels
@@ -67,6 +71,9 @@ class IFVD(Method):
         )
         self.pixel_weight, self.variation_weight = pixel_weight, variation_weight
         self.adversarial_weight = adversarial_weight
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+        )
         self.adversarial = (
             AdversarialTerm(
                 self.num_classes, max_steps=max_steps, kind=adversarial, learning_rate=discriminator_learning_rate
@@ -78,7 +85,8 @@ class IFVD(Method):
     @property
     def watched(self) -> dict[str, Tensor]:
         """Values for the log that are no part of the loss: the discriminator's own."""
-        return {} if self.adversarial is None else {"discriminator": self.adversarial.last_loss}
+        own = {} if self.adversarial is None else {"discriminator": self.adversarial.last_loss}
+        return {**super().watched, **own}
 
     def forward(
         self,
@@ -94,7 +102,9 @@ class IFVD(Method):
         logits, features = student_output.logits, student_output.features
         teacher_logits = resize_logits(teacher_output.logits, logits.shape[-2:])
         if self.pixel_weight:
-            terms["pixel"] = self.pixel_weight * pixel_kd(logits, teacher_logits)
+            terms["pixel"] = self.pixel_weight * pixel_kd(
+                self.augmentation(student_output, teacher_logits, labels, step), teacher_logits
+            )
         if self.variation_weight:
             size = features.shape[-2:]
             teacher_features, labels = resize_logits(teacher_output.features, size), resize_labels(labels, size)

@@ -1,10 +1,12 @@
 """What every distillation method is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.types import SegmentationModel, SegmentationOutput
 
 Needs = Literal["nothing", "logits", "features"]
@@ -42,6 +44,8 @@ class Method(nn.Module, ABC):
                     f"student and teacher must score the same classes: the student has {ours}, the teacher {theirs}."
                 )
         self.max_steps = max_steps
+        self.augmentation: LogitAugmentation | None = None
+        """What moves the student's logits, in a method that can."""
 
     @property
     def needs_teacher(self) -> bool:
@@ -56,7 +60,11 @@ class Method(nn.Module, ABC):
     @property
     def watched(self) -> dict[str, Tensor]:
         """Scalars of the last batch for the log that are no part of the loss, such as a discriminator's own."""
-        return {}
+        return {} if self.augmentation is None else self.augmentation.watched
+
+    def remark(self, watched: Mapping[str, float]) -> str | None:
+        """Return what a user should hear of such values of `watched`, as a sentence that is said once; or None."""
+        return None if self.augmentation is None else self.augmentation.remark(watched)
 
     @abstractmethod
     def forward(

@@ -1,7 +1,7 @@
 """The checks of methods' options: each by its name, `check_numbers(weight=weight)`, so that a message can say it."""
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 
 def check_numbers(**options: float) -> None:
@@ -30,13 +30,6 @@ def check_flags(**options: bool) -> None:
     for name, value in options.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {value!r}.")
-
-
-def check_choice(choices: Any, **options: str) -> None:
-    """Raise ValueError unless each option is one of a `Literal`'s values."""
-    for name, value in options.items():
-        if value not in get_args(choices):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}.")
 
 
 def _is_number(value: Any) -> bool:

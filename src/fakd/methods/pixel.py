@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from fakd.functional import pixel_kd, resize_logits
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.method import Method
 from fakd.methods.options import check_numbers, check_positive
 from fakd.types import SegmentationModel, SegmentationOutput
@@ -18,6 +19,8 @@ class PixelKD(Method):
         weight: alpha, the term's share in the whole loss; 1 with the per-pixel mean of
             `pixel_kd` (the paper is silent).
         temperature: tau, divides both logits before the softmax; 1.
+        augment_logits: lambda, the strength at which the student's logits are moved as in `FAKDPixel` before the loss
+            looks at them, see `LogitAugmentation`; 0 leaves them as they are.
 
     Teacher logits of another stride are resized to the student's, bilinearly.
 
@@ -34,11 +37,15 @@ class PixelKD(Method):
         max_steps: int,
         weight: float = 1.0,
         temperature: float = 1.0,
+        augment_logits: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         check_numbers(weight=weight)
         check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+        )
 
     def forward(
         self,
@@ -51,5 +58,6 @@ class PixelKD(Method):
     ) -> dict[str, Tensor]:
         """One term, `pixel`."""
         teacher_logits = resize_logits(teacher_output.logits, student_output.logits.shape[-2:])
-        loss = pixel_kd(student_output.logits, teacher_logits, temperature=self.temperature)
+        logits = self.augmentation(student_output, teacher_logits, labels, step)
+        loss = pixel_kd(logits, teacher_logits, temperature=self.temperature)
         return {"pixel": self.weight * loss}

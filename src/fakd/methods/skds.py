@@ -5,6 +5,7 @@ from torch import Tensor
 from fakd.functional import pixel_kd, resize_logits
 from fakd.functional.skds import pairwise_affinity
 from fakd.methods.adversarial import AdversarialTerm, Adversary
+from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.method import Method
 from fakd.methods.options import check_flags, check_numbers
 from fakd.types import SegmentationModel, SegmentationOutput
@@ -26,9 +27,11 @@ class SKDS(Method):
         adversarial: "hinge", with spectral normalisation, or "wgan-gp", as published.
         discriminator_learning_rate: of the discriminator's own Adam.
         authors_nodes: compare the nodes of the authors' code (see `pairwise_affinity`) rather than the paper's.
+        augment_logits: lambda, the strength at which the student's logits are moved as in `FAKDPixel` before the
+            pixel-wise term looks at them, see `LogitAugmentation`; 0 leaves them as they are.
 
     Teacher logits and features of another stride are resized to the student's, bilinearly. A part of weight 0
-    is not run. Labels are not used.
+    is not run. Labels are used by `augment_logits` alone.
 
     Fidelity: the weights are the authors' 10, 0.5 and 0.1. The paper averages the pixel-wise term over the pixels
     of an image, here over the batch's; the authors' code sums over the batch, so that its 10 at batch 8 would be a
@@ -63,12 +66,16 @@ class SKDS(Method):
         adversarial: Adversary = "hinge",
         discriminator_learning_rate: float = 4e-4,
         authors_nodes: bool = False,
+        augment_logits: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         check_numbers(pixel_weight=pixel_weight, pairwise_weight=pairwise_weight, adversarial_weight=adversarial_weight)
         check_flags(authors_nodes=authors_nodes)
         self.pixel_weight, self.pairwise_weight = pixel_weight, pairwise_weight
         self.adversarial_weight, self.authors_nodes = adversarial_weight, authors_nodes
+        self.augmentation: LogitAugmentation = LogitAugmentation(
+            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+        )
         self.adversarial = (
             AdversarialTerm(
                 student.classifier.out_channels,
@@ -83,7 +90,8 @@ class SKDS(Method):
     @property
     def watched(self) -> dict[str, Tensor]:
         """Values for the log that are no part of the loss: the discriminator's own."""
-        return {} if self.adversarial is None else {"discriminator": self.adversarial.last_loss}
+        own = {} if self.adversarial is None else {"discriminator": self.adversarial.last_loss}
+        return {**super().watched, **own}
 
     def forward(
         self,
@@ -99,7 +107,9 @@ class SKDS(Method):
         logits = student_output.logits
         teacher_logits = resize_logits(teacher_output.logits, logits.shape[-2:])
         if self.pixel_weight:
-            terms["pixel"] = self.pixel_weight * pixel_kd(logits, teacher_logits)
+            terms["pixel"] = self.pixel_weight * pixel_kd(
+                self.augmentation(student_output, teacher_logits, labels, step), teacher_logits
+            )
         if self.pairwise_weight:
             terms["pairwise"] = self.pairwise_weight * self._affinity(student_output.features, teacher_output.features)
         if self.adversarial is not None:

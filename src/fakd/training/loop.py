@@ -14,7 +14,6 @@ from fakd.console import console, progress, say
 from fakd.data import Sample
 from fakd.data.batches import SegmentationData, mixed_seed
 from fakd.evaluation import Scores, evaluate_model, scores_from_confusion
-from fakd.methods import Method
 from fakd.methods.schedules import poly
 from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
@@ -58,6 +57,7 @@ def fit(
     if saved:
         say(f"resuming  from {path}")
         learner.load_state_dict(saved["state_dict"])
+    remarked = False
     first, best, clock = saved.get("global_step", 0), saved.get("best", -1.0), Clock(**saved.get("clock", {}))
 
     learner.prepare(fabric.device)
@@ -112,7 +112,11 @@ def fit(
             done, terms = step + 1, {name: term.detach() for name, term in terms.items()}
             bar.update(task, completed=done)
             if done % log_every == 0:  # rarely, because reading a number makes the host wait for the device
-                fabric.log_dict(_row(fabric, terms, learner.method), step)
+                watched = {name: value.item() for name, value in learner.method.watched.items()}
+                fabric.log_dict(_row(fabric, terms, watched), step)
+                if not remarked and (remark := learner.method.remark(watched)):
+                    remarked = True
+                    say(f"step {done}  {remark}", style="yellow")
             if done % log_every == 0 or done == config.max_steps:
                 _report(bar, task, terms, done, config, log_every)
             guard.end(step, terms)
@@ -167,12 +171,11 @@ def share_statistics(learner: nn.Module) -> None:
                     dist.broadcast(buffer, src=0)
 
 
-def _row(fabric: Fabric, terms: dict[str, Tensor], method: Method) -> dict[str, float]:
-    """The terms and their sum for the logs, their mean over all processes."""
+def _row(fabric: Fabric, terms: dict[str, Tensor], watched: dict[str, float]) -> dict[str, float]:
+    """The terms and their sum for the logs, their mean over all processes, and what the method watches."""
     values: Any = fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
     row = {f"loss/{name}": value for name, value in zip(terms, values.tolist(), strict=True)}
-    watched = {f"watched/{name}": value.item() for name, value in method.watched.items()}
-    return {**row, "loss/total": values.sum().item(), **watched}
+    return {**row, "loss/total": values.sum().item(), **{f"watched/{name}": value for name, value in watched.items()}}
 
 
 def _report(bar: Any, task: Any, terms: dict[str, Tensor], done: int, config: RunConfig, log_every: int) -> None:
