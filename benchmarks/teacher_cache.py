@@ -1,13 +1,11 @@
-"""What a teacher cache takes on the disk, how wrong it is, and what it saves.
+"""What a teacher cache takes on the disk, how wrong its numbers are, and what it saves.
 
     python benchmarks/teacher_cache.py --dataset camvid --data-root DATA --teacher runs/camvid/teacher \
         --base-size 180 240 --crop-size 96 96 --batch 4 --images 16 --rounds 9 --threads 2
 
-Prints two Markdown tables. The first has a row for each format, over the first `--images` training images: kilobytes of
-an image and its mirror image together; the largest and the mean error of a logit, and the mean over the positions of
-KL(teacher, cache) in nats, of whole maps; and the same divergence on training crops between what the teacher says about
-the crop itself and what is cut from the cache, on positions that show the image. There the format matters little: the
-teacher saw the image whole and at another scale.
+Prints two Markdown tables. The first has a row for each format, over one crop of each of the first `--images` training
+images: kilobytes of a crop, the largest and the mean error of a logit, and the mean over the positions of
+KL(teacher, cache) in nats.
 
 The second has the seconds of a training step (forward, backward and optimizer, of `fakd distill`'s own module) and of
 loading its batch in one process, with and without the cache; they take turns, and the ratio is the median over rounds.
@@ -26,14 +24,13 @@ from torch.utils.data import default_collate
 from fakd.data.batches import SegmentationData, SegmentationDataset
 from fakd.data.spec import Sample
 from fakd.data.teacher_logits import TOP8, LogitStore
+from fakd.data.views import TaughtViews
 from fakd.evaluation import to_float_images
-from fakd.functional import resize_labels
 from fakd.methods import create_method
 from fakd.models import Segmentor, create_model
 from fakd.training import DistillConfig
 from fakd.training.learner import Learner
 from fakd.training.teacher import load_teacher
-from fakd.types import IGNORE_INDEX
 
 
 def divergence(due: Tensor, found: Tensor) -> Tensor:
@@ -43,35 +40,24 @@ def divergence(due: Tensor, found: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fill(stores: list[LogitStore], data: SegmentationData, teacher: Segmentor, count: int) -> list[Tensor]:
-    """Write the maps of the first images to all stores, and return them exactly."""
-    maps = []
-    for index, sample in enumerate(data.whole_images(range(count))):
-        images = to_float_images(sample.image)
-        for side, logits in enumerate(teacher(torch.cat([images, images.flip(-1)])).logits):
-            for store in stores:
-                store.write(2 * index + side, logits, images.shape[-2:])
-            maps.append(logits)
-    return maps
-
-
-@torch.no_grad()
-def print_formats(stores: list[LogitStore], maps: list[Tensor], data: SegmentationData, teacher: Segmentor) -> None:
-    """Print the first table."""
-    print("| format | KB per image | largest error | mean error | KL, whole image | KL, training crop |")
-    print("| --- |" + " ---: |" * 5)
-    source, images = data.source("train"), len(maps) // 2
+def fill(stores: list[LogitStore], data: SegmentationData, teacher: Segmentor, count: int) -> Tensor:
+    """Write the logits of a crop of each of the first images to all stores, and return them exactly: (N, C, h, w)."""
+    batches = data.some_views([(0, index) for index in range(count)])
+    logits = torch.cat([teacher(to_float_images(batch.image)).logits for batch in batches])
     for store in stores:
-        size = sum(path.stat().st_size for path in store.folder.glob("*.safetensors")) / images
-        found = [store.read(number)[0] for number in range(len(maps))]
-        errors = torch.cat([(ours - due).abs().flatten() for ours, due in zip(found, maps, strict=True)])
-        whole = torch.cat([divergence(due[None], ours[None]).flatten() for ours, due in zip(found, maps, strict=True)])
-        dataset = SegmentationDataset(source, data.train_transform, 0, store)
-        crops = default_collate([dataset[index] for index in range(images)])
-        taught = teacher(to_float_images(crops.image)).logits
-        shown = resize_labels(crops.label.long(), taught.shape[-2:]) != IGNORE_INDEX
-        crop = divergence(taught, crops.teacher_logits)[shown]
-        row = f"{size / 1e3:.1f} | {errors.max():.4f} | {errors.mean():.4f} | {whole.mean():.1e} | {crop.mean():.3f}"
+        for index, crop in enumerate(logits):
+            store.write(0, index, crop)
+    return logits
+
+
+def print_formats(stores: list[LogitStore], due: Tensor) -> None:
+    """Print the first table."""
+    print("| format | KB per crop | largest error | mean error | KL |\n| --- |" + " ---: |" * 4)
+    for store in stores:
+        size = sum(path.stat().st_size for path in store.folder.glob("*.safetensors")) / len(due)
+        found = torch.stack([store.read(0, index) for index in range(len(due))])
+        errors = (found - due).abs()
+        row = f"{size / 1e3:.1f} | {errors.max():.4f} | {errors.mean():.4f} | {divergence(due, found).mean():.1e}"
         print(f"| {store.form} | {row} |", flush=True)
 
 
@@ -87,12 +73,12 @@ def print_steps(
     weights = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=config.spec.learning_rate, momentum=config.momentum)
     datasets = {
-        form: SegmentationDataset(data.source("train"), data.train_transform, 0, taught)
-        for form, taught in (("without", None), ("with", store))
+        "without": SegmentationDataset(data.source("train"), data.train_transform, seed=0),
+        "with": TaughtViews(data.views(), store, count=1, seed=0),
     }
     assert learner.teachers[0] is teacher
     times: dict[str, list[float]] = {f"{part}, {form}": [] for part in ("step", "loading") for form in datasets}
-    images = len(store) // 2
+    images = len(store.labels)
 
     def load(form: str, number: int) -> Sample:
         keys = [(number, index % images) for index in range(number, number + config.batch_size)]
@@ -145,22 +131,20 @@ def main() -> None:
         batch_size=args.batch,
         **sizes,
     )
-    data = SegmentationData(config.spec, config.data_root, config.base_size, config.crop_size)
+    data = SegmentationData(config.spec, config.data_root, config.base_size, config.crop_size, args.batch)
     teacher = load_teacher(args.teacher, config).network
-    with torch.no_grad():
-        stride = 64 // teacher(torch.zeros(1, 3, 64, 64)).logits.shape[-1]
     classes = teacher.num_classes
     with tempfile.TemporaryDirectory() as folder:
-        labels = [str(number) for number in range(2 * args.images)]
+        labels = [str(index) for index in range(args.images)]
         forms = ["float16", "int8", *(["top8"] if classes > TOP8 else [])]
-        stores = [LogitStore(Path(folder, form), labels, classes, stride, form) for form in forms]
-        maps = fill(stores, data, teacher, args.images)
-        size = "x".join(map(str, data.eval_transform.base_size))
+        stores = [LogitStore(Path(folder, form), labels, classes, form) for form in forms]
+        due = fill(stores, data, teacher, args.images)
+        size = "x".join(map(str, data.train_transform.crop_size))
         print(
-            f"torch {torch.__version__}, {args.threads} threads; {args.dataset} fitted into {size}, {classes} classes, "
-            f"stride {stride}\n"
+            f"torch {torch.__version__}, {args.threads} threads; crops of {size} of {args.dataset}, {classes} "
+            f"classes, logits of {due.shape[-2]}x{due.shape[-1]}\n"
         )
-        print_formats(stores, maps, data, teacher)
+        print_formats(stores, due)
         print_steps(config, data, teacher, stores[1], args.rounds)
 
 

@@ -4,7 +4,7 @@ import torch
 from colour_source import ColourSource
 from torch.utils.data import DataLoader
 
-from fakd.data.batches import SegmentationDataset, StepBatchSampler, mixed_seed, seeded
+from fakd.data.batches import SegmentationDataset, StepBatchSampler
 from fakd.data.cropping import WHOLE_IMAGE, Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform
@@ -67,12 +67,3 @@ def test_batches_are_samples() -> None:
     assert batch.geometry.shape == (2, len(Geometry._fields))
     whole = next(iter(DataLoader(SegmentationDataset(ColourSource(), EvalTransform((24, 32)), 0), batch_size=2)))
     assert torch.equal(whole.geometry, WHOLE_IMAGE.expand(2, -1))
-
-
-def test_mixed_seed_separates_its_parts() -> None:
-    assert len({mixed_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)}) == 125
-    assert mixed_seed(1) != mixed_seed(1, 0)
-    with seeded(1):
-        first = torch.rand(3)
-    with seeded(1):
-        assert torch.equal(first, torch.rand(3))

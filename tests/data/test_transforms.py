@@ -5,7 +5,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from fakd.data.cropping import Geometry
+from fakd.data.cropping import WHOLE_IMAGE, Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform, fitted_size
 
@@ -83,6 +83,18 @@ def test_distribution_is_that_of_resizing_everything(size: tuple[int, int], max_
     assert (ours[:, 0] < 0).any()  # padded on both sides
     assert (ours[:, 0] + ours[:, 2] > 1).any()
     assert ((ours[:, 0] > 0) & (ours[:, 0] + ours[:, 2] < 1)).any()  # and not padded
+
+
+def test_geometry_by_hand() -> None:
+    source = Sample(torch.zeros(3, 10, 20, dtype=torch.uint8), torch.zeros(10, 20, dtype=torch.uint8), "")
+    assert Geometry(*EvalTransform((5, 10))(source).geometry.tolist()) == Geometry(*WHOLE_IMAGE) == (0, 0, 1, 1, 0)
+    padded = TrainTransform((10, 20), (30, 40), (1, 1), flip=1, max_class_share=1)(source)
+    geometry = Geometry(*padded.geometry.tolist())
+    assert (geometry.height, geometry.width, geometry.flipped) == (3, 2, 1)
+    labelled = (padded.label != 255).nonzero()
+    assert round(-geometry.top * 10) == labelled[0][0]
+    # Flipped: what lies left of the image shows on the right.
+    assert round(-geometry.left * 20) == 40 - (labelled[0][1] + 20)
 
 
 def test_padding_is_ignored_and_mean_coloured() -> None:

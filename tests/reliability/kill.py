@@ -37,7 +37,7 @@ CASES = {
     "skds": "--workers 2",
     "ifvd": "--workers 0 --photometric",
     "cwd": "--workers 2 --teacher_cache {cache} --cache_images",
-    "fakd-pixel": "--workers 0 --teacher_cache {cache}",
+    "fakd-pixel": "--workers 0 --teacher_cache {cache} --teacher_views 3 --photometric",
     "fitnet": "--workers 2 --cache_images",
     "at": "--workers 0",
     "cwd-features": "--workers 2 --photometric",

@@ -53,10 +53,18 @@ def test_methods_and_their_options_are_checked() -> None:
         DistillConfig(teacher=Path("t"), method="cwd", options={"strength": 1})
 
 
-def test_a_format_without_a_teacher_cache() -> None:
-    assert DistillConfig(teacher="t", teacher_cache_format="int8").teacher_cache is None
+def test_options_of_a_teacher_cache_without_one() -> None:
+    assert DistillConfig(teacher="t", teacher_cache_format="int8", teacher_views=8).teacher_cache is None
     with pytest.raises(ValueError, match="teacher_cache_format is for a teacher cache: give --teacher-cache too"):
         DistillConfig(teacher="t", teacher_cache_format="top8")
+    with pytest.raises(ValueError, match="teacher_views is for a teacher cache: give --teacher-cache too"):
+        DistillConfig(teacher="t", teacher_views=16)
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_teacher_cache_without_views(cache: str | None) -> None:
+    with pytest.raises(ValueError, match="teacher_views must be 1 or more, got 0"):
+        DistillConfig(teacher="t", method="cwd", teacher_cache=cache, teacher_views=0)
 
 
 def test_a_teacher_is_never_inside_the_folder_that_is_written(tmp_path) -> None:

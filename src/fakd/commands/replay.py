@@ -12,7 +12,7 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from fakd.console import say
 from fakd.data import Sample
-from fakd.data.batches import mixed_seed
+from fakd.data.seeds import mixed_seed
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file

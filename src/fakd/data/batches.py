@@ -1,8 +1,6 @@
 """The batches of a training run: crops in the order of a seed, whole images one by one."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -12,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fakd.data.image_cache import CachedSource
+from fakd.data.seeds import mixed_seed, permutation, seeded
 from fakd.data.spec import SPLITS, DatasetSpec, Sample, Source
-from fakd.data.teacher_logits import LogitStore
 from fakd.data.transforms import EvalTransform, TrainTransform
+from fakd.data.views import TaughtViews, View, Views
 
 
 @dataclass(eq=False)
@@ -27,13 +26,11 @@ class SegmentationDataset(Dataset[Sample]):
         source: Where samples come from.
         transform: Applied to every sample; may draw from torch's default CPU generator.
         seed: Seed of all augmentation.
-        taught: A teacher's logits of the images of this source, to come with each sample.
     """
 
     source: Source
     transform: Callable[[Sample], Sample]
     seed: int
-    taught: LogitStore | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -44,8 +41,7 @@ class SegmentationDataset(Dataset[Sample]):
         epoch, index = (0, key) if isinstance(key, int) else key
         sample = self.source[index]
         with seeded("augment", self.seed, epoch, index):
-            sample = self.transform(sample)
-        return sample if self.taught is None else sample._replace(teacher_logits=self.taught.cut(index, sample))
+            return self.transform(sample)
 
 
 @dataclass(eq=False)
@@ -94,14 +90,12 @@ class StepBatchSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Give this rank's share of every step from `start_step` on."""
         first, offset = divmod(self.start_step * self.batch_size, self.length)
-        items = islice(((epoch, index) for epoch in count(first) for index in self._permutation(epoch)), offset, None)
+        order = (
+            (epoch, index) for epoch in count(first) for index in permutation(self.length, "order", self.seed, epoch)
+        )
+        items = islice(order, offset, None)
         while True:
             yield list(islice(items, self.batch_size))[self.rank :: self.world_size]
-
-    def _permutation(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
-        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
-        return order
 
 
 class SegmentationData:
@@ -140,8 +134,8 @@ class SegmentationData:
         self.workers = workers
         self.seed = seed
         self.rank, self.world_size = 0, 1
-        self.taught: LogitStore | None = None
-        """A teacher's logits of the training images, to come with every crop."""
+        self.taught: TaughtViews | None = None
+        """Crops that a teacher's logits come with, to train on; None draws crops anew in every epoch."""
         self.cached: CachedSource | None = None
         """The training images, decoded; None decodes each when it is asked for."""
         base_size = base_size or spec.base_size
@@ -172,12 +166,18 @@ class SegmentationData:
 
     def train_dataloader(self, start_step: int = 0) -> DataLoader[Sample]:
         """Return the endless loader of training crops, from a step on."""
-        source = self.source("train")
+        source = self._training_images()
         steps = StepBatchSampler(len(source), self.batch_size, self.seed, start_step, self.rank, self.world_size)
-        dataset = SegmentationDataset(
-            source if self.cached is None else self.cached, self.train_transform, self.seed, self.taught
-        )
-        return self._loader(dataset, batch_sampler=steps)
+        drawn = SegmentationDataset(source, self.train_transform, self.seed)
+        return self._loader(drawn if self.taught is None else self.taught, batch_sampler=steps)
+
+    def views(self) -> Views:
+        """Return the fixed crops of the training images."""
+        return Views(self._training_images(), self.train_transform)
+
+    def some_views(self, keys: Sequence[View]) -> DataLoader[Sample]:
+        """Return the loader of some views of the training images, in this order; the same on every rank."""
+        return self._loader(self.views(), sampler=keys, batch_size=self.batch_size)
 
     def whole_images(self, indices: Sequence[int], split: str = "train") -> DataLoader[Sample]:
         """Return the loader of some images, whole, fitted, in this order and one by one; the same on every rank."""
@@ -191,7 +191,10 @@ class SegmentationData:
         """
         return self.whole_images(range(self.rank, len(self.source("val")), self.world_size), "val")
 
-    def _loader(self, dataset: SegmentationDataset, **batching: Any) -> DataLoader[Sample]:
+    def _training_images(self) -> Source:
+        return self.source("train") if self.cached is None else self.cached
+
+    def _loader(self, dataset: Dataset[Sample], **batching: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             num_workers=self.workers,
@@ -201,17 +204,3 @@ class SegmentationData:
             generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
             **batching,
         )
-
-
-def mixed_seed(*parts: int | str) -> int:
-    """Hash the parts to 64 bits, so that neighbouring seeds, epochs and indices share no random numbers."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
-
-
-@contextmanager
-def seeded(*parts: int | str) -> Iterator[None]:
-    """Seed torch's CPU generator from the parts, and put back its state afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: it would also reset the GPU's generator, and with it dropout.
-        torch.default_generator.manual_seed(mixed_seed(*parts))
-        yield

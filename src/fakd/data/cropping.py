@@ -1,4 +1,4 @@
-"""Windows of resized images and masks, and where they lie, so that what is computed per image is cut the same way."""
+"""Windows of resized images and masks, and where in their images they lie."""
 
 from collections.abc import Callable
 from math import ceil
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import interpolate
 
 
 class Geometry(NamedTuple):
@@ -124,33 +124,6 @@ def resized_label_window(label: Tensor, size: tuple[int, int], window: Window, f
     # NumPy, as torch's index_select takes four times as long along columns.
     picked = label.numpy().take(down, axis=0).take(right[::-1] if flipped else right, axis=1)
     return window.filled(torch.from_numpy(picked), size, flipped, torch.tensor(fill, dtype=torch.uint8))
-
-
-def crop_map(whole: Tensor, geometry: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut from something computed on whole images, such as logits, what samples of these images show.
-
-    Args:
-        whole: (N, C, h, w) floats on the whole images, at any stride.
-        geometry: (N, 5) `geometry` of the samples.
-        size: (height, width) of the result.
-
-    Returns:
-        (N, C, *size), bilinear. Where a sample is padded, and its label thus 255, the image's edge goes on.
-
-    Raises:
-        ValueError: The shapes are not as above.
-    """
-    if whole.ndim != 4 or geometry.shape != (len(whole), len(Geometry._fields)):
-        raise ValueError(
-            f"whole is {tuple(whole.shape)} and geometry is {tuple(geometry.shape)}, "
-            f"expected (N, C, h, w) and (N, {len(Geometry._fields)})"
-        )
-    top, left, height, width, flipped = geometry.to(whole).unbind(-1)
-    # affine_grid measures from the image's centre in halves of its size.
-    across, zero = width * (1 - 2 * flipped), torch.zeros_like(width)
-    rows = [across, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
-    grid = affine_grid(torch.stack(rows, -1).view(-1, 2, 3), [*whole.shape[:2], *size], align_corners=False)
-    return grid_sample(whole, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class _Reach(NamedTuple):

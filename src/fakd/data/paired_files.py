@@ -154,17 +154,17 @@ class PairedFiles:
 
 
 def image_identity(source: Source, index: int) -> str:
-    """What changes with an image: of a file its place, size and time, else its name and pixels.
+    """What changes with an image or its labels: of files the place, size and time, else the name and the pixels.
 
     Raises:
-        FileNotFoundError: the file is gone.
+        FileNotFoundError: a file is gone.
     """
     if isinstance(source, PairedFiles):
-        path = source.pairs[index][0]
-        found = path.stat()
-        return f"{path.relative_to(source.root).as_posix()} {found.st_size} {found.st_mtime_ns}"
+        image, mask = source.pairs[index]
+        stamps = [f"{found.st_size} {found.st_mtime_ns}" for found in (image.stat(), mask.stat())]
+        return digest([image.relative_to(source.root).as_posix(), *stamps, torch.from_numpy(source.table)])
     sample = source[index]
-    return f"{sample.name} {digest([sample.image])}"
+    return digest([sample.name, sample.image, sample.label])
 
 
 def image_size(source: Source, index: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     geometry: Tensor = WHOLE_IMAGE
     """(5,) which region of its image the sample shows, see `Geometry`."""
     teacher_logits: Tensor = NO_LOGITS
-    """(C, h, w) float32: what a teacher cache holds of this region; `NO_LOGITS` without one."""
+    """(C, h, w) float32: what a teacher cache holds of this crop; `NO_LOGITS` without one."""
 
 
 class Source(Protocol):

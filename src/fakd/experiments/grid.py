@@ -147,7 +147,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
         options: dict[str, Any] = {**self._shared(), "teacher": self.teacher_path, "resume": self.resume}
         options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
         options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
-        options |= {"teacher_cache": self.teacher_cache, "teacher_cache_format": self.teacher_cache_format}
+        options |= {item.name: getattr(self, item.name) for item in fields(TeacherCacheConfig)}
         options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return PlannedRun(f"{arm.name}-seed{seed}", DistillConfig(**options))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fakd.console import console, progress, say
 from fakd.data import Sample
-from fakd.data.batches import SegmentationData, mixed_seed
+from fakd.data.batches import SegmentationData
+from fakd.data.seeds import mixed_seed
 from fakd.evaluation import Scores, evaluate_model, scores_from_confusion
 from fakd.methods.schedules import poly
 from fakd.models.network import CONFIG_KEY, NOTES_KEY

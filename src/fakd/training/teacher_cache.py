@@ -5,27 +5,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
+import torchvision
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 from torch import Tensor, nn
 
 from fakd.console import is_main_process, progress, say
 from fakd.data.batches import SegmentationData
-from fakd.data.paired_files import image_identity, image_size
-from fakd.data.spec import Source
+from fakd.data.paired_files import image_identity
 from fakd.data.teacher_logits import LogitStore, coded_bytes, load_checked, save_checked
-from fakd.data.transforms import fitted_size
+from fakd.data.views import TaughtViews, View
 from fakd.evaluation import to_float_images
 from fakd.files.checksum import digest
 from fakd.training.config import DistillConfig
 from fakd.training.teacher import Teacher
 
-_VERSION = 1
+_VERSION = 2
 _HEADER = 512
-"""Bytes of a map's file beside its codes, about."""
+"""Bytes of a file beside its codes, about."""
 _BLOCK = 4096
 """What file systems allot at a time."""
 _SPARE = 64 << 20
@@ -35,8 +36,10 @@ _SPARE = 64 << 20
 class TeacherCache:
     """What is known of a teacher on a data set, in a folder that any number of runs may use at the same time.
 
-    The folder of the maps is named by the data set, the size that images are fitted into, the format, and a digest of
-    these, the teacher's architecture and its weights. Each file in it says of which image it is.
+    The folder of the logits is named by a digest of the teacher and of all that decides what the crops show: the data
+    set, how crops are made, and the libraries that draw and resize them, as a crop is drawn again whenever it is used.
+    Each file in it says of which image and view it is. How many views there are is no part of the name: runs that ask
+    for more add theirs.
 
     Args:
         root: the folder that a user named.
@@ -46,10 +49,11 @@ class TeacherCache:
     """
 
     def __init__(self, root: Path, config: DistillConfig, data: SegmentationData, teacher: Teacher) -> None:
-        base_size, form = data.eval_transform.base_size, config.teacher_cache_format
+        crops, form = data.train_transform, config.teacher_cache_format
+        libraries = [str(torch.__version__), str(torchvision.__version__)]
         self.config, self.data, self.teacher = config, data, teacher
-        self.key = digest([str(_VERSION), teacher.digest, data.spec.name, "train", str(base_size), form])
-        size = "x".join(map(str, base_size))
+        self.key = digest([str(_VERSION), teacher.digest, data.spec.name, "train", repr(crops), form, *libraries])
+        size = "x".join(map(str, crops.crop_size))
         self.root = root
         self.folder = root / f"{data.spec.name}-train-{size}-{form}-{self.key[:12]}"
 
@@ -78,101 +82,107 @@ class TeacherCache:
         label = digest([str(_VERSION), self.teacher.digest, repr(inference), str(self.data.spec.num_classes), *seen])
         return self.root / f"{self.data.spec.name}-val-{label[:12]}.safetensors", label
 
-    def complete(self, device: torch.device, on_image: Callable[[], None]) -> LogitStore:
-        """Verify every map, and compute those that are missing, damaged or of images that changed since.
+    def complete(self, device: torch.device, on_image: Callable[[], None]) -> TaughtViews:
+        """Verify all logits that the run needs, and compute what is missing, damaged or of images that changed since.
 
         Args:
             device: where to compute.
-            on_image: called for each image; what it raises ends the work, and what was computed is kept.
+            on_image: called for each crop; what it raises ends the work, and what was computed is kept.
+
+        Returns:
+            What to train on: crops with the teacher's logits.
 
         Raises:
             ValueError: the teacher's logits cannot be kept.
             OSError: the folder cannot be written to, or the disk has not enough room.
         """
-        source, teacher = self.data.source("train"), self.teacher.network
-        labels = _labels(self.key, source)
-        teacher.eval().to(device)
-        store = LogitStore(
-            self.folder, labels, teacher.num_classes, _stride(teacher, device), self.config.teacher_cache_format
-        )
+        config, source, teacher = self.config, self.data.source("train"), self.teacher.network
+        labels = [digest([self.key, image_identity(source, index)]) for index in range(len(source))]
+        store = LogitStore(self.folder, labels, teacher.num_classes, config.teacher_cache_format)
+        taught = TaughtViews(self.data.views(), store, config.teacher_views, config.seed)
+        passes = ceil(config.max_steps * config.batch_size / len(source))
+        needed = taught.needed(passes)
         # Before the lock too: a folder that other people keep may be read-only.
-        if wrong := self._wrong(store, range(len(store)), on_image):
+        if wrong := self._wrong(store, needed, on_image):
             self.folder.mkdir(parents=True, exist_ok=True)
             with _alone(self.folder):
                 if wrong := self._wrong(store, wrong, on_image):
                     self._fill(store, wrong, device, on_image)
         teacher.to("cpu")  # which leaves the student more memory
-        say(f"cache     {self.folder}: the teacher's logits of {len(source)} images and their mirror images")
-        return store
+        each = min(passes, config.teacher_views)
+        say(f"cache     {self.folder}: the teacher's logits of {each} crops of each of {len(source)} images")
+        return taught
 
-    def _wrong(self, store: LogitStore, numbers: Sequence[int], on_image: Callable[[], None]) -> list[int]:
-        with progress("maps") as bar:
-            task = bar.add_task("verifying the teacher cache", total=len(numbers), note="")
+    def _wrong(self, store: LogitStore, views: Sequence[View], on_image: Callable[[], None]) -> list[View]:
+        with progress("crops") as bar:
+            task = bar.add_task("verifying the teacher cache", total=len(views), note="")
             wrong = []
-            for number in numbers:
-                if not store.is_right(number):
-                    wrong.append(number)
+            for view in views:
+                if not store.is_right(*view):
+                    wrong.append(view)
                 on_image()
                 bar.advance(task)
         return wrong
 
-    def _fill(self, store: LogitStore, wrong: list[int], device: torch.device, on_image: Callable[[], None]) -> None:
-        for left in self.folder.glob(".*.tmp"):  # by a process that was killed
-            left.unlink()
-        if spoilt := sum(store.path(number).exists() for number in wrong):
-            say(f"cache     {spoilt} of {len(store)} maps are damaged, or of images that changed since", style="yellow")
-        indices = sorted({number // 2 for number in wrong})
-        room = decimal(self._room(store, indices))
-        say(f"cache     computing the teacher's logits of {len(indices)} images: {room} in {self.folder}")
-        with progress("images") as bar:
-            task = bar.add_task("filling the teacher cache", total=len(indices), note="")
-            for index, sample in zip(indices, self.data.whole_images(indices), strict=True):
-                logits = _both_logits(self.teacher.network, sample.image, device)
-                for number in (2 * index, 2 * index + 1):
-                    store.write(number, logits[number % 2], sample.image.shape[-2:])
-                on_image()
-                bar.advance(task)
+    def _fill(self, store: LogitStore, wrong: list[View], device: torch.device, on_image: Callable[[], None]) -> None:
+        for half in self.folder.glob(".*.tmp"):  # by a process that was killed
+            half.unlink()
+        if spoilt := sum(store.path(*view).exists() for view in wrong):
+            say(f"cache     {spoilt} files are damaged, or of images that changed since", style="yellow")
+        teacher, at_once = self.teacher.network.eval().to(device), self.data.batch_size
+        room = decimal(self._room(store, len(wrong), device))
+        say(f"cache     asking the teacher about {len(wrong)} crops: {room} in {self.folder}")
+        with progress("crops") as bar:
+            task = bar.add_task("filling the teacher cache", total=len(wrong), note="")
+            begun = monotonic()
+            # Full batches: by how many are asked at once, last bits differ, and a build that was stopped is to go on to
+            # the same files.
+            batches = self.data.some_views(wrong + wrong[-1:] * (-len(wrong) % at_once))
+            for start, batch in zip(range(0, len(wrong), at_once), batches, strict=True):
+                views = wrong[start : start + at_once]
+                for view, logits in zip(views, _logits(teacher, batch.image, device), strict=False):
+                    store.write(*view, logits)
+                    on_image()
+                    bar.advance(task)
+                if start == 0:  # in which loaders start and libraries choose their kernels
+                    begun = monotonic()
+                elif start == at_once and (left := len(wrong) - start - len(views)):
+                    say(f"cache     {_about((monotonic() - begun) * left / len(views))} for the other {left} crops")
 
-    def _room(self, store: LogitStore, indices: list[int]) -> int:
-        """Bytes that the maps of these images will take on the disk.
+    def _room(self, store: LogitStore, count: int, device: torch.device) -> int:
+        """Bytes that the logits of so many crops will take on the disk.
 
         Raises:
             OSError: there are not as many.
         """
-        source, base_size = self.data.source("train"), self.data.eval_transform.base_size
-        needed = 0
-        for index in indices:
-            height, width = (ceil(side / store.stride) for side in fitted_size(image_size(source, index), base_size))
-            each = coded_bytes(store.form, store.classes, height, width) + _HEADER
-            needed += 2 * ceil(each / _BLOCK) * _BLOCK
+        blank = torch.zeros(1, 3, *self.data.train_transform.crop_size, dtype=torch.uint8)
+        height, width = _logits(self.teacher.network, blank, device).shape[-2:]
+        each = coded_bytes(store.form, store.classes, height, width) + _HEADER
+        needed = count * ceil(each / _BLOCK) * _BLOCK
         free = shutil.disk_usage(self.folder).free - _SPARE
         if needed > free:
             raise OSError(
                 f"the teacher cache needs {decimal(needed)} in {self.folder}, where {decimal(max(0, free))} are free: "
-                "make room, choose another --teacher-cache, or a smaller --teacher-cache-format."
+                "make room, choose another --teacher-cache, fewer --teacher-views, or a smaller --teacher-cache-format."
             )
         return needed
 
 
-def _labels(key: str, source: Source) -> list[str]:
-    """What each map must say it is."""
-    identities = [image_identity(source, index) for index in range(len(source))]
-    return [digest([key, identity, side]) for identity in identities for side in ("plain", "mirrored")]
-
-
 @torch.no_grad()
-def _both_logits(teacher: nn.Module, image: Tensor, device: torch.device) -> Tensor:
-    """(2, C, h, w) logits of a (1, 3, H, W) image and of its mirror image, on the CPU."""
-    images = to_float_images(image.to(device))
-    logits: Tensor = teacher(torch.cat([images, images.flip(-1)])).logits
+def _logits(teacher: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """(N, C, h, w) logits of (N, 3, H, W) uint8 images, on the CPU."""
+    logits: Tensor = teacher(to_float_images(images.to(device))).logits
     return logits.float().cpu()
 
 
-@torch.no_grad()
-def _stride(teacher: nn.Module, device: torch.device) -> int:
-    """Image pixels per cell of the logits."""
-    side = 64  # what every stride divides
-    return side // int(teacher(torch.zeros(1, 3, side, side, device=device)).logits.shape[-1])
+def _about(seconds: float) -> str:
+    """A time that is not known well.
+
+    Example:
+        >>> _about(20), _about(100)
+        ('about a minute', 'about 2 minutes')
+    """
+    return "about a minute" if seconds <= 60 else f"about {ceil(seconds / 60)} minutes"
 
 
 @contextmanager

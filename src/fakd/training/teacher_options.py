@@ -61,14 +61,17 @@ class TeacherCacheConfig:
     """Where a teacher's logits are kept from run to run, and how."""
 
     teacher_cache: Path | None = None
-    """Folder that keeps the teacher's logits of every training image, computed once, so that the teacher need not run
-    in training; for methods that learn from its scores alone, such as fakd and cwd. Runs share it."""
+    """Folder that keeps the teacher's logits of fixed crops of every training image, computed once, so that the teacher
+    need not run in training; for methods that learn from its scores alone, such as fakd and cwd. Runs share it."""
     teacher_cache_format: LogitFormat = "int8"
     """How they are kept: float16, int8 (half the size) or top8 (the eight best classes of each position; the smallest
     where classes are many)."""
+    teacher_views: int = 8
+    """How many crops of each image a run with a teacher cache uses; each pass over the images shows the next, and after
+    the last the first again. With more of them crops repeat less, and the cache takes more disk and more time once."""
 
     def check_teacher_cache(self, method: str, classes: int, output: Path) -> None:
-        """Refuse what cannot be cached, a cache in a run folder, and a format of no cache.
+        """Refuse what cannot be cached, a cache in a run folder, no views, and options of a cache without one.
 
         Args:
             method: that is taught by it.
@@ -78,11 +81,12 @@ class TeacherCacheConfig:
         Raises:
             ValueError: these do not go together.
         """
+        if self.teacher_views < 1:
+            raise ValueError(f"teacher_views must be 1 or more, got {self.teacher_views}.")
         if self.teacher_cache is None:
-            if self.teacher_cache_format != TeacherCacheConfig.teacher_cache_format:
-                raise ValueError(
-                    "teacher_cache_format is for a teacher cache: give --teacher-cache too, or leave it out."
-                )
+            for name in ("teacher_cache_format", "teacher_views"):
+                if getattr(self, name) != getattr(TeacherCacheConfig, name):
+                    raise ValueError(f"{name} is for a teacher cache: give --teacher-cache too, or leave it out.")
             return
         self.teacher_cache = Path(self.teacher_cache)
         if output.resolve() in (self.teacher_cache.resolve(), *self.teacher_cache.resolve().parents):

@@ -1,0 +1,24 @@
+"""Teacher caches of tiny runs."""
+
+import torch
+
+from fakd.data.views import TaughtViews
+from fakd.training import DistillConfig
+from fakd.training.run import _open_data, load_teacher
+from fakd.training.teacher_cache import TeacherCache
+
+CPU = torch.device("cpu")
+
+
+def opened(config: DistillConfig) -> TeacherCache:
+    assert config.teacher_cache is not None
+    return TeacherCache(config.teacher_cache, config, _open_data(config), load_teacher(config.teacher, config))
+
+
+def filled(config: DistillConfig) -> TaughtViews:
+    return opened(config).complete(CPU, on_image=lambda: None)
+
+
+def files(config: DistillConfig) -> dict[str, int]:
+    """When each file of logits was written."""
+    return {path.name: path.stat().st_mtime_ns for path in opened(config).folder.glob("*.safetensors")}
