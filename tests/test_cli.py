@@ -99,7 +99,7 @@ def test_help_of_distill_lists_every_methods_options(capsys) -> None:
     with pytest.raises(SystemExit):
         cli.main(["distill", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert "  pixel         weight 1.0, temperature 1.0" in lines
+    assert "  pixel         weight 1.0, temperature 1.0, augment_logits 0.0" in lines
     assert "  none          no options" in lines
     assert any(line.startswith("  fakd          weight 3.0, temperature 4.0, strength 1.0") for line in lines)
 

@@ -163,7 +163,7 @@ def _logsumexp_of_others(scores: Tensor) -> Tensor:
     The sum of all less one of them, but for the largest: where that is nearly all, the rest would be lost to rounding.
     """
     largest = F.one_hot(scores.argmax(-1), scores.shape[-1]).bool()
-    share = (scores - scores.logsumexp(-1, keepdim=True)).masked_fill(largest, -1)  # at most log(1/2)
+    share = scores.log_softmax(-1).masked_fill(largest, -1)  # at most log(1/2)
     rest = scores.masked_fill(largest, torch.finfo(scores.dtype).min).logsumexp(-1, keepdim=True)
     return torch.where(largest, rest, scores.logsumexp(-1, keepdim=True) + torch.log1p(-share.exp()))
 
