@@ -1,0 +1,144 @@
+"""The benchmark on real street scenes: its data, its teacher, its runs, and the page with its tables.
+
+    python benchmarks/camvid.py split CAMVID     # 100 training images are set aside and scored with val, in data/camvid
+    python benchmarks/camvid.py teacher          # 25 minutes of one core
+    python benchmarks/camvid.py run [PART ...]   # two runs at a time, of 5 minutes each; goes on where it was stopped
+    python benchmarks/camvid.py page             # writes the tables into docs/benchmarks/camvid.md
+
+Every part is one `fakd compare` or `fakd ablate`, printed before it is run and above its table. The results of every
+run are kept in benchmarks/results/camvid, so what is finished there is not run again. All of it starts from the root of
+the repository.
+"""
+
+import argparse
+import hashlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+DATA, TEACHER, CACHE = Path("data/camvid"), Path("runs/camvid/teacher"), Path("runs/camvid/cache")
+RESULTS, PAGE = Path("benchmarks/results/camvid"), Path("docs/benchmarks/camvid.md")
+SET_ASIDE = 100
+
+ON_CAMVID = f"--dataset camvid --data-root {DATA} --batch-size 8 --learning-rate 0.02 --base-size 240,320 --workers 0"
+STUDENT = "fcn-concat/efficientnet_lite0"
+LITE0 = "--backbone-weights imagenet --max-steps 500 --eval-every 500"
+CACHED = f"--teacher-cache {CACHE}"
+METHODS = "none,pixel,cwd,cwd-features,at,fitnet,skds,ifvd,cirkd,fakd-pixel,fakd"
+
+PARTS = {
+    "methods": ("all", f"compare --methods {METHODS} {LITE0}"),
+    "cirkd": ("all", f"ablate --method cirkd --vary.augment-logits 0,1 {LITE0}"),
+    "ifvd": ("all", f"ablate --method ifvd --vary.augment-logits 0,1 {LITE0}"),
+    "skds": ("all", f"ablate --method skds --vary.augment-logits 0,1 {LITE0}"),
+    "seeds": ("cached", f"compare --methods none,pixel,cwd,fakd-pixel,fakd --baseline cwd --seeds 10 {LITE0} {CACHED}"),
+    "strength": ("cached", f"ablate --vary.strength 0.5,1,1.5,2.5,4 {LITE0} {CACHED}"),
+    "forms": ("cached", f"ablate --vary.bound null,paper,tight --vary.covariance full {LITE0} {CACHED}"),
+    "forms-pixel": ("cached", f"ablate --method fakd-pixel --vary.bound null,paper,tight {LITE0} {CACHED}"),
+    "strength-label": (
+        "label",
+        f"ablate --vary.strength 1,2.5,4,8 --method-options.fakd.reference label {LITE0} {CACHED}",
+    ),
+    "printed-gradient": (
+        "printed",
+        f"ablate --vary.bound paper,tight --method-options.fakd.detach-classifier false {LITE0} {CACHED}",
+    ),
+    "long": (
+        "long",
+        "compare --methods none,cwd,fakd --baseline cwd --seeds 5 --backbone-weights imagenet --max-steps 1500 "
+        f"--eval-every 1500 {CACHED} --teacher-views 16",
+    ),
+    "minutes": ("minutes", f"compare --methods none,cwd,fakd --budget minutes --minutes 4 {LITE0}"),
+    "scratch": (
+        "scratch",
+        "compare --students fcn-concat/mobilenetv3_small_050 --methods none,pixel,cwd,fakd --max-steps 1500 "
+        f"--eval-every 1500 {CACHED} --teacher-views 16",
+    ),
+    "uncached": ("all", f"compare --methods cwd,fakd --baseline cwd {LITE0}"),
+    **{
+        f"views-{views}": (
+            "cached" if views == 8 else f"views-{views}",
+            f"compare --methods cwd,fakd --baseline cwd {LITE0} {CACHED} --teacher-views {views}",
+        )
+        for views in (1, 4, 8, 16)
+    },
+}
+"""Name -> folder of the runs, which parts may share, and command without what all have in common."""
+
+
+def words(part: str) -> list[str]:
+    """The command of a part."""
+    folder, (command, *rest) = PARTS[part][0], PARTS[part][1].split()
+    own = [] if "--students" in rest else [{"compare": "--students", "ablate": "--student"}[command], STUDENT]
+    where = ["--teacher", str(TEACHER), "--output", str(RESULTS / folder)]
+    return [command, *ON_CAMVID.split(), "--crop-size", "128,128", *own, *rest, *where, "--jobs", "2"]
+
+
+def split(source: Path) -> None:
+    """Link CamVid's images, so that 100 of train, by hash of the name, lie in val."""
+    stems = sorted(path.stem for path in (source / "train").iterdir())
+    aside = set(sorted(stems, key=lambda stem: hashlib.sha256(stem.encode()).hexdigest())[:SET_ASIDE])
+    for folder in ("train", "trainannot", "val", "valannot"):
+        for path in (source / folder).iterdir():
+            target = DATA / (folder.replace("train", "val") if path.stem in aside else folder) / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path.resolve())
+
+
+def teacher() -> None:
+    """Train the teacher."""
+    options = "--network fcn-concat/efficientnet_lite2 --backbone-weights imagenet --crop-size 160,160"
+    fakd(["train", *ON_CAMVID.split(), *options.split(), "--max-steps", "1500", "--output", str(TEACHER)])
+
+
+def fakd(command: list[str]) -> None:
+    """Say a command, and run it."""
+    print(f"$ {shlex.join(['fakd', *command])}", flush=True)
+    subprocess.run([sys.executable, "-m", "fakd", *command], check=True)
+
+
+def run(part: str) -> None:
+    """Run what is not finished of a part, and keep its table under its own name."""
+    fakd(words(part))
+    folder, command = PARTS[part]
+    written = RESULTS / folder / ("comparison.md" if command.startswith("compare") else "ablation.md")
+    (RESULTS / f"{part}.md").write_text(written.read_text())
+    for file in written.parent.glob(f"{written.stem}.*"):
+        file.unlink()
+
+
+def tables(part: str) -> str:
+    """What the command of a part wrote, without its title and a level of headings down."""
+    page = (RESULTS / f"{part}.md").read_text()
+    return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
+
+
+def page(text: str) -> str:
+    """The page with the tables of today between its marks, `<!-- PART -->` and `<!-- end -->`."""
+    marked = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+    return marked.sub(lambda found: f"<!-- {found[1]} -->\n\n{tables(found[1])}\n\n<!-- end -->", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("split").add_argument("source", type=Path)
+    commands.add_parser("teacher")
+    commands.add_parser("run").add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS])
+    commands.add_parser("page")
+    asked = parser.parse_args()
+    if asked.command == "split":
+        split(asked.source)
+    elif asked.command == "teacher":
+        teacher()
+    elif asked.command == "run":
+        for part in asked.parts or PARTS:
+            run(part)
+    else:
+        PAGE.write_text(page(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
