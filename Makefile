@@ -44,9 +44,7 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/losses.py --threads 2 --rounds 5 --dtype float32 bfloat16
-	$(BIN)/python benchmarks/step.py --threads 2 --rounds 3 --cached
-	$(BIN)/python benchmarks/losses.py --threads 2 --quick --check --naive-gb 1
+	$(BIN)/python benchmarks/step.py --threads 2 --rounds 9
 ifdef CAMVID
 	$(BIN)/python benchmarks/teacher_cache.py --dataset camvid --data-root $(CAMVID) --teacher $(TEACHER) \
 		--base-size 180 240 --crop-size 96 96 --batch 4 --images 8 --rounds 5 --threads 2

@@ -24,8 +24,8 @@ from time import perf_counter, process_time
 
 import torch
 import torch.nn.functional as F
+from memory import peak_memory
 from torch import Tensor, nn
-from turns import peak_memory
 
 from fakd.functional.cirkd import cross_image_kd
 from fakd.functional.ifvd import intra_class_kd

@@ -3,15 +3,15 @@
     python benchmarks/step.py --rounds 3 --threads 2
 
 Runs the objects of `fakd distill`: its data, networks, method, learner and optimizer, without the loop around them.
-Prints three Markdown tables: the parts of an FAKD step; FAKD over CWD in time and memory; and the step with everything
-that makes it fast against the step without. What is compared takes turns in one process, round by round, and a ratio is
-the median over the rounds of the ratios within one. The memory is the most that a step holds beside networks and
-batch: tensors on the CPU, the allocator's count on a GPU.
+Prints three Markdown tables: the parts of an FAKD step; the student alone, CWD and FAKD, with the teacher beside it and
+with its logits from a cache; and the step with everything that makes it fast against the step without. What is compared
+takes turns in one process, round by round, and a ratio is the median over the rounds of the ratios within one. The
+memory is the most that a step holds beside networks and batch: tensors on the CPU, the allocator's count on a GPU.
 
 On a GPU a step is 16 crops of 512x512, and fast means bf16, channels-last and torch.compile beside the folded teacher.
 On a CPU it is 2 of 128x128, in bf16 where the CPU has matrix units for it (AMX), as others take many times as long with
-it; `--compile` compiles there too, which takes minutes. `--cached` adds the step without a teacher, whose logits come
-with the batch as `--teacher_cache` brings them.
+it; `--compile` compiles there too, which takes minutes. A cached teacher's logits come with the batch, as
+`--teacher-cache` brings them.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from memory import peak_memory
 from torch import Tensor
-from turns import peak_memory
 
 from fakd.data import Sample
 from fakd.data.batches import SegmentationData
@@ -38,6 +38,7 @@ from fakd.training.learner import Learner
 CPU_HAS_BF16 = Path("/proc/cpuinfo").exists() and "amx_bf16" in Path("/proc/cpuinfo").read_text()
 """Whether the CPU multiplies matrices in bf16; others take many times as long with it."""
 
+ALONE = "the student alone"
 PARTS = ("data wait", "teacher forward", "student forward", "losses", "backward", "optimizer")
 # FAKD at its full strength: its ramp would start at 0, where a step has less to do.
 OPTIONS: dict[str, dict[str, Any]] = {"fakd": {"schedule": "constant"}}
@@ -159,12 +160,19 @@ def print_parts(rounds: list[dict[str, float]]) -> None:
 
 
 def print_methods(spent: dict[str, list[dict[str, float]]], memory: dict[str, int]) -> None:
-    ours, theirs = totals(spent["fakd"]), totals(spent["cwd"])
-    time = median(own / other for own, other in zip(ours, theirs, strict=True))
-    losses = {name: 1000 * median(parts["losses"] for parts in spent[name]) for name in ("cwd", "fakd")}
-    print("| method | losses, forward, ms | step over cwd | memory over cwd |\n| --- | ---: | ---: | ---: |")
-    print(f"| cwd | {losses['cwd']:.1f} | 1.000 | 1.000 |")
-    print(f"| fakd | {losses['fakd']:.1f} | {time:.3f} | {memory['fakd'] / memory['cwd']:.3f} |\n", flush=True)
+    seconds = {name: totals(rounds) for name, rounds in spent.items()}
+
+    def over(name: str, other: str) -> float:
+        return median(own / base for own, base in zip(seconds[name], seconds[other], strict=True))
+
+    print("| step of | ms | over the student alone | over cwd | MB |\n| --- | ---: | ---: | ---: | ---: |")
+    for name, own in seconds.items():
+        cwd = "cwd, teacher cached" if "cached" in name else "cwd"
+        print(
+            f"| {name} | {1000 * median(own):.1f} | {over(name, ALONE):.3f} | {over(name, cwd):.3f} | "
+            f"{memory[name] / 1e6:,.0f} |"
+        )
+    print(flush=True)
 
 
 def print_fast(spent: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> None:
@@ -185,9 +193,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="compile on a CPU too")
-    parser.add_argument(
-        "--cached", action="store_true", help="add the step that takes the teacher's logits from a cache"
-    )
     args = parser.parse_args()
     args.batch = args.batch or (16 if args.device == "cuda" else 2)
     args.size = args.size or (512 if args.device == "cuda" else 128)
@@ -199,7 +204,15 @@ def main() -> None:
     print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, {args.workers} loader processes,")
     print(f"{args.batch} crops of {args.size}x{args.size}, {args.rounds} rounds\n", flush=True)
 
-    steps = {name: make_step(name, teacher, args, fast=True, batches=batches) for name in ("cwd", "fakd")}
+    cached = with_logits(batches, args)
+    steps = {
+        ALONE: make_step("none", teacher, args, fast=True, batches=batches),
+        **{name: make_step(name, teacher, args, fast=True, batches=batches) for name in ("cwd", "fakd")},
+        **{
+            f"{name}, teacher cached": make_step(name, teacher, args, fast=True, batches=cached)
+            for name in ("cwd", "fakd")
+        },
+    }
     spent = time_in_rounds(steps, args.rounds)
     print_parts(spent["fakd"])
     print_methods(spent, {name: peak_memory(step, args.device) for name, step in steps.items()})
@@ -207,10 +220,8 @@ def main() -> None:
     compared = {
         "everything off": make_step("fakd", plain, args, fast=False, batches=batches),
         "everything on": steps["fakd"],
+        "everything on, teacher cached": steps["fakd, teacher cached"],
     }
-    if args.cached:
-        cached = with_logits(batches, args)
-        compared["everything on, teacher cached"] = make_step("fakd", teacher, args, fast=True, batches=cached)
     print_fast(time_in_rounds(compared, args.rounds), args)
 
 
