@@ -44,7 +44,7 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/step.py --threads 2 --rounds 9
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --threads 1 --rounds 9 --workers 0 --clock cpu
 ifdef CAMVID
 	$(BIN)/python benchmarks/teacher_cache.py --dataset camvid --data-root $(CAMVID) --teacher $(TEACHER) \
 		--base-size 180 240 --crop-size 96 96 --batch 4 --images 8 --rounds 5 --threads 2

@@ -11,9 +11,9 @@ The methods take turns in one process, so that a busy machine slows all of them,
 over the rounds. `--clock cpu` counts the seconds that all threads together compute, which others on the machine do not
 lengthen.
 
-`--references` adds a second table: two losses of the literature as they are published, loop and all, against the
-functions here, at a size that fits (`--reference-size`, default 32; 64 takes 12 GB and minutes), after checking that
-both give the same value.
+`--references` adds a second table: two losses of the literature as they are published, loop and all, and the covariance
+as a few lines have it, against the functions here, at a size that fits (`--reference-size`, default 32; 64 takes 12 GB
+and minutes), after checking that both give the same value.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from memory import peak_memory
 from torch import Tensor, nn
 
+from fakd.functional import class_moments
 from fakd.functional.cirkd import cross_image_kd
 from fakd.functional.ifvd import intra_class_kd
 from fakd.methods import METHODS, Method, create_method
@@ -148,9 +149,24 @@ def cirkd_here(batch: Batch, classes: int, anchors: int | None = None) -> Tensor
     return loss.detach()
 
 
+def covariance_by_index(batch: Batch, classes: int) -> Tensor:
+    """The variances of every class's features as a few lines have them: sums at an index, mean first."""
+    rows, labels = batch.student.features.movedim(1, -1).flatten(0, 2), batch.small_labels.flatten()
+    labels = torch.where(labels < classes, labels, classes)
+    count = torch.bincount(labels, minlength=classes + 1).clamp_min(1).unsqueeze(1)
+    sums = rows.new_zeros(classes + 1, rows.shape[1])
+    mean = sums.index_add(0, labels, rows) / count
+    return (sums.index_add(0, labels, (rows - mean[labels]).square()) / count)[:-1]
+
+
+def covariance_here(batch: Batch, classes: int) -> Tensor:
+    return class_moments(batch.student.features, batch.small_labels, classes).covariance
+
+
 # name, published form, form here, whether classes matter to it, whether both give the same value (some of CIRKD's
 # anchors give an estimate)
 REFERENCES = [
+    ("FAKD, diagonal covariance", covariance_by_index, covariance_here, True, True),
     ("IFVD, variation", ifvd_by_loop, ifvd_here, True, True),
     ("CIRKD, mini-batch, all anchors", cirkd_by_pairs, cirkd_here, False, True),
     ("CIRKD, mini-batch, 256 anchors an image", cirkd_by_pairs, partial(cirkd_here, anchors=256), False, False),

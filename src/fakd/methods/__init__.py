@@ -45,7 +45,7 @@ def method_options(name: str) -> dict[str, inspect.Parameter]:
 
     Example:
         >>> list(method_options("cwd"))
-        ['weight', 'temperature']
+        ['weight', 'temperature', 'augment_logits']
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}; the methods are {', '.join(METHODS)}.")
