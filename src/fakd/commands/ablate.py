@@ -28,7 +28,7 @@ class AblateConfig(GridConfig):
     method: str = "fakd"
     """Method whose options are changed."""
     vary: Options = field(default_factory=dict)
-    """Values of an option to try, with commas in between, as --vary.bound paper,tight --vary.strength 0.5,1,2."""
+    """Values of an option to try, with commas in between, as --vary.reference none,label --vary.strength 0.5,1,2."""
 
     @property
     def run_name(self) -> str:
