@@ -1,5 +1,6 @@
 """toy-scenes: street scenes drawn by the program itself, for a first run without any download."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,7 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return zeros
 
 
+@cache  # the runs of one process share the scenes that are drawn
 def _open(root: Path | None, split: str) -> ToyScenes:
     """Make a split; the root is not looked at, since nothing is read."""
     return ToyScenes(split)
