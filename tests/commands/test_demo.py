@@ -20,9 +20,7 @@ def make(tmp_path, few_scenes, monkeypatch):
     """Make a demo config of two steps a run, of small networks."""
     monkeypatch.setattr("fakd.training.run.chance_miou", lambda matrix: -1.0)
     monkeypatch.setattr(module, "STUDENT", {**module.STUDENT, **SMALL, "student": "pspnet/test_efficientnet"})
-    monkeypatch.setattr(
-        module, "TEACHER", {**module.TEACHER, **SMALL, "network": "pspnet/test_resnet", "max_steps": 2}
-    )
+    monkeypatch.setattr(module, "TEACHER", {**module.TEACHER, **SMALL, "network": "pspnet/test_resnet", "max_steps": 2})
     monkeypatch.setattr(module, "create_model", lambda *args, **options: None)
 
     def config(**changes) -> DemoConfig:
@@ -93,7 +91,7 @@ def test_another_teacher_needs_another_folder(make) -> None:
     with pytest.raises(FileExistsError, match="which --train-teacher would replace"):
         demo(make(train_teacher=True))
     demo(make(train_teacher=True, overwrite=True))
-    with pytest.raises(ValueError, match="teacher was .*demo/teacher' and is 'toy-scenes'"):
+    with pytest.raises(ValueError, match=r"teacher was .*demo/teacher' and is 'toy-scenes'"):
         demo(make())
 
 

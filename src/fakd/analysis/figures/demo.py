@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from fakd.analysis.runs import Run
@@ -66,8 +67,8 @@ def typical_scenes(
     mean = sum(gains) / len(gains)
     nearest = sorted(range(len(samples)), key=lambda index: abs(gains[index] - mean))[:count]
     how = (
-        f"the {len(nearest)} of {len(samples)} validation scenes whose gain of FAKD on the student alone is nearest "
-        f"the mean over scenes, {mean:+.1f} points of the scene's own mIoU"
+        f"The {len(nearest)} of {len(samples)} validation scenes whose gain, FAKD over the student alone, is nearest "
+        f"the mean over scenes: {mean:+.1f} points of the scene's own mIoU"
     )
     return [samples[index] for index in sorted(nearest)], how
 
@@ -92,23 +93,25 @@ def draw_predictions(
     """
     headings = ["image", "labels", *(f"{name}\nmIoU {scores[name]:.1f}" for name in models)]
     aspect = samples[0].image.shape[1] / samples[0].image.shape[2]
-    figure = Figure(figsize=(2.8 * len(headings), (2.8 * aspect + 0.3) * len(samples) + 1), layout="constrained")
+    size = (2.8 * len(headings), (2.8 * aspect + 0.25) * len(samples) + 1)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.04, w_pad=0.02, hspace=0))
     grid = figure.subplots(len(samples), len(headings), squeeze=False)
     for row, sample in zip(grid, samples, strict=True):
         _show(row[0], sample.image.permute(1, 2, 0))
         _show(row[1], colorize(sample.label, spec.palette))
         for axes, model in zip(row[2:], models.values(), strict=True):
             predicted = _predict(model, sample, spec)
-            _show(axes, colorize(predicted, spec.palette), f"{_miou(predicted, sample, spec):.0f}")
+            _show(axes, colorize(predicted, spec.palette), f"mIoU here {_miou(predicted, sample, spec):.0f}")
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=15)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(title, fontsize=14)
     figure.savefig(path, dpi=120)
 
 
 def _show(axes: Axes, picture: Tensor, below: str = "") -> None:
     axes.imshow(picture.numpy(), interpolation="nearest")
-    axes.set(xticks=[], yticks=[], xlabel=below)
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(below, fontsize=12)
     axes.spines[:].set_visible(False)
 
 

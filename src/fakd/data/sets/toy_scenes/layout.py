@@ -23,7 +23,7 @@ from fakd.data.sets.toy_scenes.roadside import (
 
 FAR = 80.0
 """Depth in metres up to which things are placed."""
-LEGIBLE = 45.0
+LEGIBLE = 36.0
 """Depth in metres up to which lamps are placed: a mast farther away is thinner than a pixel."""
 
 
@@ -98,7 +98,7 @@ class _Planner:
         rng, street = self._rng, self._street
         outward, edge = (-1, 1)[side], street.edges[side]
         panel, style, colour = 2.5, int(rng.integers(3)), any_colour(rng, 0.8)
-        if rng.random() < 0.6:
+        if rng.random() < 0.45:
             for z in np.arange(rng.uniform(2, 5), 50, panel).tolist():
                 if street.is_crossing(z) or street.is_crossing(z + panel):
                     continue
@@ -157,7 +157,7 @@ class _Planner:
             side = rng.integers(2)
             kerb = street.kerbs[side] + (-0.6, 0.6)[side]
             x = kerb + (street.edges[side] - kerb) * rng.random()
-            z = 5 + 20 * rng.random() ** 1.4
+            z = 5 + 16 * rng.random() ** 1.4
             for _ in range(1 + (rng.random() < 0.3)):
                 self._put(draw_pedestrian, x, z, 0.35)
                 x, z = x + rng.uniform(0.5, 0.8), z + rng.uniform(-0.3, 0.3)

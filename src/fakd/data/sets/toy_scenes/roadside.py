@@ -66,7 +66,7 @@ def draw_bush(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
 def draw_lamp(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A street lamp with an arm over the road, or a plain mast."""
     metal = jitter(rng, METAL[rng.integers(len(METAL))], 8)
-    height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.18, 0.3)
+    height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.2, 0.32)
     canvas.line(canvas.camera.project([x, x], [0, height], [z, z]), thick, metal, Kind.POLE, z)
     if rng.random() < 0.75:
         tip = x - math.copysign(rng.uniform(1.0, 2.2), x)
