@@ -53,7 +53,7 @@ class DemoConfig:
     train_teacher: bool = False
     """Train the teacher first, by the recipe of the one that comes with the package, and use that one; it takes about
     ten minutes more."""
-    student_steps: int = 200
+    student_steps: int = 150
     """Length of each student's training, in optimizer steps."""
     seed: int = 0
     """Seed of everything that is trained."""
@@ -89,7 +89,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         save_model(trained, output / f"{_DATA}.safetensors", notes, half=True)  # in the form that the package has
     for number, (title, method) in enumerate(_STUDENTS.items(), start=1):
         say(f"\n{number}/{len(_STUDENTS)} {title}", style="bold")
-        steps: dict[str, Any] = {"max_steps": config.student_steps, "eval_every": max(1, config.student_steps // 4)}
+        steps: dict[str, Any] = {"max_steps": config.student_steps, "eval_every": max(1, config.student_steps // 3)}
         run = DistillConfig(**STUDENT, **common, **steps, teacher=teacher, method=method, output=output / method)
         if distill(run) is None:
             return None
