@@ -35,7 +35,7 @@ def draw_curves(runs: Mapping[str, Run], teacher: float, path: Path) -> None:
             scores.plot(*zip(*((step + 1, value) for step, value in points), strict=True), marker="o", ms=3, label=name)
         if points := run.metrics.get("loss/ce"):
             losses.plot(*zip(*_smooth(points), strict=True), label=name)
-    scores.set(xlabel="step", ylabel="mIoU on val, %", ylim=(0, None))
+    scores.set(xlabel="step", ylabel="mIoU on val, %", xlim=(0, None), ylim=(0, None))
     losses.set(xlabel="step", ylabel="cross-entropy of training crops, nats", ylim=(0, None))
     for axes in (scores, losses):
         axes.grid(alpha=0.3)
