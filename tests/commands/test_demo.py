@@ -29,6 +29,12 @@ def make(tmp_path, few_scenes, monkeypatch):
     return config
 
 
+@pytest.fixture
+def no_pages(monkeypatch) -> None:
+    """Draw and write nothing at the end, which takes longer than these trainings."""
+    monkeypatch.setattr(module, "_write", lambda *arguments: None)
+
+
 def test_from_nothing_to_a_report(make, tmp_path, capsys) -> None:
     (tmp_path / "demo").mkdir()  # an empty folder is as good as none
     results = demo(make())
@@ -70,7 +76,7 @@ def test_goes_on_where_it_was(make, tmp_path, monkeypatch) -> None:
     assert finished.stat().st_mtime_ns == written  # not trained again
 
 
-def test_a_teacher_of_its_own(make, tmp_path) -> None:
+def test_a_teacher_of_its_own(make, no_pages, tmp_path) -> None:
     """It teaches, and is written in float16 as the package has its own."""
     results = demo(make(train_teacher=True))
     folder = tmp_path / "demo"
@@ -86,7 +92,7 @@ def test_a_teacher_of_its_own(make, tmp_path) -> None:
     demo(make(train_teacher=True))  # finished, so nothing is trained again
 
 
-def test_another_teacher_needs_another_folder(make) -> None:
+def test_another_teacher_needs_another_folder(make, no_pages) -> None:
     demo(make())
     with pytest.raises(FileExistsError, match="which --train-teacher would replace"):
         demo(make(train_teacher=True))
@@ -119,7 +125,7 @@ def test_foreign_folders_are_refused(make, tmp_path) -> None:
     assert (tmp_path / "demo/teacher/marks.xlsx").exists()
 
 
-def test_overwrite_starts_again(make) -> None:
+def test_overwrite_starts_again(make, no_pages) -> None:
     demo(make())
     with pytest.raises(ValueError, match="max_steps was 2 and is 3"):
         demo(make(student_steps=3))
