@@ -1,4 +1,4 @@
-# make demo   train a teacher and distil it on drawn street scenes
+# make demo   distil a trained teacher on drawn street scenes
 # make test   the test suite (make test-quick leaves out the slow ones)
 # make test-oldest   the quick tests with the oldest libraries that are supported
 # make check  style, types, layers, doctests

@@ -1,9 +1,10 @@
 """FAKD in a training loop of one's own, with a student that fakd did not build.
 
-    python examples/plain_loop.py demo/teacher --steps 100
+    python examples/plain_loop.py toy-scenes --steps 100
 
 The student has torchvision's MobileNetV3 as its encoder; `ClassifierTap` shows FAKD its features and its classifier.
-The data are the toy scenes; the teacher is any network trained on them, such as the demo's.
+The data are the toy scenes; the teacher is any network trained on them, such as the one that
+comes with the package.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from fakd.data.batches import SegmentationDataset, StepBatchSampler
 from fakd.data.transforms import TrainTransform
 from fakd.evaluation import evaluate_model, scores_from_confusion, to_float_images
 from fakd.functional import cross_entropy
+from fakd.models import open_model
 
 
 class SmallSegmenter(torch.nn.Module):
@@ -40,7 +42,7 @@ class SmallSegmenter(torch.nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("teacher", help="run folder or .safetensors file of a network trained on toy-scenes")
+    parser.add_argument("teacher", help="network trained on toy-scenes: toy-scenes, a run folder or a file")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=8)
     arguments = parser.parse_args()
@@ -54,7 +56,7 @@ def main() -> None:
         batch_sampler=StepBatchSampler(len(source), arguments.batch_size, seed=0),
     )
 
-    teacher = fakd.load_model(arguments.teacher)[0].to(device).eval()
+    teacher = open_model(arguments.teacher)[0].to(device).eval()
     # The five lines: wrap the student, make the loss, and in the loop call it, sum it, add it.
     student = fakd.ClassifierTap(SmallSegmenter(spec.num_classes), num_classes=spec.num_classes).to(device)
     distil = fakd.FAKD(student, teacher, max_steps=arguments.steps).to(device)

@@ -45,7 +45,8 @@ COMMANDS = {
 """Where the function of every command is: imported when it is called."""
 
 SUMMARIES = {
-    "demo": "Train a teacher and distil it on drawn street scenes; ends with a table and a report, after some minutes.",
+    "demo": "Distil a trained teacher on drawn street scenes; ends with a table and a report, after less than four "
+    "minutes.",
     "train": "Train a network on labels alone, as a teacher or as a baseline.",
     "distill": "Distil a trained teacher into a student.",
     "evaluate": "Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, "

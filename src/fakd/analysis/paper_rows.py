@@ -15,6 +15,7 @@ from fakd.analysis.runs import Run, teacher_places
 from fakd.data.plain_yaml import read_yaml
 from fakd.methods import METHODS
 from fakd.models.mmseg.published import PREFIX, find_teacher, published_teachers
+from fakd.models.shipped import SHIPPED
 from fakd.training.run_folder import RunFolder
 
 TEACHER = "teacher"
@@ -202,10 +203,12 @@ def teacher_network(name: str) -> str | None:
     """Architecture of a teacher; None if nothing says it.
 
     Args:
-        name: a run folder, a file, or mmseg:NAME.
+        name: a run folder, a file, mmseg:NAME, or one that comes with the package.
     """
     if name.startswith(PREFIX):
         return find_teacher(name).network
+    if name in SHIPPED:
+        return SHIPPED[name]
     config = RunFolder(Path(name)).config
     if not config.is_file():
         return None

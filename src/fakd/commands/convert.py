@@ -20,8 +20,9 @@ class ConvertConfig:
     """Translate a checkpoint of MMSegmentation into this project's form, or the other way."""
 
     source: str
-    """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file, or a
-    run folder; or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file,
+    toy-scenes, which comes with the package, or a run folder; or one of another library, as torchvision:NAME,
+    smp:FOLDER or hf:FOLDER."""
     target: Path
     """File to write: .safetensors, or .pth with --to mmseg."""
     _: KW_ONLY

@@ -23,8 +23,9 @@ class EvaluateConfig(InferenceConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
 
     model: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
-    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
+    for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
+    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     _: KW_ONLY
     dataset: str | None = None
     """Data set; by default the one that the network was trained on."""

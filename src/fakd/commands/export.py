@@ -32,8 +32,8 @@ class ExportConfig:
     """Write a trained network for other programs: ONNX, checked at once against PyTorch, or safetensors."""
 
     checkpoint: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, or one of
-    another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes,
+    which comes with the package, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     output: Output
     """File to write: .onnx, or .safetensors for the weights alone, without the auxiliary head."""
     _: KW_ONLY

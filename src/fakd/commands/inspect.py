@@ -25,7 +25,7 @@ class InspectConfig:
 
     network: str
     """Network or student: a preset (pspnet-r18), HEAD/BACKBONE, or a trained one: a run folder, a .safetensors file, a
-    .pth checkpoint of MMSegmentation, or mmseg:NAME."""
+    .pth checkpoint of MMSegmentation, mmseg:NAME, or toy-scenes, which comes with the package."""
     teacher: str | None = None
     """Teacher to show beside it, named in the same ways."""
     _: KW_ONLY

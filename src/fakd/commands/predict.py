@@ -34,8 +34,9 @@ class PredictConfig(InferenceConfig):
     """Write the masks that a trained network predicts: class indices and colours, as PNG."""
 
     model: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
-    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
+    for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
+    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     images: list[Path] | Path
     """Images and videos; folders, which are searched for images in all their subfolders; patterns in quotes, as
     'photos/**/*.jpg'. As many as you like."""

@@ -37,7 +37,7 @@ class CachedSource:
         >>> scenes = ToyScenes("val", count=2)
         >>> cached = CachedSource(scenes, image_sizes(scenes))
         >>> torch.equal(cached[1].image, scenes[1].image), len(cached.block)
-        (True, 110592)
+        (True, 196608)
     """
 
     def __init__(

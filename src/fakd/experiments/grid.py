@@ -39,8 +39,9 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
     teacher: str | None = None
-    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, or mmseg:NAME for one
-    of its published ones; or another library's, named as in `fakd distill`."""
+    """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
+    checkpoint of MMSegmentation, or mmseg:NAME for one of its published ones; or another library's, named as in `fakd
+    distill`."""
     teacher_network: str | None = None
     """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
     teacher_options: Options = field(default_factory=dict)

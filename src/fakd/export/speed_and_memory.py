@@ -75,7 +75,7 @@ def open_timed(name: str, num_classes: int, device: torch.device) -> TimedNetwor
         made = create_model(name, num_classes=num_classes)
         return TimedNetwork(name, inference_copy(made.to(device)), made.config.to_json(), None)
     network, notes = open_any(name)
-    path = Path(name)
+    path = Path(asked.network)
     file = path / RUN_FILE if path.is_dir() else path
     size = file.stat().st_size if file.is_file() else None  # mmseg:NAME is no path
     if isinstance(network, Network):

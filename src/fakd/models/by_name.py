@@ -15,6 +15,7 @@ from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer,
 from fakd.models.onnx import SUFFIX, OnnxNetwork
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
+from fakd.models.shipped import SHIPPED, shipped_file
 from fakd.models.weights_file import listed, mismatches
 
 Kind = Literal["new", "file", "pth", "onnx", "mmseg", "torchvision", "smp", "hf"]
@@ -45,7 +46,8 @@ classifier=('classifier.low', 'classifier.high'))
 
     kind: Kind
     network: str
-    """The whole name, or what stands between the colon and the rest: the library's name of it, or a folder."""
+    """The whole name, or what stands between the colon and the rest: the library's name of it, or a folder; of a
+    network that comes with the package, its file."""
     weights: str | None = None
     """A file of weights of another library's network."""
     classifier: tuple[str, ...] | None = None
@@ -65,6 +67,8 @@ classifier=('classifier.low', 'classifier.high'))
             return cls("mmseg", rest)
         path = Path(name)
         holds_one = any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
+        if str(name) in SHIPPED and not holds_one:  # a user's own run folder of that name goes first
+            return cls("file", str(shipped_file(str(name))))
         return cls(_SUFFIXES.get(path.suffix, "file" if holds_one else "new"), str(name))
 
     @classmethod
@@ -236,11 +240,12 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
     """Load a trained network.
 
     Args:
-        name: a run folder, a shared folder or a .safetensors file of this project; a .ckpt of a run, as best.ckpt, for
-            the network that learns in it; a .pth file of MMSegmentation;
-            "mmseg:NAME", one of its published teachers, which is downloaded once; or another library's network:
-            "torchvision:NAME" as torchvision publishes it, "hf:FOLDER" or "smp:FOLDER" as save_pretrained wrote it, or
-            your own weights, as "smp:unet/resnet34=weights.safetensors"; "@PATH" behind these names the classifier.
+        name: "toy-scenes" for the teacher that comes with the package; a run folder, a shared folder or a .safetensors
+            file of this project; a .ckpt of a run, as best.ckpt, for the network that learns in it; a .pth file of
+            MMSegmentation; "mmseg:NAME", one of its published teachers, which is downloaded once; or another library's
+            network: "torchvision:NAME" as torchvision publishes it, "hf:FOLDER" or "smp:FOLDER" as save_pretrained
+            wrote it, or your own weights, as "smp:unet/resnet34=weights.safetensors"; "@PATH" behind these names the
+            classifier.
 
     Returns:
         The network on the CPU in eval mode, and what is known about its classes.
@@ -265,7 +270,7 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
                 f"{name} is an exported network, which only predicts: name the checkpoint it was made from."
             )
         case _:
-            return load_model(name)
+            return load_model(asked.network)
 
 
 def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:

@@ -156,13 +156,16 @@ class Network(
         return load_model(hf_hub_download(model_id, HUB_FILE, **{name: download[name] for name in asked}))[0]
 
 
-def save_model(model: Network, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_model(
+    model: Network, path: str | Path, metadata: Mapping[str, str] | None = None, *, half: bool = False
+) -> None:
     """Write weights, architecture and the caller's notes; the file at `path` is never seen half-written.
 
     Args:
         model: the network.
         path: where to write, usually ending in .safetensors; its folder is made if it does not exist.
         metadata: strings to keep with the weights, such as the class names; read back by `load_model`.
+        half: whether to write float16, half the size; `load_model` makes float32 of it.
 
     Raises:
         ValueError: a metadata value is not a string, or its key is "fakd.model".
@@ -174,6 +177,8 @@ def save_model(model: Network, path: str | Path, metadata: Mapping[str, str] | N
     if wrong := [f"{key} ({type(value).__name__})" for key, value in notes.items() if not isinstance(value, str)]:
         raise ValueError(f"metadata values must be strings, got {', '.join(wrong)}: encode them, e.g. with json.dumps")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     with written_at_once(path) as temporary:
         save_file(tensors, temporary, metadata={CONFIG_KEY: model.config.to_json(), **notes})
 

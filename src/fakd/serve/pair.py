@@ -19,6 +19,7 @@ from fakd.models import Network
 from fakd.models.by_name import is_foreign
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.mmseg.published import PREFIX
+from fakd.models.shipped import SHIPPED
 from fakd.options import Size
 from fakd.training.teacher_options import TeacherClassesConfig
 
@@ -28,8 +29,9 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     """A trained network, and its teacher."""
 
     model: str
-    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, an .onnx
-    file of `fakd export`, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
+    for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
+    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
     teacher: str | None = None
     """Network to compare with; by default the one that taught the run."""
     _: KW_ONLY
@@ -75,7 +77,7 @@ def described(network: Predictor) -> str:
 def _teacher_of(folder: Path, options: Mapping[str, Any]) -> str | None:
     """The one that a run was taught by: where the run was told, or beside the run if both were moved."""
     name = options.get("teacher")
-    if name is None or is_foreign(name) or str(name).startswith(PREFIX):
+    if name is None or is_foreign(name) or str(name).startswith(PREFIX) or str(name) in SHIPPED:
         return name and str(name)
     places = [Path(name), folder.parent / Path(name).name, folder.parent.parent / Path(name).name]
     found = next((str(place) for place in places if place.exists()), None)

@@ -206,9 +206,9 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
     teacher: str
-    """Trained teacher: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME for one of
-    its published ones, which is downloaded once; torchvision:NAME for torchvision's, hf:FOLDER, smp:FOLDER, or weights
-    of your own as smp:unet/resnet34=FILE."""
+    """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
+    checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
+    for torchvision's, hf:FOLDER, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE."""
     student: str = "pspnet-r18"
     """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
     smp:unet/mobilenet_v2; named as in `fakd train`."""

@@ -42,8 +42,8 @@ def test_splits_and_seeds_share_no_scene() -> None:
 
 def test_shapes_types_and_range(scenes: ToyScenes, labels: torch.Tensor) -> None:
     sample = scenes[0]
-    assert sample.image.shape == (3, 96, 144)
-    assert sample.label.shape == (96, 144)
+    assert sample.image.shape == (3, 128, 192)
+    assert sample.label.shape == (128, 192)
     assert sample.image.dtype == sample.label.dtype == torch.uint8
     assert sample.name == "train/0000"
     assert set(labels.unique().tolist()) == {*range(TOY_SCENES.num_classes), 255}
@@ -65,8 +65,8 @@ def test_every_class_is_there_with_a_long_tail(labels: torch.Tensor) -> None:
 
 def test_sky_is_above_and_road_is_below(labels: torch.Tensor) -> None:
     # The horizon lies between 0.34 and 0.52 of the height.
-    assert not (labels[:, 52:] == CLASS["sky"]).any()
-    assert not (labels[:, :32] == CLASS["road"]).any()
+    assert not (labels[:, 69:] == CLASS["sky"]).any()
+    assert not (labels[:, :43] == CLASS["road"]).any()
 
 
 def test_the_picture_shows_what_the_label_says(images: torch.Tensor, labels: torch.Tensor) -> None:

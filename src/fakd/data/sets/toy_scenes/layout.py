@@ -23,6 +23,8 @@ from fakd.data.sets.toy_scenes.roadside import (
 
 FAR = 80.0
 """Depth in metres up to which things are placed."""
+LEGIBLE = 36.0
+"""Depth in metres up to which lamps are placed: a mast farther away is thinner than a pixel."""
 
 
 class Thing(NamedTuple):
@@ -96,7 +98,7 @@ class _Planner:
         rng, street = self._rng, self._street
         outward, edge = (-1, 1)[side], street.edges[side]
         panel, style, colour = 2.5, int(rng.integers(3)), any_colour(rng, 0.8)
-        if rng.random() < 0.6:
+        if rng.random() < 0.45:
             for z in np.arange(rng.uniform(2, 5), 50, panel).tolist():
                 if street.is_crossing(z) or street.is_crossing(z + panel):
                     continue
@@ -117,10 +119,10 @@ class _Planner:
             for z in np.arange(rng.uniform(6, 16), 80, step).tolist():
                 self._put(draw_tree, kerb, z + rng.uniform(-1, 1), 1.8)
         if rng.random() < 0.75:
-            for z in np.arange(rng.uniform(6, 20), 80, rng.uniform(16, 28)).tolist():
+            for z in np.arange(rng.uniform(6, 16), LEGIBLE, rng.uniform(12, 22)).tolist():
                 self._put(draw_lamp, kerb + rng.uniform(-0.2, 0.2), z, 0.15)
-        for _ in range(rng.poisson(1.1)):
-            self._put(draw_sign, kerb, rng.uniform(6, 24), 0.2)
+        for _ in range(rng.poisson(1.4)):
+            self._put(draw_sign, kerb, rng.uniform(6, 20), 0.2)
         for _ in range(rng.poisson(0.35)):
             self._put(draw_bin, kerb + (-1, 1)[side] * rng.uniform(0, 0.8), rng.uniform(6, 30), 0.4)
 
@@ -155,17 +157,17 @@ class _Planner:
             side = rng.integers(2)
             kerb = street.kerbs[side] + (-0.6, 0.6)[side]
             x = kerb + (street.edges[side] - kerb) * rng.random()
-            z = 5 + 32 * rng.random() ** 1.4
+            z = 5 + 16 * rng.random() ** 1.4
             for _ in range(1 + (rng.random() < 0.3)):
                 self._put(draw_pedestrian, x, z, 0.35)
                 x, z = x + rng.uniform(0.5, 0.8), z + rng.uniform(-0.3, 0.3)
         if street.zebra > 0 and rng.random() < 0.7:
             for _ in range(rng.integers(1, 4)):
                 self._put(draw_pedestrian, rng.uniform(*street.kerbs), street.zebra + rng.uniform(0.5, 3), 0.35)
-        for _ in range(rng.poisson(1.0)):
+        for _ in range(rng.poisson(1.4)):
             side = rng.integers(2)
             x = street.kerbs[side] + (1, -1)[side] * rng.uniform(0.6, 2.4)
-            self._put(draw_bicyclist, x, 6 + 22 * rng.random() ** 1.3, 0.5)
+            self._put(draw_bicyclist, x, 6 + 14 * rng.random() ** 1.3, 0.5)
 
     def _put(self, draw: Drawer, x: float, z: float, breadth: float, key: float | None = None) -> None:
         """Stand something at (x, z), with its shadow, unless that is the middle of a crossing."""

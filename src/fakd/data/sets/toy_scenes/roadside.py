@@ -66,7 +66,7 @@ def draw_bush(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
 def draw_lamp(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A street lamp with an arm over the road, or a plain mast."""
     metal = jitter(rng, METAL[rng.integers(len(METAL))], 8)
-    height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.12, 0.2)
+    height, thick = rng.uniform(5.0, 9.0), canvas.camera.scale(z) * rng.uniform(0.2, 0.32)
     canvas.line(canvas.camera.project([x, x], [0, height], [z, z]), thick, metal, Kind.POLE, z)
     if rng.random() < 0.75:
         tip = x - math.copysign(rng.uniform(1.0, 2.2), x)
@@ -84,8 +84,8 @@ def draw_sign(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     height = rng.uniform(2.2, 3.0)
     foot, head = canvas.camera.project([x, x], [0, height], [z, z])
     post = jitter(rng, (128, 130, 132), 12)
-    canvas.line(np.stack((foot, head)), scale * 0.08, post, Kind.POLE, z)
-    size = scale * rng.uniform(0.34, 0.48)
+    canvas.line(np.stack((foot, head)), scale * 0.12, post, Kind.POLE, z)
+    size = scale * rng.uniform(0.42, 0.6)
     board = rng.integers(5)
     red, blue = jitter(rng, (196, 38, 40), 8), jitter(rng, (36, 82, 170), 8)
     white, dark = jitter(rng, (232, 232, 228), 6), (34.0, 34.0, 36.0)

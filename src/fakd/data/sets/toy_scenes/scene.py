@@ -30,13 +30,13 @@ def draw_scene(rng: Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
 
 
 def random_camera(rng: Generator, size: tuple[int, int]) -> Camera:
-    """A camera on a car's roof or dashboard, looking roughly along the street."""
+    """A camera on the roof of a car or a van, looking roughly along the street."""
     height, width = size
     return Camera(
-        focal=width * rng.uniform(0.62, 0.95),
+        focal=width * rng.uniform(0.8, 1.15),
         centre=width * rng.uniform(0.33, 0.67),
         horizon=height * rng.uniform(0.34, 0.52),
-        height=rng.uniform(1.4, 2.3),
+        height=rng.uniform(1.8, 2.8),
         bend=rng.normal(0, 0.0025),
     )
 
