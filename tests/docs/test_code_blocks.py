@@ -38,6 +38,7 @@ ONLY_CHECKED = {
         "README.md",
         "fakd export demo/fakd",
     ): "needs the demo's student; docs/export.md, predict.md, share.md have the same",
+    ("README.md", "fakd predict demo/fakd"): "needs the demo's student; docs/predict.md has the same",
     (
         "README.md",
         "fakd convert checkpoint.pth",
