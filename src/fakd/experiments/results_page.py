@@ -87,6 +87,8 @@ def _protocol(results: GridResults) -> list[list[str]]:
 def _teacher(results: GridResults) -> str:
     config, teacher = results.config, results.groups[0]
     about = f"`{teacher.network}`, {(teacher.parameters or 0) / 1e6:.2f} M parameters"
+    if config.teacher_cache is not None:
+        about += f", asked once about {config.teacher_views} crops of every image ({config.teacher_cache_format})"
     if config.teacher_network is None:
         return f"{about}, from `{config.teacher}`"
     options = ", ".join(
