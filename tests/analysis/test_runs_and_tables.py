@@ -99,9 +99,10 @@ def test_terminal_table_fits_80_columns(capsys) -> None:
 
 def test_pictures(few_scenes, teacher_run, tmp_path) -> None:
     spec = get_dataset("toy-scenes")
-    draw_curves({"teacher": read_run(teacher_run), "no logs": run(1.0)}, tmp_path / "curves.png")
+    draw_curves({"trained": read_run(teacher_run), "no logs": run(1.0)}, 62.0, tmp_path / "curves.png")
     model, source = load_model(teacher_run)[0], spec.open(None, "val")
-    draw_predictions({"a": model, "b": model}, [source[0], source[1]], spec, spec.base_size, tmp_path / "grid.png")
+    samples = [source[0], source[1]]
+    draw_predictions({"a": model, "b": model}, {"a": 1.0, "b": 2.0}, samples, spec, tmp_path / "grid.png", "two scenes")
     for name in ("curves.png", "grid.png"):
         picture = Image.open(tmp_path / name).convert("RGB")
         assert min(picture.size) > 200

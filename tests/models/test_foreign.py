@@ -145,7 +145,7 @@ def test_as_student_and_as_teacher_of_fakd(name: str) -> None:
         assert term.isfinite()
         assert term > 0
         term.backward()
-        assert method.covariance.covariance.sum() > 0
+        assert method.augmentation.covariance.covariance.sum() > 0
         weights = (
             [student.model.get_submodule(p).weight for p in student.classifier_paths] if student is network else []
         )

@@ -100,7 +100,7 @@ def test_every_rank_ends_with_the_same_state(two, name) -> None:
     assert {key: first["found"][key] for key in first["found"] if key not in timed} == {
         key: second["found"][key] for key in second["found"] if key not in timed
     }
-    grown = {"fakd": "method.covariance.count", "cirkd": "method.pixels.filled"}.get(name)
+    grown = {"fakd": "method.augmentation.covariance.count", "cirkd": "method.pixels.filled"}.get(name)
     assert grown is None or first["module"][grown].sum() > 0
 
 

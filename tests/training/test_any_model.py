@@ -84,7 +84,7 @@ def test_stopped_and_resumed_it_ends_the_same(
         for name in ("parts", "whole")
     ]
     assert all(torch.equal(checkpoints[0][key], checkpoints[1][key]) for key in checkpoints[1])
-    assert checkpoints[0]["method.covariance.covariance"].shape == (len(OURS), 16 * 9)
+    assert checkpoints[0]["method.augmentation.covariance.covariance"].shape == (len(OURS), 16 * 9)
 
 
 @pytest.mark.parametrize("method", ["ifvd", "cirkd"])

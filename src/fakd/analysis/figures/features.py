@@ -20,7 +20,7 @@ from fakd.models.weights_file import read_torch_file
 from fakd.training.run_folder import RunFolder
 from fakd.types import IGNORE_INDEX, SegmentationModel
 
-_STATE = "method.covariance."
+_STATE = "method.augmentation.covariance."
 _GROWTH = "watched/variance"
 
 
