@@ -72,15 +72,25 @@ def describe_folder(root: Path | None) -> DatasetSpec:
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
     base = _size(classes, "base_size") or _first_size(root)
-    crop = max(_CROP_STEP, min(_LARGEST_CROP, *base) // _CROP_STEP * _CROP_STEP)
     return DatasetSpec(
         name=FOLDER,
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
-        crop_size=_size(classes, "crop_size") or (crop, crop),
+        crop_size=_size(classes, "crop_size") or square_crop(base),
         open=partial(_open, classes, root),
     )
+
+
+def square_crop(base_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a crop of images of which nothing but their (height, width) is known.
+
+    Example:
+        >>> square_crop((1024, 2048)), square_crop((50, 72))
+        ((512, 512), (48, 48))
+    """
+    side = max(_CROP_STEP, min(_LARGEST_CROP, *base_size) // _CROP_STEP * _CROP_STEP)
+    return side, side
 
 
 def _open(classes: ClassList, described: Path, root: Path | None, split: str) -> PairedFiles:
