@@ -135,8 +135,6 @@ class SegmentationData:
         seed: Seed of order and augmentation.
         photometric: Whether colours are augmented, see `TrainTransform`.
         scale: Range of the random ratio, see `TrainTransform`.
-        unlabelled: Images to train on beside those of the data set, which may then have none.
-        unlabelled_batch: Crops of these per step over all processes together.
     """
 
     def __init__(
@@ -150,20 +148,21 @@ class SegmentationData:
         seed: int = 0,
         photometric: bool = False,
         scale: tuple[float, float] = (0.5, 2.0),
-        unlabelled: UnlabelledImages | None = None,
-        unlabelled_batch: int = 0,
     ) -> None:
         self.spec = spec
         self.root = root
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
-        self.unlabelled, self.unlabelled_batch = unlabelled, unlabelled_batch
         self.rank, self.world_size = 0, 1
         self.taught: TaughtViews | None = None
         """Crops that a teacher's logits come with, to train on; None draws crops anew in every epoch."""
         self.cached: CachedSource | None = None
         """The training images, decoded; None decodes each when it is asked for."""
+        self.unlabelled: UnlabelledImages | None = None
+        """Images to train on beside those of the data set, which may then have none."""
+        self.unlabelled_batch = 0
+        """Crops of these per step over all processes together."""
         base_size = base_size or spec.base_size
         self.train_transform = TrainTransform(
             base_size, crop_size or spec.crop_size, scale=scale, photometric=photometric

@@ -251,6 +251,11 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         super().__post_init__()
         assert self.output is not None  # resolved there
         self.check_unlabelled(self.method, self.processes, self.spec)
+        if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
+            self.base_size, self.crop_size = (
+                self.base_size or self.spec.base_size,
+                self.crop_size or self.spec.crop_size,
+            )
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
         self.check_class_map()
 

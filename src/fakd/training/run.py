@@ -155,12 +155,8 @@ class _Run:
             self._take_masks(teacher.network)
         matrix = cache.confusion(count, self.fabric.broadcast) if cache and not own_truth else count()
         scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-        if own_truth:
-            say(
-                f"teacher   {config.teacher}: its masks are what the student is scored against (chance is {chance:.2f})"
-            )
-        else:
-            say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
+        found = "scores the student" if own_truth else f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}"
+        say(f"teacher   {found}  ({config.teacher}; chance is {chance:.2f})")
         if scores.mIoU <= chance and not config.allow_bad_teacher:
             raise ValueError(
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
@@ -298,10 +294,9 @@ def _open_data(config: RunConfig) -> SegmentationData:
         seed=config.seed,
         photometric=config.photometric,
         scale=config.scale,
-        unlabelled_batch=config.unlabelled_batch or 0 if isinstance(config, DistillConfig) else 0,
     )
-    if isinstance(config, DistillConfig) and config.unlabelled:
-        data.unlabelled = config.open_unlabelled(map(data.source, SPLITS), alone=config.dataset == UNLABELLED_SET)
+    if isinstance(config, DistillConfig):
+        config.open_unlabelled(data)
     if config.spec.notice:
         say(config.spec.notice, style="dim")
     if config.check_data and is_main_process():

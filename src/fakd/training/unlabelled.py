@@ -11,9 +11,10 @@ from cyclopts import Parameter
 from torch import Tensor, nn
 
 from fakd.data import DataError, DatasetSpec, Sample
+from fakd.data.batches import SegmentationData
 from fakd.data.paired_files import PairedFiles
 from fakd.data.seeds import mixed_seed
-from fakd.data.spec import Source
+from fakd.data.spec import SPLITS, Source
 from fakd.data.unlabelled import UNLABELLED_SET, UnlabelledImages
 from fakd.data.user.folder import square_crop
 from fakd.evaluation.images import find_sources
@@ -102,19 +103,19 @@ class UnlabelledConfig:
                 "as their label is a number too: leave out --unlabelled."
             )
 
-    def open_unlabelled(self, labelled: Iterable[Source], *, alone: bool) -> UnlabelledImages:
-        """Find the images to train on.
-
-        Args:
-            labelled: the splits of the data set, whose images are none of these.
-            alone: whether these are all there are, so that some are set aside.
+    def open_unlabelled(self, data: SegmentationData) -> None:
+        """Have a run train on these images too, if there are any; none of them is one of the data set's own.
 
         Raises:
             FileNotFoundError: one of those given is not there, or holds no image.
             DataError: they cannot be used, or are too few.
         """
-        found = find_unlabelled(self.unlabelled or (), labelled)
-        return UnlabelledImages(set_aside(found, self.val_share)[0] if alone else found)
+        if self.unlabelled is None or self.unlabelled_batch is None:
+            return
+        found = find_unlabelled(self.unlabelled, map(data.source, SPLITS))
+        if data.spec.name == UNLABELLED_SET:
+            found, _ = set_aside(found, self.val_share)
+        data.unlabelled, data.unlabelled_batch = UnlabelledImages(found), self.unlabelled_batch
 
 
 @cache
