@@ -5,7 +5,8 @@
         images/               .jpg, .png, .bmp, .webp or .tif, in any subfolders
             street/0001.jpg
         masks/                the mask of an image lies at the same place, with the same name;
-            street/0001.png   .png, .bmp or .tif, with class indices or colours
+            street/0001.png   .png, .bmp or .tif, with class indices or colours; or labels/, as in what
+                              `fakd predict` writes
         val.txt               what images validate, one name a line, as street/0001
         train.txt             what images are trained on; without it, all the rest
 
@@ -122,7 +123,7 @@ def _folders(root: Path, split: str, lists: Mapping[str, Path]) -> tuple[Path, P
     """The folders of images and of masks that a split is found in; images/ and masks/ hold other splits as well."""
     whole, inside, outside = root / "images", root / "images" / split, root / split / "images"
     if split in lists:
-        return whole, root / "masks"
+        return whole, _masks(root)
     if inside.is_dir() and outside.is_dir():
         raise DataError(
             f"{root}: both {inside} and {outside} are there, so it is unclear which is {split!r}. Keep one."
@@ -133,11 +134,11 @@ def _folders(root: Path, split: str, lists: Mapping[str, Path]) -> tuple[Path, P
                 f"{root}: unclear what to train on: there is {outside}, but {next(iter(lists.values()))} names images "
                 f"below {whole}. Name those to train on in train.txt, or give all splits folders and remove the lists."
             )
-        return outside, root / split / "masks"
+        return outside, _masks(root / split)
     if inside.is_dir() and not lists:
-        return inside, root / "masks" / split
+        return inside, _masks(root) / split
     if inside.is_dir() or (split == "train" and whole.is_dir()):
-        return whole, root / "masks"
+        return whole, _masks(root)
     if split == "train":
         raise _nothing_to_train_on(root)
     raise DataError(
@@ -152,6 +153,12 @@ def _nothing_to_train_on(root: Path) -> DataError:
         f"{root}: no images to train on, expected images/ and masks/, or train/images/ and train/masks/, with images "
         "of no other split."
     )
+
+
+def _masks(beside: Path) -> Path:
+    """The folder of masks; `fakd predict` calls it labels/, beside colours that are no masks."""
+    masks, labels = beside / "masks", beside / "labels"
+    return labels if labels.is_dir() and not masks.is_dir() else masks
 
 
 def _ends(classes: ClassList, images_dir: Path, masks_dir: Path) -> tuple[str, str]:
