@@ -168,11 +168,11 @@ class RunConfig(InferenceConfig):
         """How the mean IoU on the validation split is called, where it is not the truth that it is taken against."""
         return "agreement with the teacher" if self.dataset == UNLABELLED_SET else "mIoU"
 
-    def labelled_crops(self, crops: int) -> int:
-        """How many of so many crops of a step are of labelled images; they come first."""
-        labelled = 0 if self.dataset == UNLABELLED_SET else self.batch_size
+    @property
+    def crops(self) -> tuple[int, int]:
+        """Crops per step over all devices together: of labelled images, which come first in a batch, and of others."""
         others = self.unlabelled_batch if isinstance(self, UnlabelledConfig) else None
-        return crops * labelled // (labelled + (others or 0))
+        return 0 if self.dataset == UNLABELLED_SET else self.batch_size, others or 0
 
     @property
     def processes(self) -> int:

@@ -60,7 +60,8 @@ class Learner(nn.Module):
         """
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self._ask_student(images)
-        average, labelled = self.config.ce_average, self.config.labelled_crops(len(labels))
+        average, (own, others) = self.config.ce_average, self.config.crops
+        labelled = len(labels) * own // (own + others)
         terms = {"ce": cross_entropy(output.logits[:labelled], labels[:labelled], average=average)}
         if output.aux is not None:
             aux = cross_entropy(output.aux[:labelled], labels[:labelled], average=average)

@@ -155,7 +155,7 @@ class _Run:
             self._take_masks(teacher.network)
         matrix = cache.confusion(count, self.fabric.broadcast) if cache and not own_truth else count()
         scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-        found = "scores the student" if own_truth else f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}"
+        found = "its masks stand for labels" if own_truth else f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}"
         say(f"teacher   {found}  ({config.teacher}; chance is {chance:.2f})")
         if scores.mIoU <= chance and not config.allow_bad_teacher:
             raise ValueError(
