@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import steps
 import torch
+from folders import write_folder
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import NETWORK, SETTINGS
 
-from fakd.cli import main
+from fakd.cli import main, parse
 from fakd.console import console
-from fakd.data import DataError, read_image
+from fakd.data import DataError, get_dataset, read_image
 from fakd.data.sets.toy_scenes import ToyScenes
 from fakd.data.spec import Sample
 from fakd.methods import create_method
@@ -167,7 +168,7 @@ def test_photos_added_meanwhile_are_refused(distill_config, photos, tmp_path) ->
         distill(distill_config(**common, resume=True))
 
 
-def test_two_commands_without_any_label(teacher_run, photos, tmp_path, few_scenes) -> None:
+def test_two_commands_without_any_label(teacher_run, photos, tmp_path, few_scenes, capsys) -> None:
     """A teacher, photos, and a student: then masks of it."""
     run, options = tmp_path / "run", []
     for name, value in SETTINGS.items():
@@ -183,6 +184,10 @@ def test_two_commands_without_any_label(teacher_run, photos, tmp_path, few_scene
     assert results["scored_against"] == "teacher"
     assert results["teacher"]["mIoU"] == 100
     assert 0 <= results["mIoU"] < 100
+    for command in (["report", str(run)], ["share", str(run), str(tmp_path / "shared")], ["analyze", str(run)]):
+        with console.capture():
+            assert main(command) == 1
+        assert "scored on its agreement with the teacher, and not on labels" in capsys.readouterr().err
     assert main(["predict", str(run), str(photos), str(tmp_path / "masks"), "--workers", "0"]) == 0
     assert len(list((tmp_path / "masks/labels").rglob("*.png"))) == 6
 
@@ -217,6 +222,26 @@ def test_images_are_found_once_and_never_labelled_ones(photos, tmp_path) -> None
     assert [name for _, name in find_unlabelled([str(listed)])] == ["deep/5", "3"]
     both = find_unlabelled([str(photos / "3.png"), str(photos), str(listed)])
     assert [name for _, name in both] == ["3", "0", "1", "2", "4", "deep/5"]
+
+
+def test_nothing_of_the_data_set_is_taken_for_unlabelled(photos, tmp_path) -> None:
+    """Neither an image to validate on nor a mask, where the folder that is named holds them too."""
+    root = write_folder(tmp_path, ["a", "b"])
+    (root / "val.txt").write_text("b\n")
+    spec = get_dataset("folder", root)
+    sources = [spec.open(root, split) for split in ("train", "val")]
+    assert [name for _, name in find_unlabelled([str(root)], sources)] == [
+        *(f"photos/{number}" for number in range(5)),
+        "photos/deep/5",
+    ]
+    with pytest.raises(DataError, match=r"all 2 images of .*images are labelled: name others"):
+        find_unlabelled([str(root / "images")], sources)
+
+
+def test_several_places_on_the_command_line(photos, teacher_run) -> None:
+    words = ["distill", "--unlabelled", "a", "b/c.txt", "--dataset", "toy-scenes", "--teacher", str(teacher_run)]
+    assert parse(words)[1].unlabelled == ["a", "b/c.txt"]
+    assert parse(words)[1].unlabelled_batch == 16
 
 
 def test_an_image_that_comes_later_moves_no_other() -> None:
