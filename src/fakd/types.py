@@ -6,6 +6,8 @@ from torch import Tensor
 
 IGNORE_INDEX = 255
 """The label of pixels that no loss and no metric looks at."""
+UNLABELLED = 254
+"""The label of every pixel of an image that nobody labelled; a teacher says what it is."""
 
 
 class SegmentationOutput(NamedTuple):

@@ -67,7 +67,7 @@ def _cost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def results(*groups: Group) -> GridResults:
-    return GridResults(SimpleNamespace(), groups, [], [])  # type: ignore[arg-type]
+    return GridResults(SimpleNamespace(score="mIoU"), groups, [], [])  # type: ignore[arg-type]
 
 
 def test_interval_is_scipys() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from brought import install
 from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
+from PIL import Image
 from scipy import stats
 from tiny import NETWORK, SETTINGS
 
@@ -72,6 +73,33 @@ def test_table_of_a_comparison(make, here, tmp_path, teacher_run, capsys) -> Non
     assert "images 8" not in page
     assert r"\begin{tabular}{lrrrrrrrrrr}" in (tmp_path / "grid/comparison.tex").read_text()
     assert max(len(line) for line in capsys.readouterr().out.splitlines() if "±" in line) <= 80
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_with_images_that_nobody_labelled(make, here, tmp_path, labelled) -> None:  # noqa: F811
+    """The student alone has no use for them; where nothing is labelled, no score is called mIoU."""
+    here.student = None
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        Image.effect_noise((72, 48), 50 + number).convert("RGB").save(photos / f"{number}.png")
+    data = {"dataset": "toy-scenes", "methods": "none,cwd"} if labelled else {"methods": "cwd", "baseline": "cwd"}
+    config = make(**data, unlabelled=[str(photos)], unlabelled_batch=2, seeds=1)
+    content = compare(config)
+    assert [run.unlabelled for run in here.started] == [None, [str(photos)]][-len(here.started) :]
+    page = (tmp_path / "grid/comparison.md").read_text()
+    assert f"| images without labels | `{photos}`, 2 crops a step |" in page
+    assert ("agreement with the teacher" in page) != labelled
+    assert ("mIoU" in page) == labelled
+    assert content.get("scored_against") == (None if labelled else "teacher")
+    assert parse(config.command_line("compare")[1:])[1].unlabelled == [str(photos)]
+
+
+def test_photos_alone_need_a_teacher_and_methods_that_learn_from_it(make, here, tmp_path) -> None:  # noqa: F811
+    with pytest.raises(ValueError, match="a teacher is trained on labels: say by --dataset where they are"):
+        make(unlabelled=["x"], teacher=None, teacher_network=NETWORK)
+    with pytest.raises(ValueError, match="method 'none' asks nothing of a teacher"):
+        make(unlabelled=["x"])
 
 
 def test_command_on_the_page_asks_for_the_same(make, here, tmp_path) -> None:  # noqa: F811

@@ -53,7 +53,8 @@ def below(folder: Path) -> list[str]:
 def test_masks_are_the_argmax_at_the_images_own_size(config, write, tmp_path, teacher_run) -> None:
     path = write("street.png", (61, 47))
     assert predict(config(overlay=True, opacity=0.25)) == [tmp_path / "out/labels/street.png"]
-    assert below(tmp_path / "out") == ["color/street.png", "labels/street.png", "overlay/street.png", "shares.csv"]
+    pictures = ["color/street.png", "images/street.png", "labels/street.png", "overlay/street.png"]
+    assert below(tmp_path / "out") == ["classes.yaml", *pictures, "shares.csv"]
 
     model, _ = load_model(teacher_run)
     image = read_image(path)
@@ -141,7 +142,8 @@ def test_output_folder_in_use(config, write, tmp_path) -> None:
         predict(config())
     assert below(tmp_path / "out") == ["mine.txt"]
     predict(config(overwrite=True))
-    assert below(tmp_path / "out") == ["color/a.png", "labels/a.png", "mine.txt", "shares.csv"]
+    pictures = ["color/a.png", "images/a.png", "labels/a.png"]
+    assert below(tmp_path / "out") == ["classes.yaml", *pictures, "mine.txt", "shares.csv"]
 
 
 def test_nothing_to_do(config, write, tmp_path) -> None:
@@ -183,9 +185,9 @@ def test_batches_give_the_same_masks(config, write, tmp_path, teacher_run) -> No
         write(f"{index}.png", size)
     sizes = []
 
-    def count(network, group):
+    def count(network, group, confidence):
         sizes.append(len(group))
-        return predicted(network, group)
+        return predicted(network, group, confidence)
 
     predicted = predicting._predicted
     for size in (1, 3):
@@ -212,11 +214,11 @@ def test_batches_that_do_not_fit_are_halved(config, write, tmp_path, monkeypatch
     asked = []
     labels = Predictor.labels
 
-    def narrow(network, images, size):
+    def narrow(network, images, size, confidence):
         asked.append(len(images))
         if len(images) > 1:
             raise torch.OutOfMemoryError
-        return labels(network, images, size)
+        return labels(network, images, size, confidence)
 
     monkeypatch.setattr(Predictor, "labels", narrow)
     assert len(predict(config(batch_size=4))) == 5

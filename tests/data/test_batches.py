@@ -1,12 +1,16 @@
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fakd.data import DataError, DatasetSpec, get_dataset
 from fakd.data.batches import SegmentationData, StepBatchSampler
+from fakd.data.unlabelled import UnlabelledImages
+from fakd.types import IGNORE_INDEX, UNLABELLED
 
 
 def test_a_loader_goes_on_at_any_step(colour_spec: DatasetSpec) -> None:
@@ -107,6 +111,65 @@ def test_iterating_again_starts_again() -> None:
     assert list(islice(sampler, 3)) != _steps(3, seed=1)
     with pytest.raises(TypeError):
         len(sampler)
+
+
+@pytest.fixture
+def half_labelled(colour_spec: DatasetSpec, tmp_path: Path) -> Callable[..., SegmentationData]:
+    """Seven images of the data set, and three of 20x30 that nobody labelled."""
+    files = [(tmp_path / f"{index}.png", f"own {index}") for index in range(3)]
+    for path, _ in files:
+        Image.new("RGB", (30, 20), (200, 0, 0)).save(path)
+
+    def make(rank: int = 0, world_size: int = 1, seed: int = 0) -> SegmentationData:
+        data = SegmentationData(colour_spec, base_size=(24, 32), crop_size=(40, 40), batch_size=2, seed=seed)
+        data.rank, data.world_size = rank, world_size
+        data.unlabelled, data.unlabelled_batch = UnlabelledImages(files), 4
+        return data
+
+    return make
+
+
+def test_unlabelled_crops_come_last_and_every_image_once_an_epoch(half_labelled) -> None:
+    batches = list(islice(half_labelled().train_dataloader(), 12))
+    own = [name for batch in batches for name in batch.name[2:]]
+    assert all(name.startswith("made/") for batch in batches for name in batch.name[:2])
+    assert [sorted(own[at : at + 3]) for at in range(0, 48, 3)] == [["own 0", "own 1", "own 2"]] * 16
+    for batch in batches:
+        assert UNLABELLED not in batch.label[:2]
+        assert set(batch.label[2:].unique().tolist()) <= {UNLABELLED, IGNORE_INDEX}  # crops may reach beyond the image
+    labelled = list(islice(_plain(half_labelled()).train_dataloader(), 12))
+    assert [batch.name[:2] for batch in batches] == [batch.name for batch in labelled]
+
+
+def _plain(data: SegmentationData) -> SegmentationData:
+    data.unlabelled = None
+    return data
+
+
+def test_orders_of_unlabelled_crops_resume_and_are_shared(half_labelled) -> None:
+    def names(first: int, count: int, **share: int) -> list[list[str]]:
+        return [list(batch.name) for batch in islice(half_labelled(**share).train_dataloader(first), count)]
+
+    whole = names(0, 6)
+    assert whole[4:] == names(4, 2)
+    assert whole != names(0, 6, seed=1)
+    ours, theirs = (names(0, 6, rank=rank, world_size=2) for rank in range(2))
+    for step, one, other in zip(whole, ours, theirs, strict=True):
+        assert one == [step[0], step[2], step[4]]
+        assert other == [step[1], step[3], step[5]]
+
+
+def test_epochs_of_either_part(half_labelled) -> None:
+    """Five steps show 10 of the 7 labelled and 20 of the 3 others."""
+    assert half_labelled().passes(5) == [2] * 7 + [7] * 3
+    assert _plain(half_labelled()).passes(5) == [2] * 7
+
+
+def test_an_unlabelled_image_that_cannot_be_read(half_labelled) -> None:
+    data = half_labelled()
+    data.unlabelled.files[1][0].write_bytes(b"")
+    with pytest.raises(DataError, match=r"1\.png: the file is empty"):
+        data.check()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as F
 from fakd.data.cropping import WHOLE_IMAGE, Geometry
 from fakd.data.spec import Sample
 from fakd.data.transforms import EvalTransform, TrainTransform, fitted_size
+from fakd.types import UNLABELLED
 
 FILL = torch.tensor([124, 116, 104], dtype=torch.uint8)
 
@@ -151,6 +152,18 @@ def test_image_of_one_class_or_none_still_gives_a_crop() -> None:
         label = torch.full((20, 20), value, dtype=torch.uint8)
         sample = TrainTransform((20, 20), (10, 10))(Sample(torch.zeros(3, 20, 20, dtype=torch.uint8), label, ""))
         assert sample.label.shape == (10, 10)
+
+
+def test_an_image_that_nobody_labelled_is_cropped_at_once() -> None:
+    """With draws for size, flip, and one place."""
+    sample = ColourSource()[0]
+    sample = sample._replace(label=torch.full_like(sample.label, UNLABELLED))
+    crop = TrainTransform((48, 64), (32, 32))(sample)
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    TrainTransform((48, 64), (32, 32), max_class_share=1)(sample)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert crop.label.unique().tolist()[0] == UNLABELLED
 
 
 def test_fitted_size() -> None:

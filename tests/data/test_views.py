@@ -95,7 +95,7 @@ def test_one_view_is_the_same_crop_in_every_epoch(taught) -> None:
 def test_what_a_run_needs_is_exactly_what_it_shows(taught, epochs: int) -> None:
     data = taught(count=4, seed=1)
     due = {shown(data[epoch, index]) for epoch in range(epochs) for index in range(IMAGES)}
-    needed = data.needed(epochs)
+    needed = data.needed([epochs] * IMAGES)
     assert set(needed) == due
     assert len(needed) == len(due) == IMAGES * min(epochs, 4)
     assert [index for _, index in needed] == sorted(index for _, index in needed)

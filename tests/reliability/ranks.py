@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from tiny import NETWORK, SETTINGS, SMALL
 from torch import nn
 
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS
 from fakd.data.sets.toy_scenes import ToyScenes
+from fakd.files.atomic import written_at_once
 from fakd.training import DistillConfig, distill
 from fakd.training import run as run_module
 from fakd.training.learner import Learner
@@ -24,11 +26,12 @@ from fakd.training.learner import Learner
 COMMON: dict[str, Any] = {"batch_size": 4, "ce_average": "all", "dropout": 0.0, "learning_rate": 0.05}
 RUNS: dict[str, dict[str, Any]] = {
     "fakd": {"method": "fakd"},
+    "unlabelled": {"method": "fakd", "dataset": "toy-scenes", "unlabelled_batch": 2, "max_steps": 2, "eval_every": 2},
     "cirkd": {"method": "cirkd", "max_steps": 2, "eval_every": 2, "options": {"pixel_queue": 50, "region_queue": 20}},
     "skds": {"method": "skds", "max_steps": 2, "eval_every": 2},
 }
-VAL = {"fakd": 7, "cirkd": 1, "skds": 2}
-"""How many images are evaluated: 4 and 3, 1 and none, 1 and 1 by rank."""
+VAL = {"fakd": 7, "unlabelled": 2, "cirkd": 1, "skds": 2}
+"""How many images are evaluated: 4 and 3, 1 and 1, 1 and none, 1 and 1 by rank."""
 
 fitted: list[tuple[Any, Learner, torch.optim.Optimizer]] = []
 """What each run has trained with."""
@@ -41,6 +44,16 @@ def scenes(name: str) -> Any:
     )
 
 
+def photos(folder: Path) -> Path:
+    """Three images that nobody labelled, written by whichever process comes first."""
+    folder.mkdir(exist_ok=True)
+    for number in range(3):
+        with written_at_once(folder / f"{number}.png") as temporary, temporary.open("wb") as file:
+            image = ToyScenes("val", count=9, size=(48, 72))[6 + number].image
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, format="PNG")
+    return folder
+
+
 def freeze_statistics(patch: Callable[[Any, str, Any], None]) -> None:
     """Keep batch normalisation in eval mode: CPUs have no synchronised form of it."""
     patch(nn.BatchNorm2d, "train", lambda self, mode=True: nn.Module.train(self, False))
@@ -49,6 +62,8 @@ def freeze_statistics(patch: Callable[[Any, str, Any], None]) -> None:
 def run(name: str, folder: Path, teacher: Path) -> dict[str, Any] | None:
     DATASETS["toy-scenes"] = scenes(name)  # type: ignore[index]
     own = {"teacher": teacher, "student": NETWORK, "output": folder / name, "allow_bad_teacher": True}
+    if name == "unlabelled":
+        own["unlabelled"] = [str(photos(folder / "photos"))]
     return distill(DistillConfig(**{**SETTINGS, **COMMON, **own, **RUNS[name]}))
 
 
@@ -74,7 +89,7 @@ if __name__ == "__main__":
     remember(setattr)
     plain = nn.BatchNorm2d.train
     for name in RUNS:
-        if name == "fakd":
+        if name in ("fakd", "unlabelled"):
             freeze_statistics(setattr)
         else:
             nn.BatchNorm2d.train = plain  # type: ignore[method-assign]

@@ -47,11 +47,12 @@ def two(tmp_path_factory: pytest.TempPathFactory, teacher_run: Path) -> tuple[Pa
 
 
 @pytest.fixture
-def one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, teacher_run: Path, few_scenes: None) -> Path:
-    """The folder of the FAKD run, by this process alone."""
+def one(request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, teacher_run: Path, few_scenes: None) -> Path:
+    """The folder of the FAKD run, or of another, by this process alone."""
+    name = getattr(request, "param", "fakd")
     ranks.freeze_statistics(monkeypatch.setattr)
-    ranks.run("fakd", tmp_path, teacher_run)
-    return tmp_path / "fakd"
+    ranks.run(name, tmp_path, teacher_run)
+    return tmp_path / name
 
 
 def checkpoint(root: Path) -> dict[str, Any]:
@@ -64,8 +65,9 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return float((ours.double() - theirs.double()).norm() / theirs.double().norm().clamp_min(1e-12))
 
 
+@pytest.mark.parametrize("one", ["fakd", "unlabelled"], indirect=True)
 def test_gradient_and_covariance_are_those_of_one_process(two, one) -> None:
-    ours, theirs = checkpoint(two[0] / "fakd"), checkpoint(one)
+    ours, theirs = checkpoint(two[0] / one.name), checkpoint(one)
     for name, expected in theirs["state_dict"].items():
         found = ours["state_dict"][name]
         if "covariance.count" in name:
@@ -128,8 +130,9 @@ def test_files_and_words_come_from_one_process(two, one) -> None:
 
     assert files(folder / "fakd") == files(one)
     assert said.count("step      4 crops (2 in each of 2 processes), learning rate 0.05 at first") == 3
-    assert said.count("the recipe has batch_size 16 and learning_rate 0.01") == 3
-    assert said.count("teacher   mIoU") == 3
+    assert said.count("step      6 crops (3 in each of 2 processes), 2 of them of images without labels") == 1
+    assert said.count("the recipe has batch_size 16 and learning_rate 0.01") == 4
+    assert said.count("teacher   mIoU") == 4
 
 
 @pytest.mark.parametrize("name", METHODS)

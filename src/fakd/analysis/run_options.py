@@ -60,6 +60,8 @@ def command_words(config: Mapping[str, Any]) -> list[str]:
 
 def option_words(name: str, value: Any) -> list[str]:
     """An option as it is written on the command line: --crop-size 96,96, or --method-options.cwd.weight 1."""
+    if name == "unlabelled":
+        return ["--unlabelled", *value]
     if isinstance(value, Mapping):
         return [word for key, inner in value.items() for word in option_words(f"{name}.{key}", inner)]
     if isinstance(value, list | tuple):

@@ -86,13 +86,14 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
         folders: run folders; one that is named twice counts once.
 
     Raises:
-        ValueError: there are none, or they are of different data sets or classes.
+        ValueError: there are none, they are of different data sets or classes, or one was scored without labels.
         FileNotFoundError: one is no finished run.
     """
     runs = [read_run(folder) for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values()]
     if not runs:
         raise ValueError("no run was given: name one or more folders of finished runs.")
     for run in runs:
+        _require_labels(run)
         _check_same_data(runs[0], run)
     return runs
 
@@ -105,7 +106,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
 
     Raises:
         FileNotFoundError: a folder is not there or holds no run, or no run is finished.
-        ValueError: a file of a run is damaged, or the runs are of different data sets.
+        ValueError: a file of a run is damaged, the runs are of different data sets, or one was scored without labels.
     """
     found = {path.resolve(): path for folder in folders for path in _expand(folder)}
     finished = [path for path in found.values() if RunFolder(path).results.is_file()]
@@ -146,7 +147,17 @@ def _read(folder: Path) -> Run:
         missing = [key for key in needed if not isinstance(content, Mapping) or key not in content]
         if missing:
             raise ValueError(f"{folder / name} has no {', '.join(missing)}: it was not written by fakd, or is damaged.")
+    _require_labels(run)
     return run
+
+
+def _require_labels(run: Run) -> None:
+    """Refuse a run whose scores are no mIoU, as pages and figures would call them."""
+    if "scored_against" in run.results:
+        raise ValueError(
+            f"{run.folder} was scored on its agreement with the teacher, and not on labels, which this needs: score "
+            "the network on a labelled data set by `fakd evaluate`, or have its masks by `fakd predict`."
+        )
 
 
 def _require_one_data_set(runs: Sequence[Run]) -> None:

@@ -1,6 +1,8 @@
 """`fakd predict`: masks of a user's images."""
 
 import csv
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from torch import Tensor
 from fakd.console import progress, say
 from fakd.data import DataError
 from fakd.data.palette import colorize, overlay, write_label_png
+from fakd.data.user.class_file import write_class_list
 from fakd.data.video import count_frames, require_av
 from fakd.evaluation.images import Frame, Frames, Source, by_size, find_sources, in_background, pixels
 from fakd.evaluation.inference import InferenceConfig
@@ -42,12 +45,16 @@ class PredictConfig(InferenceConfig):
     'photos/**/*.jpg'. As many as you like."""
     output: Output
     """Folder to write to: labels/NAME.png holds class indices, color/NAME.png colours, shares.csv each class's share of
-    the pixels; of a video NAME/000123.png and so on."""
+    the pixels; of a video NAME/000123.png and so on. With images/NAME, links to the images, and classes.yaml it is a
+    data set for --dataset folder."""
     _: KW_ONLY
     overlay: bool = False
     """Whether to write overlay/NAME.png too: the colours over the image."""
     opacity: float = 0.5
     """Opacity of the colours in overlays, 0 to 1."""
+    ignore_below: float = 0.0
+    """Label pixels 255, which trains and scores nobody, where the network's class is less probable than this, 0 to
+    1."""
     every: int = 1
     """Frames of a video from one that is taken to the next."""
     base_size: Size | None = None
@@ -81,6 +88,11 @@ def predict(config: PredictConfig) -> list[Path]:
     if any(source.is_video for source in sources):
         require_av()
     network = open_predictor(config.model, config, config.base_size, config.device)
+    if config.ignore_below and network.model.gives_labels:
+        raise ValueError(
+            f"{config.model} gives labels and no scores: leave out --ignore-below, or export it with scores."
+        )
+    photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
     failed = []
     with progress("images") as bar:
@@ -98,8 +110,10 @@ def predict(config: PredictConfig) -> list[Path]:
 
         try:
             for group in by_size(readable(), config.batch_size, _BATCH_SCORES // (4 * network.num_classes)):
-                for frame, labels in zip(group, _predicted(network, group), strict=True):
+                for frame, labels in zip(group, _predicted(network, group, config.ignore_below), strict=True):
                     _write(frame, labels, network, config)
+                    if photo := photos.get(frame.place):
+                        _link(_file(config.output / "images", frame.place).with_suffix(photo.suffix), photo)
                     shares[frame.title, frame.place] = class_frequencies(labels, network.num_classes).tolist()
                     bar.advance(task)
         finally:
@@ -107,6 +121,7 @@ def predict(config: PredictConfig) -> list[Path]:
             written = {frame: row for frame, row in shares.items() if row}
             if written:
                 _write_shares(config.output / SHARES_FILE, network.classes, written)
+                write_class_list(config.output, network.classes, network.palette)
     total = len(written) + len(failed)
     say(f"{len(written)} of {total} images written to {config.output}")
     if failed:
@@ -115,8 +130,9 @@ def predict(config: PredictConfig) -> list[Path]:
 
 
 def _check_numbers(config: PredictConfig) -> None:
-    if not 0 <= config.opacity <= 1:
-        raise ValueError(f"opacity must be between 0 and 1, got {config.opacity}.")
+    for name in ("opacity", "ignore_below"):
+        if not 0 <= (given := getattr(config, name)) <= 1:
+            raise ValueError(f"{name} must be between 0 and 1, got {given}.")
     for name, least in (("batch_size", 1), ("every", 1), ("workers", 0)):
         if (given := getattr(config, name)) < least:
             raise ValueError(f"{name} must be {least} or more, got {given}.")
@@ -134,16 +150,16 @@ def _expected(sources: Sequence[Source], every: int) -> int:
     return sum(-(-count_frames(source.path) // every) if source.is_video else 1 for source in sources)
 
 
-def _predicted(network: Predictor, group: Sequence[Frame]) -> Tensor:
+def _predicted(network: Predictor, group: Sequence[Frame], confidence: float) -> Tensor:
     """(B, H, W) labels of images of one size; of half of them at a time where the device has no room for all."""
     try:
         fitted = torch.stack([pixels(frame)[1] for frame in group])
-        return network.labels(fitted, pixels(group[0])[0].shape[-2:])
+        return network.labels(fitted, pixels(group[0])[0].shape[-2:], confidence)
     except torch.OutOfMemoryError:
         if len(group) == 1:
             raise
     half = len(group) // 2
-    return torch.cat([_predicted(network, group[:half]), _predicted(network, group[half:])])
+    return torch.cat([_predicted(network, part, confidence) for part in (group[:half], group[half:])])
 
 
 def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConfig) -> None:
@@ -155,6 +171,19 @@ def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConf
     write_label_png(_file(config.output / "labels", frame.place), labels, network.palette)
     for folder, picture in pictures.items():
         Image.fromarray(picture.numpy()).save(_file(config.output / folder, frame.place))
+
+
+def _link(link: Path, photo: Path) -> None:
+    """Have the image beside its mask, as a data set has; a file that is there already is the user's own."""
+    if link.is_symlink():
+        link.unlink()
+    if link.exists():
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        link.symlink_to(os.path.abspath(photo))
+    except OSError:  # as on Windows, where not everybody may make links
+        shutil.copyfile(photo, link)
 
 
 def _write_shares(path: Path, classes: Sequence[str], shares: Shares) -> None:

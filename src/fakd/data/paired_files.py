@@ -14,6 +14,7 @@ from fakd.data.layout import require_folders
 from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
 from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
 from fakd.data.spec import DataError, Sample, Source
+from fakd.data.unlabelled import JoinedSource, UnlabelledImages
 from fakd.files.checksum import digest
 from fakd.types import IGNORE_INDEX
 
@@ -159,16 +160,30 @@ def image_identity(source: Source, index: int) -> str:
     Raises:
         FileNotFoundError: a file is gone.
     """
+    if isinstance(source, JoinedSource):
+        return image_identity(*source.at(index))
     if isinstance(source, PairedFiles):
         image, mask = source.pairs[index]
-        stamps = [f"{found.st_size} {found.st_mtime_ns}" for found in (image.stat(), mask.stat())]
-        return digest([image.relative_to(source.root).as_posix(), *stamps, torch.from_numpy(source.table)])
+        name = image.relative_to(source.root).as_posix()
+        return digest([name, _stamp(image), _stamp(mask), torch.from_numpy(source.table)])
+    if isinstance(source, UnlabelledImages):
+        path, name = source.files[index]
+        return digest([name, _stamp(path)])
     sample = source[index]
     return digest([sample.name, sample.image, sample.label])
 
 
+def _stamp(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def image_size(source: Source, index: int) -> tuple[int, int]:
     """(height, width) of an image in pixels; of a file without decoding it."""
+    if isinstance(source, JoinedSource):
+        return image_size(*source.at(index))
+    if isinstance(source, UnlabelledImages):
+        return upright_size(source.files[index][0])
     if isinstance(source, PairedFiles):
         return upright_size(source.pairs[index][0])
     height, width = source[index].label.shape

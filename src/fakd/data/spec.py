@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     image: Tensor
     """(3, H, W) uint8 RGB."""
     label: Tensor
-    """(H, W) uint8 class indices, 255 = ignore."""
+    """(H, W) uint8 class indices, 255 = ignore; 254 throughout an image that nobody labelled."""
     name: str
     """The image's path below the data set's root, without suffix."""
     geometry: Tensor = WHOLE_IMAGE

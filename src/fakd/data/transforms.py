@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as F
 
 from fakd.data.cropping import Window, resized_label_window, resized_window
 from fakd.data.spec import Sample
-from fakd.types import IGNORE_INDEX
+from fakd.types import IGNORE_INDEX, UNLABELLED
 
 _IMAGENET_MEAN = (124, 116, 104)
 _CROP_DRAWS = 10
@@ -54,7 +54,8 @@ class TrainTransform:
         photometric: Whether brightness, contrast, saturation and hue are changed, each with probability
             0.5 and in MMSegmentation's ranges; as there, what is filled keeps its colour.
         max_class_share: A crop is drawn again, up to 10 times in all, while one class fills more than this
-            share of its labelled pixels, or no pixel is labelled. 1 switches that off.
+            share of its labelled pixels, or no pixel is labelled. 1 switches that off, and so does an image
+            that nobody labelled.
 
     Raises:
         ValueError: A size, ratio or probability is out of its range.
@@ -101,7 +102,8 @@ class TrainTransform:
             return True
         counts = torch.bincount(crop.flatten(), minlength=256)[:IGNORE_INDEX]
         total = int(counts.sum())
-        return total > 0 and int(counts.max()) <= self.max_class_share * total
+        nobody = int(counts[UNLABELLED]) == total
+        return total > 0 and (nobody or int(counts.max()) <= self.max_class_share * total)
 
 
 class EvalTransform:

@@ -1,6 +1,6 @@
 """Views: a few crops of every image that all runs share, so that what a teacher says about them can be kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch.utils.data import Dataset
@@ -70,9 +70,9 @@ class TaughtViews(Dataset[Sample]):
         view = self._order(index)[epoch % self.count]
         return self.views[view, index]._replace(teacher_logits=self.logits.read(view, index))
 
-    def needed(self, epochs: int) -> list[View]:
-        """List the views that so many epochs show, those of an image one after the other."""
-        return [(view, index) for index in range(len(self)) for view in sorted(self._order(index)[:epochs])]
+    def needed(self, epochs: Sequence[int]) -> list[View]:
+        """List the views that so many epochs of each image show, those of an image one after the other."""
+        return [(view, index) for index, seen in enumerate(epochs) for view in sorted(self._order(index)[:seen])]
 
     def _order(self, index: int) -> list[int]:
         return permutation(self.count, "views", self.seed, index)

@@ -52,7 +52,8 @@ def find_sources(given: Iterable[Path], output: Path | None = None) -> list[Sour
     for item in given:
         files, root = _files(item)
         if output is not None:
-            files = [file for file in files if output.resolve() not in file.resolve().parents]
+            # A link that lies there, to one of these images, is none either.
+            files = [file for file in files if output.resolve() not in (file.parent.resolve() / file.name).parents]
         if not files:
             raise FileNotFoundError(
                 f"no image at {item}: expected a file, a folder with {', '.join(IMAGE_SUFFIXES)}, a pattern such as "

@@ -17,6 +17,7 @@ from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits
+from fakd.functional import teacher_classes
 from fakd.models import Network, Scorer, open_any
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.onnx import OnnxNetwork
@@ -106,18 +107,20 @@ class Predictor:
         """Bring an image (3, H, W) to the size at which the network is shown it."""
         return image if self.base_size is None else EvalTransform(self.base_size).fit(image)
 
-    def labels(self, images: Tensor, size: Sequence[int]) -> Tensor:
+    def labels(self, images: Tensor, size: Sequence[int], confidence: float = 0.0) -> Tensor:
         """Decide the class of every pixel.
 
         Args:
             images: (B, 3, h, w) uint8 RGB, fitted into the base size.
             size: (height, width) of the result.
+            confidence: the least probability that counts; 0 asks no network for any, as one that gives labels has none.
 
         Returns:
-            (B, height, width) uint8 on the CPU.
+            (B, height, width) uint8 on the CPU; 255 where the network is less sure.
         """
         logits = predict_logits(self.model, images.to(self.device), size, self.inference)
-        return logits.argmax(1).to("cpu", torch.uint8)
+        labels = teacher_classes(logits, confidence) if confidence else logits.argmax(1)
+        return labels.to("cpu", torch.uint8)
 
 
 def open_predictor(

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakd.analysis.run_options import method_values, option_words, run_values
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.experiments.run_queue import PlannedRun
+from fakd.methods import METHODS
 from fakd.options import Options, Output, Seeds
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
+from fakd.training.unlabelled import UnlabelledConfig
 
 # What is said of the students' network, which a teacher that is trained here does not take over.
 _STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
@@ -35,7 +38,7 @@ class Arm:
 
 
 @dataclass(kw_only=True)
-class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
+class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
     teacher: str | None = None
@@ -80,6 +83,11 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
         """
         self.given = {item.name: getattr(self, item.name) for item in fields(RunConfig)}
         """The options as they came, before defaults were worked out that depend on the number of steps."""
+        self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
+        if self.dataset == UNLABELLED_SET and self.teacher is None:
+            raise ValueError("a teacher is trained on labels: say by --dataset where they are, or give --teacher.")
+        if self.dataset == UNLABELLED_SET:
+            self.spec  # noqa: B018 - while the teacher, whose classes it has, is known
         teacher, self.teacher = self.teacher, None  # it may lie in the output, unless that is deleted
         self.resume = self.resume and not self.overwrite
         super().__post_init__()
@@ -149,6 +157,8 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
         options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
         options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
         options |= {item.name: getattr(self, item.name) for item in fields(TeacherCacheConfig)}
+        if METHODS[arm.method].needs != "nothing" or self.dataset == UNLABELLED_SET:  # which is refused
+            options |= {item.name: getattr(self, item.name) for item in fields(UnlabelledConfig)}
         options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return PlannedRun(f"{arm.name}-seed{seed}", DistillConfig(**options))

@@ -75,6 +75,7 @@ def _protocol(results: GridResults) -> list[list[str]]:
     changed = dict.fromkeys(f"`{group.label}`" for group in students if group.options["options"])
     return [
         ["data", f"{config.dataset}, {config.spec.num_classes} classes"],
+        *_unlabelled(results),
         ["teacher", _teacher(results)],
         ["student", f"{', '.join(networks)}; {start_text(run)}"],
         *training_lines(run, config.spec, config.base_size or config.spec.base_size),
@@ -82,6 +83,14 @@ def _protocol(results: GridResults) -> list[list[str]]:
         ["seeds", ", ".join(map(str, config.seed_list))],
         ["methods", "defaults" + (f", but for {', '.join(changed)}" if changed else "")],
     ]
+
+
+def _unlabelled(results: GridResults) -> list[list[str]]:
+    config = results.config
+    if config.unlabelled is None:
+        return []
+    where = ", ".join(f"`{path}`" for path in config.unlabelled)
+    return [["images without labels", f"{where}, {config.unlabelled_batch} crops a step"]]
 
 
 def _teacher(results: GridResults) -> str:
@@ -112,6 +121,11 @@ def _value(value: object) -> str:
 def _explanation(results: GridResults) -> str:
     config = results.config
     sentences = ["Scores are percent, mean ± sample standard deviation over seeds; the teacher is one network."]
+    if config.score != "mIoU":
+        sentences.append(
+            "No image is labelled: scores say how far a student agrees with the teacher's own masks of images set "
+            "aside, and not how far it is right."
+        )
     baselines = list(dict.fromkeys(group.baseline.label for group in results.students if group.baseline))
     if baselines:
         than = f"`{baselines[0]}`" if len(baselines) == 1 else "the row named beside it"

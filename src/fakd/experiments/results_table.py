@@ -40,6 +40,11 @@ class GridResults:
         """The rows but for the teacher's."""
         return [group for group in self.groups if group.method is not None]
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """How each score is called: against a teacher's masks it is no mIoU."""
+        return {"mIoU": self.config.score, "mAcc": "mAcc" if self.config.score == "mIoU" else "mAcc against it"}
+
     @cached_property
     def gains(self) -> dict[str, dict[Group, Difference]]:
         """By score, what each row gains over that which it is compared with."""
@@ -99,12 +104,12 @@ def table_lines(results: GridResults) -> list[list[str]]:
     if len({group.network for group in results.students}) > 1:
         columns["network"] = lambda group: group.network
     columns["seeds"] = lambda group: str(len(group.by_seed) or _NONE)
-    columns |= _score_columns()
+    columns |= _score_columns(results)
     baselines = {group.baseline.label for group in results.students if group.baseline is not None}
     if len(baselines) > 1:
         columns["compared with"] = lambda group: group.baseline.label if group.baseline else _NONE
     for name in SCORES if baselines else ():
-        columns[f"Δ {name} [95 % CI]"] = lambda group, name=name: _gain(results, group, name)  # type: ignore[misc]
+        columns[f"Δ {results.titles[name]} [95 % CI]"] = lambda group, name=name: _gain(results, group, name)  # type: ignore[misc]
     columns |= {
         "parameters": lambda group: f"{group.parameters:,}",
         "GMACs": lambda group: _text(group.giga_macs, ".3g"),
@@ -118,9 +123,11 @@ def short_lines(results: GridResults) -> list[list[str]]:
     """What fits a terminal of 80 columns: scores, the difference that matters, and the cost."""
     several = len({group.network for group in results.students}) > 1
     columns: Columns = {"": lambda group: f"{group.label} {group.network}" if several else group.label}
-    columns |= _score_columns()
+    columns |= _score_columns(results)
     if any(group.baseline for group in results.groups):
-        columns["Δ mIoU\n[95 % CI]"] = lambda group: _gain(results, group, "mIoU").replace(" [", "\n[")
+        columns[f"Δ {results.titles['mIoU']}\n[95 % CI]"] = lambda group: _gain(results, group, "mIoU").replace(
+            " [", "\n["
+        )
     columns["s/step"] = lambda group: _text(parts(group.spread("seconds_per_step"))[0], ".3f")
     columns["seconds"] = lambda group: _text(parts(group.spread("seconds"))[0], ",.0f")
     columns["MiB"] = _cost_columns()["peak MiB"]
@@ -167,6 +174,7 @@ def plain(results: GridResults) -> dict[str, Any]:
     """The results ready for JSON."""
     return {
         "dataset": results.config.dataset,
+        **({} if results.config.score == "mIoU" else {"scored_against": "teacher"}),
         "command": list(results.command),
         "budget": results.config.budget,
         "minutes": results.config.minutes,
@@ -192,8 +200,11 @@ def _lines(columns: Columns, results: GridResults) -> list[list[str]]:
     return [list(columns), *([show(group) for show in columns.values()] for group in results.groups)]
 
 
-def _score_columns() -> Columns:
-    return {f"{name} %": lambda group, name=name: spread_text(group.spread(name), 2) for name in SCORES}  # type: ignore[misc]
+def _score_columns(results: GridResults) -> Columns:
+    return {
+        f"{results.titles[name]} %": lambda group, name=name: spread_text(group.spread(name), 2)  # type: ignore[misc]
+        for name in SCORES
+    }
 
 
 def _cost_columns() -> Columns:

@@ -48,7 +48,9 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
         _delete(everything, config.root)
     to_do = not all(one.finished for one in everything)
     if to_do and config.check_data:  # once for all runs
-        SegmentationData(config.spec, config.data_root).check()
+        data = SegmentationData(config.spec, config.data_root)
+        config.open_unlabelled(data)
+        data.check()
     failures = run_all(list(own.values()), 1) if to_do else []
     if failures is None:
         return None

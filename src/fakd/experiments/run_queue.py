@@ -140,8 +140,8 @@ def _end(run: _Running, asked_to: bool) -> Failure | None:
     """Say how a run ended, and return what went wrong with one that was not asked to end."""
     if run.planned.finished:
         results: dict[str, Any] = json.loads(run.planned.folder.results.read_text())
-        scores = f"mIoU {results['mIoU']:.2f}  mAcc {results['mAcc']:.2f}  in {results['seconds']:.0f} s"
-        say(f"finished  {run.planned.name}  {scores}")
+        scores = f"{run.planned.config.score} {results['mIoU']:.2f}  mAcc {results['mAcc']:.2f}"
+        say(f"finished  {run.planned.name}  {scores}  in {results['seconds']:.0f} s")
         return None
     return None if asked_to else _report(Failure(run.planned.name, run.process.reason(), run.planned.log))
 

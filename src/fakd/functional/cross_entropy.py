@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, average: Average = "valid")
             as MMSegmentation's cross-entropy divides).
 
     Returns:
-        A scalar >= 0 in nats; 0, not NaN, where every pixel is ignored.
+        A scalar >= 0 in nats; 0, not NaN, where every pixel is ignored, or there is no image.
 
     Example:
         >>> import torch
@@ -33,5 +33,5 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, average: Average = "valid")
     """
     scores = resize_logits(full_precision(logits), labels.shape[-2:])
     total = F.cross_entropy(scores, labels, ignore_index=IGNORE_INDEX, reduction="sum")
-    count = (labels != IGNORE_INDEX).sum().clamp_min(1) if average == "valid" else labels.numel()
+    count = (labels != IGNORE_INDEX).sum().clamp_min(1) if average == "valid" else max(1, labels.numel())
     return total / count

@@ -1,4 +1,4 @@
-"""Maps brought to another size, to what a large convolution sees, to unions of classes."""
+"""Maps brought to another size, to classes, to what a large convolution sees, to unions of classes."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fakd.functional.inputs import full_precision
+from fakd.types import IGNORE_INDEX
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -37,6 +38,28 @@ def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
         .squeeze(1)
         .to(labels.dtype)
     )
+
+
+def teacher_classes(logits: Tensor, confidence: float = 0.0) -> Tensor:
+    """Return what a teacher takes every position for, where it is sure enough; the least class of several equal ones.
+
+        y_i = argmax_c p_ic  where  max_c p_ic >= confidence,  else 255;   p_i = softmax(q_i)
+
+    Args:
+        logits: (B, C, h, w), the teacher's.
+        confidence: 0 to 1, the least probability that counts.
+
+    Returns:
+        (B, h, w) int64 class indices, 255 = not sure.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.9, 0.1], [0.4, 0.6]]).log().T.view(1, 2, 1, 2)
+        >>> teacher_classes(logits, confidence=0.7).tolist()
+        [[[0, 255]]]
+    """
+    probability, classes = full_precision(logits).softmax(1).max(1)
+    return classes.where(probability >= confidence, IGNORE_INDEX)
 
 
 def unfold_features(

@@ -34,6 +34,8 @@ class FAKD(Method):
         detach_classifier: take the variances for constants. False lets them train the classifier, as the paper's
             formula does where it is taken literally: the student then makes its weights small, and the term with them,
             and scores far below CWD.
+        confidence: of pixels that nobody labelled, the least probability at which the teacher's most likely class is
+            taken for theirs; the others are in no covariance, and their logits are not moved.
         bound: compute the paper's bound itself rather than the loss at moved logits, "paper" as printed or "tight", the
             smaller one of its derivation, with a reference of its own. None is "paper" where the variances train the
             classifier; where they do not, its gradient is that of the moved logits, and only the value differs.
@@ -83,12 +85,16 @@ class FAKD(Method):
         window: int | None = None,
         schedule: ScheduleName = "cosine",
         detach_classifier: bool = True,
+        confidence: float = 0.0,
         bound: Bound | None = None,
     ) -> None:
         super().__init__(student, teacher, max_steps=max_steps)
         check_numbers(weight=weight)
         check_positive(temperature=temperature)
         check_flags(detach_classifier=detach_classifier)
+        check_numbers(confidence=confidence)
+        if confidence > 1:
+            raise ValueError(f"confidence must be a probability, 0 to 1, got {confidence}.")
         if bound is None and not detach_classifier:
             bound = "paper"
         if bound is not None:
@@ -98,7 +104,7 @@ class FAKD(Method):
                     f"reference {reference!r} is for moved logits, and bound {bound!r} has a reference of its own: "
                     "leave out reference, or else bound and detach_classifier=False."
                 )
-        self.weight, self.temperature = weight, temperature
+        self.weight, self.temperature, self.confidence = weight, temperature, confidence
         self.bound, self.detach_classifier = bound, detach_classifier
         self.augmentation: LogitAugmentation = LogitAugmentation(
             student,
@@ -149,6 +155,7 @@ class Augmentation(TypedDict, total=False):
     window: int | None
     schedule: ScheduleName
     detach_classifier: bool
+    confidence: float
     bound: Bound | None
 
 

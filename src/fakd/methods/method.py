@@ -30,6 +30,8 @@ class Method(nn.Module, ABC):
     needs: ClassVar[Needs] = "features"
     """What it asks of a teacher: "nothing"; "logits", its scores alone, which may then be kept from run to run or come
     from a network that has nothing else; or "features" (its stages included), for which the network must run."""
+    confidence: float = 0.0
+    """The least probability at which the teacher's class is the label of a pixel that nobody labelled."""
 
     def __init__(self, student: SegmentationModel, teacher: SegmentationModel | None, *, max_steps: int) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.inference import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
@@ -13,6 +14,7 @@ from fakd.models.by_name import plain_name
 from fakd.options import Options, Output, Range, Size
 from fakd.training.launch import launched
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
+from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
@@ -21,9 +23,9 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 class RunConfig(InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
-    dataset: str = "toy-scenes"
-    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), or folder
-    for images and masks of your own."""
+    dataset: str | None = None
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download; the
+    default), or folder for images and masks of your own."""
     data_root: Path | None = None
     """Folder of the data set."""
     output: Output | None = None
@@ -114,6 +116,7 @@ class RunConfig(InferenceConfig):
             ValueError: a value is out of range; the message names the option.
         """
         self.data_root = None if self.data_root is None else Path(self.data_root)
+        self.dataset = self.dataset or "toy-scenes"
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
@@ -155,7 +158,21 @@ class RunConfig(InferenceConfig):
     @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
+        if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
+            return teacher_dataset(str(getattr(self, "teacher", None)), tuple(self.unlabelled), self.val_share)
+        assert self.dataset is not None  # resolved above
         return get_dataset(self.dataset, self.data_root)
+
+    @property
+    def score(self) -> str:
+        """How the mean IoU on the validation split is called, where it is not the truth that it is taken against."""
+        return "agreement with the teacher" if self.dataset == UNLABELLED_SET else "mIoU"
+
+    @property
+    def crops(self) -> tuple[int, int]:
+        """Crops per step over all devices together: of labelled images, which come first in a batch, and of others."""
+        others = self.unlabelled_batch if isinstance(self, UnlabelledConfig) else None
+        return 0 if self.dataset == UNLABELLED_SET else self.batch_size, others or 0
 
     @property
     def processes(self) -> int:
@@ -202,7 +219,7 @@ class TrainConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
-class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
+class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
     teacher: str
@@ -230,8 +247,15 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
             raise ValueError(
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
+        self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
         super().__post_init__()
         assert self.output is not None  # resolved there
+        self.check_unlabelled(self.method, self.processes, self.spec)
+        if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
+            self.base_size, self.crop_size = (
+                self.base_size or self.spec.base_size,
+                self.crop_size or self.spec.crop_size,
+            )
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
         self.check_class_map()
 

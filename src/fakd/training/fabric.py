@@ -49,11 +49,10 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
 def say_step(config: RunConfig, device: torch.device) -> None:
     """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
     recipe = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
-    shares = f" ({config.batch_size // config.processes} in each of {config.processes} processes)"
-    say(
-        f"step      {config.batch_size} crops{shares if config.processes > 1 else ''}, "
-        f"learning rate {config.learning_rate:g} at first"
-    )
+    total, others = sum(config.crops), config.crops[1]
+    shares = f" ({total // config.processes} in each of {config.processes} processes)" if config.processes > 1 else ""
+    unlabelled = f", {others} of them of images without labels" if others else ""
+    say(f"step      {total} crops{shares}{unlabelled}, learning rate {config.learning_rate:g} at first")
     if differ := [f"{name} {value:g}" for name, value in recipe.items() if getattr(config, name) != value]:
         say(
             f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from fakd.console import say
 from fakd.data import Sample
 from fakd.evaluation import to_float_images
-from fakd.functional import cross_entropy
+from fakd.functional import cross_entropy, resize_labels, teacher_classes
 from fakd.methods import Method
 from fakd.models.network import Network
 from fakd.training.config import RunConfig
-from fakd.types import SegmentationOutput
+from fakd.types import UNLABELLED, SegmentationOutput
 
 
 class Learner(nn.Module):
@@ -54,16 +54,24 @@ class Learner(nn.Module):
         """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
 
         L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
+
+        Of unlabelled images, which come last in a batch, the method sees the teacher's classes for labels, and the
+        cross-entropies see nothing.
         """
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self._ask_student(images)
-        average = self.config.ce_average
-        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
+        average, (own, others) = self.config.ce_average, self.config.crops
+        labelled = len(labels) * own // (own + others)
+        terms = {"ce": cross_entropy(output.logits[:labelled], labels[:labelled], average=average)}
         if output.aux is not None:
-            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
+            aux = cross_entropy(output.aux[:labelled], labels[:labelled], average=average)
+            terms["aux"] = self.config.aux_weight * aux
         taught = self._ask_teacher(images, batch.teacher_logits)
         self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
         self._say_sizes(output, taught)
+        if taught is not None and len(labels) > labelled:
+            likely = resize_labels(teacher_classes(taught.logits, self.method.confidence), labels.shape[-2:])
+            labels = torch.where(labels == UNLABELLED, likely, labels)
         terms.update(self.method(output, taught, labels, step, images=images))
         return terms
 

@@ -127,7 +127,7 @@ def fit(
                 with clock.paused():
                     scores = validate(fabric, config, images, learner)
                     fabric.log_dict({f"val/{name}": getattr(scores, name) for name in ("mIoU", "mAcc", "aAcc")}, step)
-                    say(f"step {done}/{config.max_steps}  val mIoU {scores.mIoU:.2f}")
+                    say(f"step {done}/{config.max_steps}  val {config.score} {scores.mIoU:.2f}")
                 if scores.mIoU > best:
                     best = scores.mIoU
                     save(folder.best)

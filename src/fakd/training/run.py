@@ -14,7 +14,10 @@ from fakd.console import is_main_process, progress, say
 from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
+from fakd.data.spec import SPLITS
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
+from fakd.files.checksum import digest
 from fakd.methods import create_method
 from fakd.models import Network, copy_weights, create_model, save_model
 from fakd.training.checkpoints import full_disk_explained
@@ -27,6 +30,7 @@ from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, wr
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
+from fakd.training.unlabelled import teacher_masks
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -67,7 +71,10 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     method = create_method(config.method, student, teacher.network, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
-    folder = prepare_folder(config, run_inputs(config, teacher))
+    inputs = run_inputs(config, teacher)
+    if data.unlabelled is not None:
+        inputs["unlabelled"] = digest([name for _, name in data.unlabelled.files])
+    folder = prepare_folder(config, inputs)
     run = _Run(config, folder, data)
     with run.stopped_together():
         scores = run.teach(teacher, logits_wanted=method.needs_teacher)
@@ -143,9 +150,13 @@ class _Run:
         def count() -> torch.Tensor:
             return self._count(teacher.network, "evaluating the teacher", f"the teacher {config.teacher}")
 
-        matrix = cache.confusion(count, self.fabric.broadcast) if cache else count()
+        own_truth = config.dataset == UNLABELLED_SET
+        if own_truth:
+            self._take_masks(teacher.network)
+        matrix = cache.confusion(count, self.fabric.broadcast) if cache and not own_truth else count()
         scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
-        say(f"teacher   mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  ({config.teacher}; chance is {chance:.2f})")
+        found = "its masks stand for labels" if own_truth else f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}"
+        say(f"teacher   {found}  ({config.teacher}; chance is {chance:.2f})")
         if scores.mIoU <= chance and not config.allow_bad_teacher:
             raise ValueError(
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
@@ -170,6 +181,8 @@ class _Run:
         matrix = self._count(student, "evaluating", "the network")
         scores = scores_from_confusion(matrix, self.data.spec.classes)
         results = {**scores.to_dict(), "parameters": _parameters(student), **self._cost(clock), **notes}
+        if config.dataset == UNLABELLED_SET:
+            results["scored_against"] = "teacher"
         if self.fabric.is_global_zero:
             with full_disk_explained(folder):
                 save_model(student, folder.student, config.spec.notes(config.base_size))
@@ -178,9 +191,28 @@ class _Run:
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
         seconds = clock.seconds
-        say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
+        means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
+        say(f"{means}  in {seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
         return results
+
+    def _take_masks(self, teacher: torch.nn.Module) -> None:
+        """Make the teacher's masks the labels of the validation images, of those that this process looks at.
+
+        Raises:
+            Interrupted: the user did.
+        """
+        images = self.data.val_dataloader()
+        with progress("images") as bar:
+            task = bar.add_task("asking the teacher", total=len(images), note="")
+
+            def on_image() -> None:
+                self.stop.obey()
+                bar.advance(task)
+
+            inference = self.config.inference(self.config.spec.window)
+            masks = teacher_masks(teacher, images, self.fabric.device, inference, on_image)
+        self.data.relabel_val(dict(zip(self.data.val_indices(), masks, strict=True)))
 
     def _cost(self, clock: Clock) -> dict[str, Any]:
         steps, seconds = self.config.max_steps, clock.seconds
@@ -263,14 +295,19 @@ def _open_data(config: RunConfig) -> SegmentationData:
         photometric=config.photometric,
         scale=config.scale,
     )
+    if isinstance(config, DistillConfig):
+        config.open_unlabelled(data)
     if config.spec.notice:
         say(config.spec.notice, style="dim")
     if config.check_data and is_main_process():
         data.check()
-    counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
-    say(f"data      {config.dataset}: {counts} images, {config.spec.num_classes} classes")
+    counts = {split: len(data.source(split)) for split in SPLITS}
+    if data.unlabelled is not None:
+        counts["unlabelled"] = len(data.unlabelled)
+    said = ", ".join(f"{count} {part}" for part, count in counts.items() if count)
+    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes")
     if config.cache_images:
-        data.cached = _cached_images(data.source("train"), config.devices)
+        data.cached = _cached_images(data.training_images(), config.devices)
     return data
 
 

@@ -32,9 +32,11 @@ _FREE_ON_RESUME = {
     "keep_checkpoints",
 }
 NONFINITE = "nonfinite"
-_PATHS = ("data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes")
+_PATHS = {"data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes"}
+_PATHS |= {"unlabelled"}
 _INPUTS = {
     "classes": "the classes of the data set",
+    "unlabelled": "the images without labels",
     "teacher": "the teacher's weights, or what the class map makes of its classes,",
 }
 
@@ -191,7 +193,7 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
 
     def same(key: str) -> bool:
         if key in _PATHS and before.get(key) and now[key]:
-            return Path(before[key]).resolve() == Path(now[key]).resolve()
+            return _resolved(before[key]) == _resolved(now[key])
         return bool(before.get(key) == now[key])
 
     changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
@@ -200,6 +202,10 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
         raise ValueError(
             f"{folder.root} was started with other options: {changes}. Give the same, or another --output."
         )
+
+
+def _resolved(paths: str | list[str]) -> list[Path]:
+    return [Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def _begun_with(folder: RunFolder) -> dict[str, Any]:

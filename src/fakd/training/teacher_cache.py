@@ -96,11 +96,11 @@ class TeacherCache:
             ValueError: the teacher's logits cannot be kept.
             OSError: the folder cannot be written to, or the disk has not enough room.
         """
-        config, source, teacher = self.config, self.data.source("train"), self.teacher.network
+        config, source, teacher = self.config, self.data.training_images(), self.teacher.network
         labels = [digest([self.key, image_identity(source, index)]) for index in range(len(source))]
         store = LogitStore(self.folder, labels, teacher.num_classes, config.teacher_cache_format)
         taught = TaughtViews(self.data.views(), store, config.teacher_views, config.seed)
-        passes = ceil(config.max_steps * config.batch_size / len(source))
+        passes = self.data.passes(config.max_steps)
         needed = taught.needed(passes)
         # Before the lock too: a folder that other people keep may be read-only.
         if wrong := self._wrong(store, needed, on_image):
@@ -109,7 +109,7 @@ class TeacherCache:
                 if wrong := self._wrong(store, wrong, on_image):
                     self._fill(store, wrong, device, on_image)
         teacher.to("cpu")  # which leaves the student more memory
-        each = min(passes, config.teacher_views)
+        each = " to ".join(map(str, sorted({min(seen, config.teacher_views) for seen in passes})))
         say(f"cache     {self.folder}: the teacher's logits of {each} crops of each of {len(source)} images")
         return taught
 

@@ -29,9 +29,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
 from fakd.data.user.masks import ClassList, Colour, UserClass
+from fakd.files.atomic import written_at_once
 from fakd.types import IGNORE_INDEX
 
 FILES = ("classes.yaml", "classes.txt")
@@ -59,6 +62,24 @@ def read_class_list(root: Path) -> ClassList:
         raise DataError(f"{root}: both {' and '.join(FILES)} are there, expected one of them. Delete one.")
     path = found[0]
     return _class_list(path, read_yaml(path) if path.suffix == ".yaml" else {"classes": list(_lines(path))})
+
+
+def write_class_list(root: Path, classes: Sequence[str], palette: Sequence[Colour]) -> None:
+    """Write classes.yaml for index masks whose values are the classes' places; colours only where no two are the same.
+
+    Args:
+        root: of the data set.
+        classes: their names.
+        palette: one colour a class.
+    """
+    told = len(set(palette)) == len(palette)
+    entries = [
+        {"name": name, **({"color": "#{:02x}{:02x}{:02x}".format(*colour)} if told else {})}
+        for name, colour in zip(classes, palette, strict=True)
+    ]
+    with written_at_once(root / FILES[0]) as temporary:
+        text = yaml.safe_dump({"masks": "index", "classes": entries}, sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,8 @@
         images/               .jpg, .png, .bmp, .webp or .tif, in any subfolders
             street/0001.jpg
         masks/                the mask of an image lies at the same place, with the same name;
-            street/0001.png   .png, .bmp or .tif, with class indices or colours
+            street/0001.png   .png, .bmp or .tif, with class indices or colours; or labels/, as in what
+                              `fakd predict` writes
         val.txt               what images validate, one name a line, as street/0001
         train.txt             what images are trained on; without it, all the rest
 
@@ -72,15 +73,25 @@ def describe_folder(root: Path | None) -> DatasetSpec:
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
     base = _size(classes, "base_size") or _first_size(root)
-    crop = max(_CROP_STEP, min(_LARGEST_CROP, *base) // _CROP_STEP * _CROP_STEP)
     return DatasetSpec(
         name=FOLDER,
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
-        crop_size=_size(classes, "crop_size") or (crop, crop),
+        crop_size=_size(classes, "crop_size") or square_crop(base),
         open=partial(_open, classes, root),
     )
+
+
+def square_crop(base_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a crop of images of which nothing but their (height, width) is known.
+
+    Example:
+        >>> square_crop((1024, 2048)), square_crop((50, 72))
+        ((512, 512), (48, 48))
+    """
+    side = max(_CROP_STEP, min(_LARGEST_CROP, *base_size) // _CROP_STEP * _CROP_STEP)
+    return side, side
 
 
 def _open(classes: ClassList, described: Path, root: Path | None, split: str) -> PairedFiles:
@@ -112,7 +123,7 @@ def _folders(root: Path, split: str, lists: Mapping[str, Path]) -> tuple[Path, P
     """The folders of images and of masks that a split is found in; images/ and masks/ hold other splits as well."""
     whole, inside, outside = root / "images", root / "images" / split, root / split / "images"
     if split in lists:
-        return whole, root / "masks"
+        return whole, _masks(root)
     if inside.is_dir() and outside.is_dir():
         raise DataError(
             f"{root}: both {inside} and {outside} are there, so it is unclear which is {split!r}. Keep one."
@@ -123,11 +134,11 @@ def _folders(root: Path, split: str, lists: Mapping[str, Path]) -> tuple[Path, P
                 f"{root}: unclear what to train on: there is {outside}, but {next(iter(lists.values()))} names images "
                 f"below {whole}. Name those to train on in train.txt, or give all splits folders and remove the lists."
             )
-        return outside, root / split / "masks"
+        return outside, _masks(root / split)
     if inside.is_dir() and not lists:
-        return inside, root / "masks" / split
+        return inside, _masks(root) / split
     if inside.is_dir() or (split == "train" and whole.is_dir()):
-        return whole, root / "masks"
+        return whole, _masks(root)
     if split == "train":
         raise _nothing_to_train_on(root)
     raise DataError(
@@ -142,6 +153,12 @@ def _nothing_to_train_on(root: Path) -> DataError:
         f"{root}: no images to train on, expected images/ and masks/, or train/images/ and train/masks/, with images "
         "of no other split."
     )
+
+
+def _masks(beside: Path) -> Path:
+    """The folder of masks; `fakd predict` calls it labels/, beside colours that are no masks."""
+    masks, labels = beside / "masks", beside / "labels"
+    return labels if labels.is_dir() and not masks.is_dir() else masks
 
 
 def _ends(classes: ClassList, images_dir: Path, masks_dir: Path) -> tuple[str, str]:
