@@ -70,7 +70,8 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
     metrics = read_run(root).metrics
     assert [step for step, _ in metrics["loss/fakd"]] == [0, 1, 2, 3]
     assert set(metrics) == {
-        *("loss/ce", "loss/aux", "watched/variance", "loss/fakd", "loss/total"),
+        *("loss/ce", "loss/aux", "loss/fakd", "loss/total"),
+        *("watched/variance", "watched/offset", "watched/teacher_spread"),
         *("val/mIoU", "val/mAcc", "val/aAcc"),
     }
     assert metrics["val/mIoU"] == [(3, pytest.approx(results["mIoU"], abs=1e-4))]
