@@ -10,15 +10,17 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.by_name import plain_name
-from fakd.options import Options, Output, Range, Size
+from fakd.options import Options, Output, Range, Size, by_recipe
 from fakd.training.launch import launched
+from fakd.training.optimizer_options import OptimizerConfig
+from fakd.training.recipe import follow_recipe
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(InferenceConfig):
+class RunConfig(OptimizerConfig, InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str = "toy-scenes"
@@ -43,17 +45,16 @@ class RunConfig(InferenceConfig):
     """Probability of dropping a channel before the classifier; by default the network's own: 0 for HRNet, 0.1 for
     others."""
 
-    max_steps: int = 40_000
-    """Length of the run, in optimizer steps."""
+    recipe: str | None = None
+    """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for --dataset
+    folder, paper for others."""
+    max_steps: int = by_recipe()
+    """Length of the run, in optimizer steps; by default the recipe's: 40,000, or about 60 passes over data of your
+    own."""
+    epochs: float | None = None
+    """Length of the run in passes over the training images, in place of max_steps."""
     batch_size: int = 16
-    """Crops per step, over all devices together."""
-    learning_rate: float | None = None
-    """Learning rate of SGD at the first step, which falls by (1 - t/T)^0.9 to a hundredth; by default the data set's in
-    the paper: 0.01, but 0.004 for pascal-context."""
-    momentum: float = 0.9
-    """Momentum of SGD."""
-    weight_decay: float = 5e-4
-    """L2 penalty of SGD on all parameters."""
+    """Crops per step, over all devices and parts of the step together."""
     aux_weight: float = 0.4
     """Weight of the auxiliary head's cross-entropy; 0 builds no auxiliary head."""
     ce_average: Average = "valid"
@@ -122,9 +123,8 @@ class RunConfig(InferenceConfig):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}.")
-        if self.learning_rate == 0:
-            raise ValueError("learning_rate must be above 0, got 0.")
-        self.learning_rate = self.learning_rate or spec.learning_rate
+        follow_recipe(self)
+        self.check_optimizer(self.max_steps)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -137,6 +137,11 @@ class RunConfig(InferenceConfig):
             self.devices, self.num_nodes = launch.devices, launch.num_nodes
         if self.batch_size % self.processes:
             raise ValueError(f"batch_size {self.batch_size} does not divide by {self.processes} devices.")
+        if self.batch_size % (self.processes * self.accumulate):
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide by {self.processes} devices times {self.accumulate} "
+                "parts of a step (--accumulate)."
+            )
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other: give one of them.")
         self.eval_every = self.eval_every or max(1, self.max_steps // 10)
@@ -248,10 +253,14 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
 
 _LEAST: dict[str, float] = {
     "max_steps": 1,
+    "epochs": 0,
     "batch_size": 1,
     "learning_rate": 0,
     "momentum": 0,
     "weight_decay": 0,
+    "warmup_steps": 0,
+    "clip_grad": 0,
+    "accumulate": 1,
     "aux_weight": 0,
     "workers": 0,
     "devices": 1,

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from fakd.console import say
@@ -35,6 +36,11 @@ class Learner(nn.Module):
         self.channels_last = False
         self.config = config
         self._sizes_said = False
+        self.ema: ModelEmaV3 | None = None
+        """Mean weights of the student over the steps so far, the latest weighing most; in the checkpoints too."""
+        if config.ema:
+            # The warm-up keeps a short run's mean from being that of its random weights.
+            self.ema = ModelEmaV3(student, decay=config.ema, use_warmup=True).requires_grad_(False)
 
     def prepare(self, device: torch.device) -> None:
         """Bring both networks to the device, in the form that is asked for."""
@@ -49,6 +55,18 @@ class Learner(nn.Module):
         if self.config.compile:  # at the first call, for its shape and mode: crops are all of one shape
             self._asked = (torch.compile(self.student, dynamic=False),)
             self.teachers = tuple(torch.compile(teacher, dynamic=False) for teacher in self.teachers)
+
+    @property
+    def scored(self) -> Network:
+        """What is evaluated, and what the run leaves behind: the student, or its mean weights."""
+        return self.student if self.ema is None else self.ema.module
+
+    def train(self, mode: bool = True) -> "Learner":
+        """Set the mode of all that learns; mean weights are only ever asked."""
+        super().train(mode)
+        if self.ema is not None:
+            self.ema.eval()
+        return self
 
     def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
         """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.

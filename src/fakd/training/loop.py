@@ -15,12 +15,12 @@ from fakd.data import Sample
 from fakd.data.batches import SegmentationData
 from fakd.data.seeds import mixed_seed
 from fakd.evaluation import Scores, evaluate_model, scores_from_confusion
-from fakd.methods.schedules import poly
 from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.config import RunConfig
 from fakd.training.learner import Learner
 from fakd.training.nonfinite import NonFiniteGuard
+from fakd.training.optimization import create_optimizer, learning_rate_share, parts
 from fakd.training.run_folder import RunFolder
 from fakd.training.stopping import Interrupted, StopRequest, Vote
 
@@ -49,7 +49,6 @@ def fit(
     assert every is not None  # RunConfig resolves them
     assert eval_every is not None
     assert log_every is not None
-    assert config.learning_rate is not None
     files, vote = CheckpointFiles(folder, config.keep_checkpoints), Vote()
 
     # The run goes on where its newest sound checkpoint stands, as the first process sees it.
@@ -62,12 +61,8 @@ def fit(
     first, best, clock = saved.get("global_step", 0), saved.get("best", -1.0), Clock(**saved.get("clock", {}))
 
     learner.prepare(fabric.device)
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in learner.parameters() if parameter.requires_grad],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = create_optimizer(learner.student, learner, config)
+    rates = [group["lr"] for group in optimizer.param_groups]
     terms_of, optimizer = fabric.setup(learner, optimizer)
     if saved:
         optimizer.load_state_dict(saved["optimizer_states"][0])
@@ -103,14 +98,22 @@ def fit(
             # The step's draws depend on (seed, step, rank) alone, so that a resumed run repeats them.
             torch.manual_seed(mixed_seed("step", config.seed, step, fabric.global_rank))
 
-            terms = terms_of(batch, step)
-            fabric.backward(torch.stack(list(terms.values())).sum())
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * poly(step, config.max_steps)
+            terms = dict[str, Tensor]()
+            for number, part in enumerate(parts(batch, config.accumulate), start=1):
+                with fabric.no_backward_sync(terms_of, enabled=number < config.accumulate):
+                    own = {name: term / config.accumulate for name, term in terms_of(part, step).items()}
+                    fabric.backward(torch.stack(list(own.values())).sum())
+                terms = {name: terms.get(name, 0) + term.detach() for name, term in own.items()}
+            if config.clip_grad:  # a gradient that is not finite is the guard's to find
+                fabric.clip_gradients(terms_of, optimizer, max_norm=config.clip_grad, error_if_nonfinite=False)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * learning_rate_share(step, config)
             optimizer.step()
             optimizer.zero_grad()
+            if learner.ema is not None:
+                learner.ema.update(learner.student, step)
 
-            done, terms = step + 1, {name: term.detach() for name, term in terms.items()}
+            done = step + 1
             bar.update(task, completed=done)
             if done % log_every == 0:  # rarely, because reading a number makes the host wait for the device
                 watched = {name: value.item() for name, value in learner.method.watched.items()}
@@ -150,7 +153,7 @@ def validate(fabric: Fabric, config: RunConfig, images: Iterable[Sample], learne
     share_statistics(learner)
     with fabric.autocast():
         matrix = evaluate_model(
-            learner.student,
+            learner.scored,
             images,
             config.spec.num_classes,
             device=fabric.device,

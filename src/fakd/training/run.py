@@ -161,7 +161,7 @@ class _Run:
         Raises:
             Interrupted: the user did.
         """
-        config, folder, student = self.config, self.folder, learner.student
+        config, folder, student = self.config, self.folder, learner.scored
         if config.compile:
             check_compiler(self.fabric.device)
         say_step(config, self.fabric.device)
