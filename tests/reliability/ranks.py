@@ -26,7 +26,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "fakd": {"method": "fakd"},
     "cirkd": {"method": "cirkd", "max_steps": 2, "eval_every": 2, "options": {"pixel_queue": 50, "region_queue": 20}},
     "skds": {"method": "skds", "max_steps": 2, "eval_every": 2},
-    "adamw": {"method": "cwd", "optimizer": "adamw", "learning_rate": 1e-3, "accumulate": 2, "ema": 0.5, "clip_grad": 1},
+    "adamw": {
+        "method": "cwd",
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "accumulate": 2,
+        "ema": 0.5,
+        "clip_grad": 1,
+    },
 }
 VAL = {"fakd": 7, "cirkd": 1, "skds": 2, "adamw": 2}
 """How many images are evaluated: 4 and 3, 1 and none, 1 and 1 by rank."""

@@ -87,9 +87,7 @@ def test_gradient_and_covariance_are_those_of_one_process(two, one) -> None:
     assert relative(*momenta) < 1e-5
 
 
-def test_adamw_with_parts_of_a_step_is_that_of_one_process(
-    two, monkeypatch, tmp_path, teacher_run, few_scenes
-) -> None:
+def test_adamw_with_parts_of_a_step_is_that_of_one_process(two, monkeypatch, tmp_path, teacher_run, few_scenes) -> None:
     ours, theirs = checkpoint(two[0] / "adamw"), checkpoint(by_one("adamw", monkeypatch, tmp_path, teacher_run))
     for moment in ("exp_avg", "exp_avg_sq"):
         found = [

@@ -65,6 +65,7 @@ def training_lines(
             "optimizer",
             f"{optimizer_text(options)}, auxiliary loss {options['aux_weight']:g}, {options['precision']}",
         ],
+        *[["loss on labels", text] for text in [_label_loss(options)] if text],
         ["evaluation", f"{', '.join(evaluation)}, scored at the labels' own size; {_weights(options)}"],
     ]
 
@@ -88,6 +89,16 @@ def optimizer_text(options: Mapping[str, Any]) -> str:
         *[f"{options['accumulate']} parts of a step"] * (options["accumulate"] != 1),
     ]
     return ", ".join(said)
+
+
+def _label_loss(options: Mapping[str, Any]) -> str:
+    """Which loss the labels had; nothing where it is plain cross-entropy."""
+    weights, smoothing = options["class_weights"], options["label_smoothing"]
+    said = [
+        *[f"classes weighed: {without_folders(weights)}"] * (weights != "none"),
+        *[f"labels smoothed by {smoothing:g}"] * bool(smoothing),
+    ]
+    return ", ".join([options["loss"], *said]) if said or options["loss"] != "ce" else ""
 
 
 def _weights(options: Mapping[str, Any]) -> str:

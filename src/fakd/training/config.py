@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
 from fakd.evaluation.inference import InferenceConfig
-from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.by_name import plain_name
 from fakd.options import Options, Output, Range, Size, by_recipe
+from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
 from fakd.training.recipe import follow_recipe
@@ -20,7 +20,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(OptimizerConfig, InferenceConfig):
+class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str = "toy-scenes"
@@ -56,9 +56,7 @@ class RunConfig(OptimizerConfig, InferenceConfig):
     batch_size: int = 16
     """Crops per step, over all devices and parts of the step together."""
     aux_weight: float = 0.4
-    """Weight of the auxiliary head's cross-entropy; 0 builds no auxiliary head."""
-    ce_average: Average = "valid"
-    """What cross-entropy divides by: labelled pixels ("valid"), or all pixels as MMSegmentation does ("all")."""
+    """Weight of the auxiliary head's loss on labels; 0 builds no auxiliary head."""
 
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
@@ -125,6 +123,7 @@ class RunConfig(OptimizerConfig, InferenceConfig):
                 raise ValueError(f"{name} must be {least} or more, got {value}.")
         follow_recipe(self)
         self.check_optimizer(self.max_steps)
+        self.check_label_loss(spec.classes)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:

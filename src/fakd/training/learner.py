@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from fakd.console import say
 from fakd.data import Sample
 from fakd.evaluation import to_float_images
-from fakd.functional import cross_entropy
 from fakd.methods import Method
 from fakd.models.network import Network
 from fakd.training.config import RunConfig
+from fakd.training.label_loss import LabelLoss
 from fakd.types import SegmentationOutput
 
 
@@ -28,6 +28,7 @@ class Learner(nn.Module):
         super().__init__()
         self.student = student
         self.method = method
+        self.label_loss = LabelLoss(config, student.num_classes)
         self.teachers: tuple[Any, ...] = ()
         if teacher is not None and method.needs_teacher:
             self.teachers = (teacher.eval().requires_grad_(False),)
@@ -71,14 +72,15 @@ class Learner(nn.Module):
     def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
         """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
 
-        L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
+        L = loss(student, labels) + aux_weight * loss(auxiliary head, labels) + the method's terms
         """
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self._ask_student(images)
-        average = self.config.ce_average
-        terms = {"ce": cross_entropy(output.logits, labels, average=average)}
+        terms: dict[str, Tensor] = self.label_loss(output.logits, labels)
         if output.aux is not None:
-            terms["aux"] = self.config.aux_weight * cross_entropy(output.aux, labels, average=average)
+            terms["aux"] = (
+                self.config.aux_weight * torch.stack(list(self.label_loss(output.aux, labels).values())).sum()
+            )
         taught = self._ask_teacher(images, batch.teacher_logits)
         self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
         self._say_sizes(output, taught)

@@ -20,6 +20,7 @@ from fakd.models import Network, copy_weights, create_model, save_model
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.label_loss import LabelLoss, class_weights, count_labels
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Clock, fit
@@ -165,6 +166,7 @@ class _Run:
         if config.compile:
             check_compiler(self.fabric.device)
         say_step(config, self.fabric.device)
+        self._weigh_classes(learner.label_loss)
         with full_disk_explained(folder):
             clock = fit(self.fabric, config, folder, self.data, learner, self.stop)
         matrix = self._count(student, "evaluating", "the network")
@@ -181,6 +183,20 @@ class _Run:
         say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
         return results
+
+    def _weigh_classes(self, loss: LabelLoss) -> None:
+        """Count the labels where their classes are weighed, in one process for all; a checkpoint brings its own."""
+        if loss.weights is None:
+            return
+        kind, spec = self.config.class_weights, self.config.spec
+        weights = torch.ones(spec.num_classes)
+        if self.fabric.is_global_zero:
+            counted = count_labels(self.data.source("train")) if kind in ("balanced", "sqrt") else torch.zeros(256)
+            weights = class_weights(kind, counted, spec.classes)
+        weights = self.fabric.broadcast(weights)
+        loss.weights.copy_(weights)
+        said = sorted(zip(weights.tolist(), spec.classes, strict=True))
+        say(f"classes   weighed from {said[0][0]:.2g} ({said[0][1]}) to {said[-1][0]:.2g} ({said[-1][1]}), {kind}")
 
     def _cost(self, clock: Clock) -> dict[str, Any]:
         steps, seconds = self.config.max_steps, clock.seconds

@@ -33,7 +33,16 @@ _FREE_ON_RESUME = {
     "keep_checkpoints",
 }
 NONFINITE = "nonfinite"
-_PATHS = ("data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes")
+_PATHS = (
+    "data_root",
+    "teacher",
+    "init",
+    "backbone_weights",
+    "teacher_cache",
+    "class_map",
+    "teacher_classes",
+    "class_weights",
+)
 _INPUTS = {
     "classes": "the classes of the data set",
     "teacher": "the teacher's weights, or what the class map makes of its classes,",
