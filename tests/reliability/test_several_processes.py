@@ -116,7 +116,7 @@ def test_every_rank_ends_with_the_same_state(two, name) -> None:
     first, second = (torch.load(two[0] / f"{name}-{rank}.pt", weights_only=True) for rank in range(2))
     for part in ("module", "optimizer"):
         assert_close(first[part], second[part], rtol=0, atol=0)
-    timed = ("seconds", "seconds_per_step", "data_wait", "peak_memory")
+    timed = ("seconds", "seconds_per_step", "data_wait", "peak_memory", "wall_seconds", "evaluation_share")
     assert {key: first["found"][key] for key in first["found"] if key not in timed} == {
         key: second["found"][key] for key in second["found"] if key not in timed
     }

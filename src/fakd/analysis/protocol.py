@@ -102,7 +102,9 @@ def _label_loss(options: Mapping[str, Any]) -> str:
 
 
 def _weights(options: Mapping[str, Any]) -> str:
-    return f"the mean of the weights, {options['ema']:g} kept" if options["ema"] else "the weights of the last step"
+    step = "last step" if options["report"] == "last" else "best evaluation, chosen on these images"
+    mean = f", their mean with decay {options['ema']:g}" if options["ema"] else ""
+    return f"the weights of the {step}{mean}"
 
 
 def start_text(options: Mapping[str, Any]) -> str:

@@ -53,6 +53,11 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     own."""
     epochs: float | None = None
     """Length of the run in passes over the training images, in place of max_steps."""
+    patience: int = 0
+    """Evaluations without a better mIoU on val after which the run stops early; 0 never does."""
+    report: Literal["last", "best"] = "last"
+    """Whether the weights of the last step are saved and scored, or those of the best evaluation; the best are chosen
+    by the images that they are scored on."""
     batch_size: int = 16
     """Crops per step, over all devices and parts of the step together."""
     aux_weight: float = 0.4
@@ -92,7 +97,8 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
     eval_every: int | None = None
-    """Steps between evaluations on the validation split; by default a tenth of max_steps."""
+    """Steps between evaluations on the validation split; by default a tenth of max_steps, or more where evaluating
+    would take over a tenth of the run."""
     checkpoint_every: int | None = None
     """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
     keep_checkpoints: int = 2
@@ -143,7 +149,6 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
             )
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other: give one of them.")
-        self.eval_every = self.eval_every or max(1, self.max_steps // 10)
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
@@ -253,6 +258,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, RunConfig):
 _LEAST: dict[str, float] = {
     "max_steps": 1,
     "epochs": 0,
+    "patience": 0,
     "batch_size": 1,
     "learning_rate": 0,
     "momentum": 0,

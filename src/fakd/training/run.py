@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +17,14 @@ from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import create_method
-from fakd.models import Network, copy_weights, create_model, save_model
+from fakd.models import Network, copy_weights, create_model, load_model, save_model
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
 from fakd.training.label_loss import LabelLoss, class_weights, count_labels
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
-from fakd.training.loop import Clock, fit
+from fakd.training.loop import Trained, fit
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
@@ -103,6 +104,7 @@ class _Run:
         self.config, self.folder, self.data = config, folder, data
         self.fabric = create_fabric(config, folder)
         self.stop = StopRequest()
+        self._evaluating = 0.0  # seconds, before and after training
 
     @contextmanager
     def stopped_together(self) -> Iterator[None]:
@@ -168,10 +170,25 @@ class _Run:
         say_step(config, self.fabric.device)
         self._weigh_classes(learner.label_loss)
         with full_disk_explained(folder):
-            clock = fit(self.fabric, config, folder, self.data, learner, self.stop)
-        matrix = self._count(student, "evaluating", "the network")
+            trained = fit(self.fabric, config, folder, self.data, learner, self.stop)
+        matrix = trained.matrix
+        if kept_best := config.report == "best" and 0 < trained.best_step < trained.steps:
+            say(f"report    the weights of step {trained.best_step}, the best by mIoU on val: {trained.best:.2f}")
+            best = load_model(folder.best)[0].state_dict() if self.fabric.is_global_zero else None
+            student.load_state_dict(self.fabric.broadcast(best))
+        if kept_best or matrix is None or config.precision != "32-true":  # of others the scores are of 32 bits at last
+            matrix = self._count(student, "evaluating", "the network")
         scores = scores_from_confusion(matrix, self.data.spec.classes)
-        results = {**scores.to_dict(), "parameters": _parameters(student), **self._cost(clock), **notes}
+        results = {
+            **scores.to_dict(),
+            "report": config.report,
+            "report_step": trained.best_step if kept_best else trained.steps,
+            "best_step": trained.best_step,
+            "best_mIoU": trained.best if trained.best_step else None,
+            "parameters": _parameters(student),
+            **self._cost(trained),
+            **notes,
+        }
         if self.fabric.is_global_zero:
             with full_disk_explained(folder):
                 save_model(student, folder.student, config.spec.notes(config.base_size))
@@ -179,7 +196,7 @@ class _Run:
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
-        seconds = clock.seconds
+        seconds = trained.clock.seconds
         say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
         return results
@@ -198,10 +215,13 @@ class _Run:
         said = sorted(zip(weights.tolist(), spec.classes, strict=True))
         say(f"classes   weighed from {said[0][0]:.2g} ({said[0][1]}) to {said[-1][0]:.2g} ({said[-1][1]}), {kind}")
 
-    def _cost(self, clock: Clock) -> dict[str, Any]:
-        steps, seconds = self.config.max_steps, clock.seconds
+    def _cost(self, trained: Trained) -> dict[str, Any]:
+        clock, steps, seconds = trained.clock, trained.steps, trained.clock.seconds
+        evaluating = clock.evaluation_seconds + self._evaluating
         return {
             "steps": steps,
+            "wall_seconds": round(seconds + evaluating, 2),
+            "evaluation_share": round(evaluating / (seconds + evaluating), 5) if seconds + evaluating else 0.0,
             "seconds": round(seconds, 2),
             "seconds_per_step": round(seconds / steps, 5),
             "data_wait": round(clock.data_seconds / seconds, 5) if seconds else 0.0,
@@ -214,7 +234,7 @@ class _Run:
         Raises:
             Interrupted: the user did.
         """
-        loader = self.data.val_dataloader()
+        loader, since = self.data.val_dataloader(), time.monotonic()
         with progress("images") as bar:
             task = bar.add_task(what, total=len(loader), note="")
 
@@ -222,7 +242,7 @@ class _Run:
                 self.stop.obey()
                 bar.advance(task, count)
 
-            return evaluate_model(
+            matrix = evaluate_model(
                 model,
                 loader,
                 self.data.spec.num_classes,
@@ -231,6 +251,8 @@ class _Run:
                 name=name,
                 on_image=on_image,
             )
+        self._evaluating += time.monotonic() - since
+        return matrix
 
 
 def peak_memory(device: torch.device) -> int | None:
