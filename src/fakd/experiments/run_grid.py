@@ -8,6 +8,7 @@ from typing import Any
 from fakd.analysis.runs import read_run
 from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import latex_lines, rich_lines
+from fakd.analysis.verdicts import group_verdicts
 from fakd.console import console, say
 from fakd.data.batches import SegmentationData
 from fakd.experiments.grid import GridConfig
@@ -15,6 +16,7 @@ from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
 from fakd.experiments.run_queue import Failure, PlannedRun, run_all
 from fakd.experiments.step_time import seconds_per_step, steps_within
+from fakd.training.run import check_files
 from fakd.training.run_folder import write_json, write_text
 from fakd.training.teacher import load_teacher
 
@@ -48,7 +50,7 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
         _delete(everything, config.root)
     to_do = not all(one.finished for one in everything)
     if to_do and config.check_data:  # once for all runs
-        SegmentationData(config.spec, config.data_root).check()
+        check_files(SegmentationData(config.spec, config.data_root))
     failures = run_all(list(own.values()), 1) if to_do else []
     if failures is None:
         return None
@@ -110,4 +112,6 @@ def _write(results: GridResults, title: str, stem: Path) -> None:
     console.print(rich_lines(short_lines(results)))
     if any(found.significant for found in results.gains["mIoU"].values()):
         say(MARKED)
+    for verdict in group_verdicts(results.students, equal_time=results.config.minutes is not None):
+        say(f"verdict   {verdict}", style="yellow")
     say(f"written to {stem}.md, .csv, .tex and .json")

@@ -15,6 +15,8 @@ from fakd.console import is_main_process, progress, say
 from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
+from fakd.data.paired_files import PairedFiles
+from fakd.data.spec import SPLITS
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import create_method
 from fakd.models import Network, copy_weights, create_model, load_model, save_model
@@ -25,10 +27,12 @@ from fakd.training.label_loss import LabelLoss, class_weights, count_labels
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
+from fakd.training.metrics_file import read_metrics
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
+from fakd.training.verdicts import data_verdicts, listed, never_found, run_verdicts
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -154,6 +158,8 @@ class _Run:
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
                 "it was trained on other data, or not long enough. Give another --teacher, or --allow-bad-teacher."
             )
+        if never := never_found(scores.to_dict()):
+            say(f"teacher   never finds {listed(never)}: of these the student learns from labels alone", style="yellow")
         if cache and logits_wanted:
             data.taught = cache.complete(self.fabric.device, on_image=self.stop.obey)
         return scores.to_dict()
@@ -174,13 +180,14 @@ class _Run:
         matrix = trained.matrix
         if kept_best := config.report == "best" and 0 < trained.best_step < trained.steps:
             say(f"report    the weights of step {trained.best_step}, the best by mIoU on val: {trained.best:.2f}")
-            best = load_model(folder.best)[0].state_dict() if self.fabric.is_global_zero else None
+            best: Any = load_model(folder.best)[0].state_dict() if self.fabric.is_global_zero else None
             student.load_state_dict(self.fabric.broadcast(best))
         if kept_best or matrix is None or config.precision != "32-true":  # of others the scores are of 32 bits at last
             matrix = self._count(student, "evaluating", "the network")
         scores = scores_from_confusion(matrix, self.data.spec.classes)
         results = {
             **scores.to_dict(),
+            "chance": chance_miou(matrix),
             "report": config.report,
             "report_step": trained.best_step if kept_best else trained.steps,
             "best_step": trained.best_step,
@@ -199,6 +206,9 @@ class _Run:
         seconds = trained.clock.seconds
         say(f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}  in {seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
+        losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
+        for verdict in run_verdicts(results, losses).values():
+            say(f"verdict   {verdict}", style="yellow")
         return results
 
     def _weigh_classes(self, loss: LabelLoss) -> None:
@@ -304,12 +314,25 @@ def _open_data(config: RunConfig) -> SegmentationData:
     if config.spec.notice:
         say(config.spec.notice, style="dim")
     if config.check_data and is_main_process():
-        data.check()
+        check_files(data)
     counts = ", ".join(f"{len(data.source(split))} {split}" for split in ("train", "val"))
     say(f"data      {config.dataset}: {counts} images, {config.spec.num_classes} classes")
     if config.cache_images:
         data.cached = _cached_images(data.source("train"), config.devices)
     return data
+
+
+def check_files(data: SegmentationData) -> None:
+    """Open every file once, and say what of its labels a user should hear.
+
+    Raises:
+        DataError: a file is at fault; the message names it.
+    """
+    data.check()
+    sources = {split: data.source(split) for split in SPLITS}
+    pixels = {split: count_labels(source) for split, source in sources.items() if isinstance(source, PairedFiles)}
+    for verdict in data_verdicts(pixels, data.spec.classes):
+        say(f"data      {verdict}", style="yellow")
 
 
 def _cached_images(source: Source, copies: int) -> CachedSource:
