@@ -72,15 +72,27 @@ def describe_folder(root: Path | None) -> DatasetSpec:
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
     base = _size(classes, "base_size") or _first_size(root)
-    crop = max(_CROP_STEP, min(_LARGEST_CROP, *base) // _CROP_STEP * _CROP_STEP)
+    crop = crop_of(base)
     return DatasetSpec(
         name=FOLDER,
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
-        crop_size=_size(classes, "crop_size") or (crop, crop),
+        crop_size=_size(classes, "crop_size") or crop,
         open=partial(_open, classes, root),
     )
+
+
+def base_of(height: float, width: float) -> tuple[int, int]:
+    """What images of such a size are fitted into: as they are, but that no side is longer than 2048 pixels."""
+    shrink = min(1.0, _LARGEST_SIDE / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def crop_of(base: tuple[int, int]) -> tuple[int, int]:
+    """The crops of images that are fitted so: squares of the shorter side, of 512 pixels at most."""
+    side = max(_CROP_STEP, min(_LARGEST_CROP, *base) // _CROP_STEP * _CROP_STEP)
+    return side, side
 
 
 def _open(classes: ClassList, described: Path, root: Path | None, split: str) -> PairedFiles:
@@ -226,8 +238,7 @@ def _first_size(root: Path) -> tuple[int, int]:
             height, width = upright_size(path)
         except DataError:
             continue  # a check names it; the description of all others needs only one that is whole
-        shrink = min(1.0, _LARGEST_SIDE / max(height, width))
-        return max(1, round(height * shrink)), max(1, round(width * shrink))
+        return base_of(height, width)
     raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
 
 
