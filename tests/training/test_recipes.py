@@ -8,9 +8,14 @@ from test_resumed_runs import assert_equal_runs
 
 from fakd.analysis.run_options import command_words, with_defaults
 from fakd.commands.compare import CompareConfig
+from fakd.commands.export import ExportConfig, export
 from fakd.commands.recipes import RecipesConfig, recipes
+from fakd.methods import create_method
 from fakd.training import DistillConfig, TrainConfig, distill, train
+from fakd.training.learner import Learner
+from fakd.training.optimization import parameter_groups
 from fakd.training.recipe import read_recipe, recipe_names
+from fakd.training.run import create_student
 
 
 @pytest.fixture
@@ -137,3 +142,18 @@ def test_a_segformer_by_its_recipe_resumes_to_the_bit(distill_config, segformer,
         distill(distill_config(output=tmp_path / "broken", **settings))
     distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
+    pytest.importorskip("onnxruntime")
+    export(ExportConfig(tmp_path / "whole", tmp_path / "segformer.onnx"))
+    assert (tmp_path / "segformer.onnx").is_file()
+
+
+def test_a_segformers_head_learns_ten_times_as_fast(train_config, segformer) -> None:
+    config = train_config(network=f"hf:{segformer}", recipe="segformer", head_channels=None)
+    student = create_student(config)
+    learner = Learner(student, create_method("none", student, None, max_steps=4), None, config)
+    names = {id(parameter): name for name, parameter in learner.named_parameters()}
+    for group in parameter_groups(student, learner, config):
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            assert group["lr"] == pytest.approx(6e-4 if "decode_head" in name else 6e-5), name
+            assert (group["weight_decay"] == 0) == (parameter.ndim == 1), name

@@ -16,9 +16,9 @@ from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
 from fakd.experiments.run_queue import Failure, PlannedRun, run_all
 from fakd.experiments.step_time import seconds_per_step, steps_within
-from fakd.training.run import check_files
 from fakd.training.run_folder import write_json, write_text
 from fakd.training.teacher import load_teacher
+from fakd.training.verdicts import check_files
 
 
 class FailedRunsError(ValueError):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from fakd.console import say
 from fakd.data import Source
+from fakd.data.batches import SegmentationData
 from fakd.data.paired_files import PairedFiles
 from fakd.data.plain_yaml import read_yaml
 from fakd.functional import cross_entropy
@@ -131,6 +134,29 @@ def class_weights(kind: str, pixels: Tensor, classes: Sequence[str]) -> Tensor:
     weights = torch.ones(len(classes), dtype=torch.float64)
     weights[there] = 1 / (shares * len(shares)) if kind == "balanced" else shares.rsqrt() / shares.sqrt().sum()
     return weights.float()
+
+
+def weigh_classes(loss: LabelLoss, data: SegmentationData, fabric: Fabric) -> None:
+    """Give a loss its weights, counted by one process for all; a run that is resumed has them in its checkpoint.
+
+    Args:
+        loss: with weights.
+        data: whose training labels are counted, unless a file gives the weights.
+        fabric: launched.
+
+    Raises:
+        DataError: a mask is at fault.
+    """
+    assert loss.weights is not None
+    kind, classes = loss.config.class_weights, data.spec.classes
+    weights = torch.ones(len(classes))
+    if fabric.is_global_zero:
+        counted = count_labels(data.source("train")) if kind in ("balanced", "sqrt") else torch.zeros(256)
+        weights = class_weights(kind, counted, classes)
+    weights = fabric.broadcast(weights)
+    loss.weights.copy_(weights)
+    said = sorted(zip(weights.tolist(), classes, strict=True))
+    say(f"classes   weighed from {said[0][0]:.2g} ({said[0][1]}) to {said[-1][0]:.2g} ({said[-1][1]}), {kind}")
 
 
 def read_class_weights(path: Path, classes: Sequence[str]) -> list[float]:

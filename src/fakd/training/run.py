@@ -15,15 +15,13 @@ from fakd.console import is_main_process, progress, say
 from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
-from fakd.data.paired_files import PairedFiles
-from fakd.data.spec import SPLITS
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.methods import create_method
 from fakd.models import Network, copy_weights, create_model, load_model, save_model
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
-from fakd.training.label_loss import LabelLoss, class_weights, count_labels
+from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
@@ -32,7 +30,7 @@ from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, wr
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
-from fakd.training.verdicts import data_verdicts, listed, never_found, run_verdicts
+from fakd.training.verdicts import check_files, listed, never_found, run_verdicts
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -174,7 +172,8 @@ class _Run:
         if config.compile:
             check_compiler(self.fabric.device)
         say_step(config, self.fabric.device)
-        self._weigh_classes(learner.label_loss)
+        if learner.label_loss.weights is not None:
+            weigh_classes(learner.label_loss, self.data, self.fabric)
         with full_disk_explained(folder):
             trained = fit(self.fabric, config, folder, self.data, learner, self.stop)
         matrix = trained.matrix
@@ -210,20 +209,6 @@ class _Run:
         for verdict in run_verdicts(results, losses).values():
             say(f"verdict   {verdict}", style="yellow")
         return results
-
-    def _weigh_classes(self, loss: LabelLoss) -> None:
-        """Count the labels where their classes are weighed, in one process for all; a checkpoint brings its own."""
-        if loss.weights is None:
-            return
-        kind, spec = self.config.class_weights, self.config.spec
-        weights = torch.ones(spec.num_classes)
-        if self.fabric.is_global_zero:
-            counted = count_labels(self.data.source("train")) if kind in ("balanced", "sqrt") else torch.zeros(256)
-            weights = class_weights(kind, counted, spec.classes)
-        weights = self.fabric.broadcast(weights)
-        loss.weights.copy_(weights)
-        said = sorted(zip(weights.tolist(), spec.classes, strict=True))
-        say(f"classes   weighed from {said[0][0]:.2g} ({said[0][1]}) to {said[-1][0]:.2g} ({said[-1][1]}), {kind}")
 
     def _cost(self, trained: Trained) -> dict[str, Any]:
         clock, steps, seconds = trained.clock, trained.steps, trained.clock.seconds
@@ -320,19 +305,6 @@ def _open_data(config: RunConfig) -> SegmentationData:
     if config.cache_images:
         data.cached = _cached_images(data.source("train"), config.devices)
     return data
-
-
-def check_files(data: SegmentationData) -> None:
-    """Open every file once, and say what of its labels a user should hear.
-
-    Raises:
-        DataError: a file is at fault; the message names it.
-    """
-    data.check()
-    sources = {split: data.source(split) for split in SPLITS}
-    pixels = {split: count_labels(source) for split, source in sources.items() if isinstance(source, PairedFiles)}
-    for verdict in data_verdicts(pixels, data.spec.classes):
-        say(f"data      {verdict}", style="yellow")
 
 
 def _cached_images(source: Source, copies: int) -> CachedSource:

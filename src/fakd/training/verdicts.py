@@ -7,6 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from fakd.console import say
+from fakd.data.batches import SegmentationData
+from fakd.data.paired_files import PairedFiles
+from fakd.data.spec import SPLITS
+from fakd.training.label_loss import count_labels
 from fakd.types import IGNORE_INDEX
 
 _MARGIN = 0.5
@@ -80,6 +85,19 @@ def data_verdicts(pixels: Mapping[str, Tensor], classes: Sequence[str]) -> list[
                 "masks: fakd data show."
             )
     return found
+
+
+def check_files(data: SegmentationData) -> None:
+    """Open every file once, and say what of its labels a user should hear.
+
+    Raises:
+        DataError: a file is at fault; the message names it.
+    """
+    data.check()
+    sources = {split: data.source(split) for split in SPLITS}
+    pixels = {split: count_labels(source) for split, source in sources.items() if isinstance(source, PairedFiles)}
+    for verdict in data_verdicts(pixels, data.spec.classes):
+        say(f"data      {verdict}", style="yellow")
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
