@@ -9,7 +9,7 @@ from PIL import Image
 from fakd.training import TrainConfig, train
 
 CLASSES = 12
-_SHARES = 0.7 ** np.arange(CLASSES - 1)
+_SHARES = 0.6 ** np.arange(CLASSES - 1)
 """How often each class but the background is drawn: a long tail."""
 
 
@@ -43,7 +43,9 @@ def test_most_of_it_is_background(clothes) -> None:
     masks = [np.array(Image.open(path)) for path in (clothes / "masks/train").iterdir()]
     counts = np.bincount(np.concatenate([mask.flatten() for mask in masks]), minlength=CLASSES)
     assert counts[0] / counts.sum() == pytest.approx(0.8, abs=0.07)
-    assert 0 < counts[1:].min() < counts[1:].max() / 20
+    there = counts[1:][counts[1:] > 0]
+    assert len(there) >= CLASSES - 2  # the rarest may have no training image at all
+    assert there.min() < there.max() / 20
 
 
 @pytest.mark.slow
@@ -56,13 +58,13 @@ def test_own_beats_paper_by_five_points(clothes, tmp_path) -> None:
                 dataset="folder",
                 data_root=clothes,
                 recipe=recipe,
-                max_steps=200,
+                max_steps=300,
                 batch_size=8,
                 crop_size=(64, 64),
                 head_channels=32,
                 workers=0,
                 accelerator="cpu",
-                eval_every=200,
+                eval_every=300,
                 seed=seed,
                 output=tmp_path / f"{recipe}-{seed}",
             )

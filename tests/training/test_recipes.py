@@ -143,7 +143,7 @@ def test_a_segformer_by_its_recipe_resumes_to_the_bit(distill_config, segformer,
     distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
     pytest.importorskip("onnxruntime")
-    export(ExportConfig(tmp_path / "whole", tmp_path / "segformer.onnx"))
+    export(ExportConfig(str(tmp_path / "whole"), tmp_path / "segformer.onnx"))
     assert (tmp_path / "segformer.onnx").is_file()
 
 
