@@ -21,14 +21,11 @@ from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
 from fakd.data.user.folder import FOLDER, base_of, crop_of
 from fakd.files.atomic import check_free, written_at_once
 from fakd.options import Output
-from fakd.training import RunConfig
-from fakd.training.recipe import read_recipe
 from fakd.types import IGNORE_INDEX
 
 _SHOWN = 50
 _MOST = 0.5
 """Share of the labelled pixels from which on one class holds most."""
-_BATCH = RunConfig.batch_size
 
 
 @dataclass
@@ -169,9 +166,13 @@ def _advice(spec: DatasetSpec, train: SplitReport) -> list[tuple[str, str, str]]
     for option, size in (("base_size", base), ("crop_size", crop_of(base))):
         why = sizes + ("" if getattr(spec, option) != size else ", as by default")
         found.append((option, f"{size[0]}x{size[1]}", why))
-    steps, batch = read_recipe("own").steps(train.images, _BATCH), f"with {_BATCH} crops a step (recipe own has it)"
-    passes = steps * _BATCH / train.images
-    found.append(("max_steps", str(steps), f"{passes:.0f} passes over {train.images:,} images {batch}"))
+    from fakd.training import RunConfig  # which takes seconds to import, and is only needed here
+    from fakd.training.recipe import read_recipe
+
+    crops = RunConfig.batch_size
+    steps = read_recipe("own").steps(train.images, crops)
+    passes = f"{steps * crops / train.images:.0f} passes over {train.images:,} images"
+    found.append(("max_steps", str(steps), f"{passes} with {crops} crops a step (recipe own has it)"))
     return found
 
 
