@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -31,6 +32,11 @@ def plain_value(word: str) -> Any:
         return yaml.safe_load(word) if re.fullmatch(r"[\w.+~-]+", word) else word
     except (yaml.YAMLError, ValueError):
         return word
+
+
+def by_recipe() -> Any:
+    """The default of an option that the run's recipe sets: nothing until then, and its own type ever after."""
+    return field(default=None)
 
 
 def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:

@@ -146,3 +146,38 @@ def test_options() -> None:
         check_dataset(CheckConfig("toy-scenes", workers=0))
     with pytest.raises(ValueError, match="'camvid' is read from disk: say where it is with --root"):
         check_dataset(CheckConfig("camvid"))
+
+
+def _sound(root: Path, dataset: str = "folder") -> tuple[dict, str]:
+    with console.capture() as printed:
+        report = check_dataset(CheckConfig(dataset, root))
+    return report, " ".join(printed.get().split())
+
+
+def test_recommends_what_suits_the_data(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", ["a", "b", "c", "d", "v"])
+    (root / "val.txt").write_text("v\n")
+    for name, size in (("a", (12, 8)), ("b", (60, 40)), ("c", (60, 44)), ("d", (90, 20))):  # width x height
+        write_image(root / "images" / f"{name}.jpg", size=size)
+        write_mask(root / "masks" / f"{name}.png", 0, size=size)
+    report, printed = _sound(root)
+    assert report["recommended"] == {
+        "class_weights": "sqrt",
+        "base_size": "30x60",  # medians of 8, 20, 40, 44 and of 12, 60, 60, 90
+        "crop_size": "24x24",
+        "max_steps": "500",
+    }
+    assert "recommended: --class-weights sqrt, as road is 100% of the labelled pixels in train" in printed
+    assert "of 4 sizes found, 30x60 is the median" in printed
+
+
+def test_recommends_no_weights_for_even_classes_and_nothing_for_published_sets(
+    tmp_path: Path, colour_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path / "set", ["a", "b", "c", "d"])
+    (root / "val.txt").write_text("d\n")
+    report, printed = _sound(root)
+    assert "class_weights" not in report["recommended"]
+    assert "--base-size 8x12, of 1 sizes found, 8x12 is the median, as by default" in printed
+    monkeypatch.setitem(DATASETS, "colours", colour_spec)
+    assert _sound(tmp_path, "colours")[0]["recommended"] == {}

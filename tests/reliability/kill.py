@@ -207,7 +207,7 @@ def differences(one: Path, other: Path) -> list[str]:
     found += [f"metric {name}" for name in mine.keys() | yours.keys() if mine.get(name) != yours.get(name)]
     results = [json.loads((run / "results.json").read_text()) for run in (one, other)]
     for result in results:
-        for name in ("seconds", "seconds_per_step", "data_wait", "peak_memory"):
+        for name in ("seconds", "seconds_per_step", "data_wait", "peak_memory", "wall_seconds", "evaluation_share"):
             del result[name]
     if json.dumps(results[0]) != json.dumps(results[1]):
         found.append("results.json")

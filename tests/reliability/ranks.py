@@ -29,9 +29,19 @@ RUNS: dict[str, dict[str, Any]] = {
     "unlabelled": {"method": "fakd", "dataset": "toy-scenes", "unlabelled_batch": 2, "max_steps": 2, "eval_every": 2},
     "cirkd": {"method": "cirkd", "max_steps": 2, "eval_every": 2, "options": {"pixel_queue": 50, "region_queue": 20}},
     "skds": {"method": "skds", "max_steps": 2, "eval_every": 2},
+    "adamw": {
+        "method": "cwd",
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "accumulate": 2,
+        "ema": 0.5,
+        "clip_grad": 1,
+    },
 }
-VAL = {"fakd": 7, "unlabelled": 2, "cirkd": 1, "skds": 2}
+VAL = {"fakd": 7, "unlabelled": 2, "cirkd": 1, "skds": 2, "adamw": 2}
 """How many images are evaluated: 4 and 3, 1 and 1, 1 and none, 1 and 1 by rank."""
+FROZEN = ("fakd", "unlabelled", "adamw")
+"""Those that are compared with one process."""
 
 fitted: list[tuple[Any, Learner, torch.optim.Optimizer]] = []
 """What each run has trained with."""
@@ -89,7 +99,7 @@ if __name__ == "__main__":
     remember(setattr)
     plain = nn.BatchNorm2d.train
     for name in RUNS:
-        if name in ("fakd", "unlabelled"):
+        if name in FROZEN:
             freeze_statistics(setattr)
         else:
             nn.BatchNorm2d.train = plain  # type: ignore[method-assign]

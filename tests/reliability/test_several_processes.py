@@ -33,7 +33,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def environment() -> dict[str, str]:
     # gloo asks for the machine by its name, which need not be known to the network
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "GLOO_SOCKET_IFNAME": "lo"}
+    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"}
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,13 @@ def two(tmp_path_factory: pytest.TempPathFactory, teacher_run: Path) -> tuple[Pa
 @pytest.fixture
 def one(request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, teacher_run: Path, few_scenes: None) -> Path:
     """The folder of the FAKD run, or of another, by this process alone."""
-    name = getattr(request, "param", "fakd")
+    return by_one(getattr(request, "param", "fakd"), monkeypatch, tmp_path, teacher_run)
+
+
+def by_one(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path, teacher: Path) -> Path:
     ranks.freeze_statistics(monkeypatch.setattr)
-    ranks.run(name, tmp_path, teacher_run)
-    return tmp_path / name
+    ranks.run(name, folder, teacher)
+    return folder / name
 
 
 def checkpoint(root: Path) -> dict[str, Any]:
@@ -84,6 +88,21 @@ def test_gradient_and_covariance_are_those_of_one_process(two, one) -> None:
     assert relative(*momenta) < 1e-5
 
 
+def test_adamw_with_parts_of_a_step_is_that_of_one_process(two, monkeypatch, tmp_path, teacher_run, few_scenes) -> None:
+    ours, theirs = checkpoint(two[0] / "adamw"), checkpoint(by_one("adamw", monkeypatch, tmp_path, teacher_run))
+    for moment in ("exp_avg", "exp_avg_sq"):
+        found = [
+            torch.cat([state[moment].flatten() for state in one["optimizer_states"][0]["state"].values()])
+            for one in (ours, theirs)
+        ]
+        assert found[0].abs().max() > 0
+        assert relative(*found) < 1e-4
+    for part in ("student.", "ema.module."):
+        names = [name for name, value in theirs["state_dict"].items() if name.startswith(part) and value.ndim > 1]
+        for name in names:
+            assert relative(ours["state_dict"][name], theirs["state_dict"][name]) < 1e-4, name
+
+
 def test_logs_are_those_of_one_process(two, one) -> None:
     ours, theirs = read_metrics(two[0] / "fakd"), read_metrics(one)
     assert ours.keys() == theirs.keys()
@@ -98,7 +117,7 @@ def test_every_rank_ends_with_the_same_state(two, name) -> None:
     first, second = (torch.load(two[0] / f"{name}-{rank}.pt", weights_only=True) for rank in range(2))
     for part in ("module", "optimizer"):
         assert_close(first[part], second[part], rtol=0, atol=0)
-    timed = ("seconds", "seconds_per_step", "data_wait", "peak_memory")
+    timed = ("seconds", "seconds_per_step", "data_wait", "peak_memory", "wall_seconds", "evaluation_share")
     assert {key: first["found"][key] for key in first["found"] if key not in timed} == {
         key: second["found"][key] for key in second["found"] if key not in timed
     }

@@ -14,7 +14,7 @@ from fakd.cli import main
 from fakd.commands.replay import ReplayConfig, replay
 from fakd.data import Sample
 from fakd.methods import ChannelKD
-from fakd.training import distill, learner, train
+from fakd.training import distill, label_loss, train
 from fakd.training.learner import Learner
 from fakd.training.nonfinite import NonFiniteGuard, NonFiniteLossError
 
@@ -193,7 +193,7 @@ def test_a_damaged_teacher_is_found_before_training(distill_config, teacher_run,
 
 
 def test_a_full_disk_hides_nothing(train_config, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(learner, "cross_entropy", lambda *args, **options: args[0].sum() * math.nan)
+    monkeypatch.setattr(label_loss, "cross_entropy", lambda *args, **options: args[0].sum() * math.nan)
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(NonFiniteLossError, match=r"step 0: ce = nan.* could not be written to .*No space left"):
         train(train_config())

@@ -47,6 +47,7 @@ def test_a_finished_run(distill_config, teacher_run, tmp_path, capsys) -> None:
     assert set(results) == {
         *("mIoU", "mAcc", "aAcc", "IoU", "acc"),
         *("parameters", "steps", "seconds", "seconds_per_step", "data_wait", "peak_memory", "teacher"),
+        *("chance", "report", "report_step", "best_step", "best_mIoU", "wall_seconds", "evaluation_share"),
     }
     student, notes = load_model(root)
     assert results["parameters"] == sum(p.numel() for p in student.parameters())

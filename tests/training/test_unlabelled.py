@@ -261,7 +261,7 @@ def test_an_image_that_comes_later_moves_no_other() -> None:
         ({"method": "none"}, "method 'none' asks nothing of a teacher.*leave out --unlabelled, or choose one of pixel"),
         ({"method": "at"}, "method 'at' asks the teacher's features"),
         ({"unlabelled_batch": 0}, "unlabelled_batch must be 1 or more, got 0"),
-        ({"devices": 2, "unlabelled_batch": 3}, "unlabelled_batch 3 does not divide by 2 devices"),
+        ({"devices": 2, "unlabelled_batch": 3}, "unlabelled_batch 3 does not divide by 2, devices times"),
         ({"val_share": 0.2}, "val_share is for images without labels alone"),
         ({"val_share": 1.0, "dataset": None}, "val_share must be above 0 and below 1, got 1.0"),
         ({"val_share": 0, "dataset": None}, "val_share must be above 0 and below 1, got 0"),

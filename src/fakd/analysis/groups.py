@@ -89,6 +89,13 @@ class Group:
         return None if ours is None or theirs is None else Difference(ours.mean - theirs.mean, None, None, 0)
 
     @property
+    def budget(self) -> int | None:
+        """How many crops its runs were to train on; None where nothing says it."""
+        options = with_defaults(self.runs[0].config)
+        steps, crops = options["max_steps"], options["batch_size"]
+        return int(steps) * int(crops) if steps and crops else None
+
+    @property
     def parameters(self) -> int | None:
         """How many the network has; None where nothing says it."""
         return self.runs[0].results.get("parameters")
@@ -201,7 +208,11 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 def _find_alone(group: Group, groups: Sequence[Group]) -> Group | None:
     if group.method in (None, ALONE):
         return None
-    same_network = [other for other in groups if other.method == ALONE and other.network == group.network]
+    same_network = [
+        other
+        for other in groups
+        if other.method == ALONE and other.network == group.network and other.budget == group.budget
+    ]
 
     def differences(other: Group) -> int:
         return sum(other.options.get(key) != group.options.get(key) for key in group.options)

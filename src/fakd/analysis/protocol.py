@@ -63,12 +63,48 @@ def training_lines(
         ["crops", f"{crop}, {options['batch_size']} in a step"],
         [
             "optimizer",
-            f"SGD, learning rate {options['learning_rate']:g} falling by (1 - t/T)^0.9, momentum "
-            f"{options['momentum']:g}, weight decay {options['weight_decay']:g}, auxiliary loss "
-            f"{options['aux_weight']:g}, {options['precision']}",
+            f"{optimizer_text(options)}, auxiliary loss {options['aux_weight']:g}, {options['precision']}",
         ],
-        ["evaluation", f"{', '.join(evaluation)}, scored at the labels' own size; the weights of the last step"],
+        *[["loss on labels", text] for text in [_label_loss(options)] if text],
+        ["evaluation", f"{', '.join(evaluation)}, scored at the labels' own size; {_weights(options)}"],
     ]
+
+
+def optimizer_text(options: Mapping[str, Any]) -> str:
+    """What moved the weights of a run, whose options are complete."""
+    name = options["optimizer"]
+    fall = {
+        "poly": f" falling by (1 - t/T)^{options['poly_power']:g}",
+        "cosine": " falling by a cosine",
+        "constant": ", constant",
+    }[options["schedule"]]
+    said = [
+        f"{name.upper() if name == 'sgd' else name}, learning rate {options['learning_rate']:g}{fall}",
+        *[f"{options['warmup_steps']:,} steps of warm-up"] * bool(options["warmup_steps"]),
+        *[f"{options['backbone_lr_factor']:g} of it for the encoder"] * (options["backbone_lr_factor"] != 1),
+        *[f"{options['layer_decay']:g} of it from layer to layer of the encoder"] * (options["layer_decay"] != 1),
+        *[f"momentum {options['momentum']:g}"] * (name in ("sgd", "nesterov")),
+        f"weight decay {options['weight_decay']:g}{'' if name == 'sgd' else ' but for biases and norms'}",
+        *[f"gradients of at most {options['clip_grad']:g}"] * bool(options["clip_grad"]),
+        *[f"{options['accumulate']} parts of a step"] * (options["accumulate"] != 1),
+    ]
+    return ", ".join(said)
+
+
+def _label_loss(options: Mapping[str, Any]) -> str:
+    """Which loss the labels had; nothing where it is plain cross-entropy."""
+    weights, smoothing = options["class_weights"], options["label_smoothing"]
+    said = [
+        *[f"classes weighed: {without_folders(weights)}"] * (weights != "none"),
+        *[f"labels smoothed by {smoothing:g}"] * bool(smoothing),
+    ]
+    return ", ".join([options["loss"], *said]) if said or options["loss"] != "ce" else ""
+
+
+def _weights(options: Mapping[str, Any]) -> str:
+    step = "last step" if options["report"] == "last" else "best evaluation, chosen on these images"
+    mean = f", their mean with decay {options['ema']:g}" if options["ema"] else ""
+    return f"the weights of the {step}{mean}"
 
 
 def start_text(options: Mapping[str, Any]) -> str:

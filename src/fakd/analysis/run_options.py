@@ -13,6 +13,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
 from fakd.options import plain_value
 from fakd.training import DistillConfig, RunConfig, TrainConfig
+from fakd.training.recipe import before_recipes
 
 
 def method_defaults(method: str) -> dict[str, Any]:
@@ -31,10 +32,10 @@ def changed_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's options, with today's default for each that its version did not have."""
+    """A run's options, with today's default for each that its version did not have, and the only recipe of then."""
     kind = _kind(config)
     missing = {item.name: None for item in fields(kind) if item.name not in config}
-    return {**missing, **kind.defaults(), **config}
+    return {**missing, **kind.defaults(), **before_recipes(), **config}
 
 
 def run_inference(config: Mapping[str, Any]) -> InferenceConfig:
@@ -51,7 +52,7 @@ def command_words(config: Mapping[str, Any]) -> list[str]:
     Args:
         config: what config.yaml holds, of this version or an older one.
     """
-    given = _given(config)
+    given = _given({"recipe": before_recipes()["recipe"], **config})
     if "options" in given:
         given["options"] = changed_options(config)
     command = "distill" if _kind(config) is DistillConfig else "train"

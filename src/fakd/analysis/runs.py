@@ -1,6 +1,5 @@
 """Finished runs: where they are, and what their folders say."""
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fakd.data.plain_yaml import read_yaml
+from fakd.training.metrics_file import read_metrics
 from fakd.training.run_folder import RunFolder
+
+__all__ = [
+    *("Run", "find_runs", "find_teacher_run", "missing_teacher", "read_metrics", "read_run", "read_runs"),
+    "teacher_places",
+]
 
 _NEEDED = ("mIoU", "mAcc", "aAcc", "IoU", "parameters", "seconds", "seconds_per_step")
 
@@ -56,27 +61,6 @@ def read_run(folder: Path) -> Run:
             raise FileNotFoundError(f"{folder} is not a finished run: it has no {name}.")
     config = read_yaml(folder / "config.yaml")
     return Run(folder, config, json.loads((folder / "results.json").read_text()), read_metrics(folder))
-
-
-def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """The logged values of a run, of all its starts: each start replaces what came after its first step before.
-
-    Returns:
-        (step, value) by name, in order of steps.
-    """
-    values: dict[str, dict[int, float]] = {}
-    for part in sorted(folder.glob("logs/csv/*/metrics.csv")):
-        with part.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        first = min((int(row["step"]) for row in rows), default=0)
-        for series in values.values():
-            for step in [step for step in series if step >= first]:
-                del series[step]
-        for row in rows:
-            for name, value in row.items():
-                if value and name not in ("epoch", "step"):
-                    values.setdefault(name, {})[int(row["step"])] = float(value)
-    return {name: sorted(series.items()) for name, series in values.items() if series}
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,11 +18,14 @@ from fakd.console import console, progress, say
 from fakd.data import get_dataset
 from fakd.data.paired_files import PairedFiles, UnpairedError
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
+from fakd.data.user.folder import FOLDER, base_of, crop_of
 from fakd.files.atomic import check_free, written_at_once
 from fakd.options import Output
 from fakd.types import IGNORE_INDEX
 
 _SHOWN = 50
+_MOST = 0.5
+"""Share of the labelled pixels from which on one class holds most."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class SplitReport:
     """How many there should be; None where nothing is published."""
     pixels: Tensor
     """(256,) number of pixels of every class, and of ignored ones at 255."""
+    sizes: list[tuple[int, int]]
+    """(height, width) of every pair that could be read."""
     faults: list[str]
     """One message each, which names the file."""
 
@@ -85,10 +91,14 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
     # A file that is in two splits, or beside them, is one fault.
     faults = list(dict.fromkeys(fault for found in splits.values() for fault in found.faults))
     report = _report(spec, config.root, splits, faults)
+    advice = _advice(spec, splits["train"])
+    report["recommended"] = {option: value for option, value, _ in advice}
     if config.output is not None:
         with written_at_once(Path(config.output)) as path:
             path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _print(spec, splits, faults)
+    for option, value, why in advice:
+        say(f"recommended: --{option.replace('_', '-')} {value}, {why}")
     if config.output is not None:
         say(f"report written to {config.output}")
     if faults:
@@ -99,9 +109,10 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
 
 def _check_split(spec: DatasetSpec, root: Path | None, split: str, workers: int) -> SplitReport:
     source, faults = _open(spec, root, split)
+    sizes: list[tuple[int, int]] = []
     published, pixels = spec.counts.get(split), torch.zeros(256, dtype=torch.int64)
     if source is None:
-        return SplitReport(0, published, pixels, faults)
+        return SplitReport(0, published, pixels, sizes, faults)
     if published not in (None, len(source)):
         faults.append(
             f"{split}: {len(source):,} images with masks there, but {spec.name} is published with {published:,}. "
@@ -110,11 +121,12 @@ def _check_split(spec: DatasetSpec, root: Path | None, split: str, workers: int)
     # Decoding releases the interpreter lock, so threads are enough.
     with progress("images") as bar, ThreadPoolExecutor(workers) as pool:
         task = bar.add_task(f"checking {split}", total=len(source), note="")
-        for counted, found in pool.map(partial(_check_sample, source), range(len(source))):
+        for counted, size, found in pool.map(partial(_check_sample, source), range(len(source))):
             pixels += counted
+            sizes += size
             faults += found
             bar.advance(task)
-    return SplitReport(len(source), published, pixels, faults)
+    return SplitReport(len(source), published, pixels, sizes, faults)
 
 
 def _open(spec: DatasetSpec, root: Path | None, split: str) -> tuple[Source | None, list[str]]:
@@ -127,14 +139,41 @@ def _open(spec: DatasetSpec, root: Path | None, split: str) -> tuple[Source | No
         return None, [str(error)]
 
 
-def _check_sample(source: Source, index: int) -> tuple[Tensor, list[str]]:
-    """Count the pixels of every class in one sample, or list its faults."""
+def _check_sample(source: Source, index: int) -> tuple[Tensor, list[tuple[int, int]], list[str]]:
+    """Count the pixels of every class in one sample, and tell its size; or list its faults."""
     try:
         label = source[index].label
     except DataError as error:
         found = source.faults(index) if isinstance(source, PairedFiles) else []
-        return torch.zeros(256, dtype=torch.int64), found or [str(error)]
-    return torch.bincount(label.flatten(), minlength=256), []
+        return torch.zeros(256, dtype=torch.int64), [], found or [str(error)]
+    return torch.bincount(label.flatten(), minlength=256), [(label.shape[0], label.shape[1])], []
+
+
+def _advice(spec: DatasetSpec, train: SplitReport) -> list[tuple[str, str, str]]:
+    """Options that suit data of a user's own, with their values, and why; the published data sets have theirs."""
+    if spec.name != FOLDER or not train.sizes:
+        return []
+    found = []
+    labelled = train.pixels[: spec.num_classes]
+    largest = int(labelled.argmax())
+    share = float(labelled[largest] / labelled.sum().clamp_min(1))
+    if share > _MOST:
+        why = f"as {spec.classes[largest]} is {100 * share:.0f}% of the labelled pixels in train (recipe own has it)"
+        found.append(("class_weights", "sqrt", why))
+    height, width = (median(side) for side in zip(*train.sizes, strict=True))
+    base = base_of(height, width)
+    sizes = f"of {len(set(train.sizes))} sizes found, {height:g}x{width:g} is the median"
+    for option, size in (("base_size", base), ("crop_size", crop_of(base))):
+        why = sizes + ("" if getattr(spec, option) != size else ", as by default")
+        found.append((option, f"{size[0]}x{size[1]}", why))
+    from fakd.training import RunConfig  # which takes seconds to import, and is only needed here
+    from fakd.training.recipe import read_recipe
+
+    crops = RunConfig.batch_size
+    steps = read_recipe("own").steps(train.images, crops)
+    passes = f"{steps * crops / train.images:.0f} passes over {train.images:,} images"
+    found.append(("max_steps", str(steps), f"{passes} with {crops} crops a step (recipe own has it)"))
+    return found
 
 
 def _report(

@@ -18,6 +18,7 @@ from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.learner import Learner
+from fakd.training.optimization import parts
 from fakd.training.run import create_student
 from fakd.training.run_folder import NONFINITE
 from fakd.training.teacher import load_teacher
@@ -61,7 +62,8 @@ def replay(config: ReplayConfig) -> dict[str, Any]:
     batch = Sample(**{name: value.to(device) for name, value in kept["batch"].items()}, name=kept["images"])
     torch.manual_seed(mixed_seed("step", run.seed, kept["step"], kept["rank"]))
     with _watched(module) as wrong, _precision(run, device):
-        terms = module(batch, kept["step"])
+        each = [module(part, kept["step"]) for part in parts(batch, run.accumulate)]
+    terms = {name: torch.stack([part[name] for part in each]).mean() for name in each[0]}
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [name for name, weight in module.named_parameters() if not _is_finite(weight.grad)]
     values = {name: term.item() for name, term in terms.items()}

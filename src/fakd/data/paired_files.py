@@ -97,6 +97,8 @@ class PairedFiles:
         self.pairs = list(pairs)
         self.table = table
         self.read = read
+        self.pixels: torch.Tensor | None = None
+        """(256,) how many pixels have each label, ignored ones at 255; None until all are counted, as `check` does."""
         self.problems = pairs.problems if isinstance(pairs, Pairs) else ()
         if self.problems:
             raise UnpairedError(self)
@@ -136,11 +138,20 @@ class PairedFiles:
         return found
 
     def check(self) -> None:
-        """Read every pair once; raise `DataError` for the first that is at fault."""
-        # Decoding releases the interpreter lock, so threads are enough.
+        """Read every pair once and count the labels; raise `DataError` for the first that is at fault."""
+        # Decoding releases the interpreter lock, so threads are enough. Counts alone are kept: images may not fit.
         with ThreadPoolExecutor(_CHECK_THREADS) as pool:
-            for _ in pool.map(lambda index: self[index].name, range(len(self))):  # no tensors, which may not fit
-                pass
+            counted = pool.map(lambda index: _counts(self[index].label), range(len(self)))
+            self.pixels = sum(counted, torch.zeros(256, dtype=torch.int64))
+
+    def count(self, index: int) -> torch.Tensor:
+        """Count the labels of pair `index`, (256,), without reading its image.
+
+        Raises:
+            DataError: The mask is missing or unreadable, or a value of it is no class.
+        """
+        mask_path = self.pairs[index][1]
+        return _counts(torch.from_numpy(self._classes(self.read(mask_path), mask_path)))
 
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
         labels, wrong = looked_up(raw, self.table)
@@ -152,6 +163,10 @@ class PairedFiles:
                 f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
             )
         return labels.astype(np.uint8)
+
+
+def _counts(label: torch.Tensor) -> torch.Tensor:
+    return torch.bincount(label.flatten(), minlength=256)
 
 
 def image_identity(source: Source, index: int) -> str:

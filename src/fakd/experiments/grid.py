@@ -130,6 +130,8 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
         if self.teacher_network is None:
             return None
         inherited = {key: value for key, value in self._shared().items() if key not in _STUDENTS_OWN}
+        if "epochs" in self.teacher_options:
+            inherited["max_steps"] = None
         options = {**inherited, "network": self.teacher_network, "seed": self.seed, **self.teacher_options}
         return PlannedRun("teacher", TrainConfig(**{**options, "output": self.root / "teacher", "resume": self.resume}))
 
@@ -175,8 +177,9 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
         return ["fakd", command, *(word for name, value in changed.items() for word in option_words(name, value))]
 
     def _shared(self) -> dict[str, Any]:
-        """What all runs have in common. Files are checked once for all of them."""
-        return {**{key: value for key, value in self.given.items() if key not in _RUNS_OWN}, "check_data": False}
+        """What all runs have in common; epochs are steps by now. Files are checked once for all of them."""
+        given = {key: value for key, value in self.given.items() if key not in _RUNS_OWN}
+        return {**given, "max_steps": self.max_steps, "epochs": None, "check_data": False}
 
     def _seeds(self) -> list[int]:
         given = self.seeds

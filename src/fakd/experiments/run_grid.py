@@ -8,6 +8,7 @@ from typing import Any
 from fakd.analysis.runs import read_run
 from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import latex_lines, rich_lines
+from fakd.analysis.verdicts import group_verdicts
 from fakd.console import console, say
 from fakd.data.batches import SegmentationData
 from fakd.experiments.grid import GridConfig
@@ -17,6 +18,7 @@ from fakd.experiments.run_queue import Failure, PlannedRun, run_all
 from fakd.experiments.step_time import seconds_per_step, steps_within
 from fakd.training.run_folder import write_json, write_text
 from fakd.training.teacher import load_teacher
+from fakd.training.verdicts import check_files
 
 
 class FailedRunsError(ValueError):
@@ -50,7 +52,7 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
     if to_do and config.check_data:  # once for all runs
         data = SegmentationData(config.spec, config.data_root)
         config.open_unlabelled(data)
-        data.check()
+        check_files(data)
     failures = run_all(list(own.values()), 1) if to_do else []
     if failures is None:
         return None
@@ -112,4 +114,6 @@ def _write(results: GridResults, title: str, stem: Path) -> None:
     console.print(rich_lines(short_lines(results)))
     if any(found.significant for found in results.gains["mIoU"].values()):
         say(MARKED)
+    for verdict in group_verdicts(results.students, equal_time=results.config.minutes is not None):
+        say(f"verdict   {verdict}", style="yellow")
     say(f"written to {stem}.md, .csv, .tex and .json")

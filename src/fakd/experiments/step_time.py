@@ -46,7 +46,7 @@ def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]
 
 
 def _short_run(config: GridConfig, arm: Arm) -> PlannedRun:
-    every = {"eval_every": STEPS, "checkpoint_every": STEPS, "log_every": 1}
+    every = {"eval_every": STEPS, "checkpoint_every": STEPS, "log_every": 1, "warmup_steps": 0}
     return config.plan_run(arm, config.seed_list[0], STEPS, output=_folder(config) / arm.name, resume=True, **every)
 
 

@@ -26,6 +26,9 @@ RUN_SUFFIX = ".ckpt"
 NOTES_KEY = "network"
 """The entry of such a checkpoint that holds what `save_model` would write beside the weights."""
 
+MEAN_WEIGHTS = "ema.module."
+"""What the names of a student's mean weights begin with there, which stand for it."""
+
 RUN_FILE = "student.safetensors"
 """The name under which a finished run keeps its trained network."""
 HUB_FILE = "model.safetensors"
@@ -136,6 +139,10 @@ class Network(
         """C, the channels of the logits."""
         return int(self.config.num_classes)
 
+    def encoder_names(self) -> list[str]:
+        """Names of the encoder's parameters, in order; none where it cannot be told from the heads."""
+        return [name for name, _ in self.named_parameters() if name.startswith("encoder.")]
+
     @abstractmethod
     def drop_aux(self) -> None:
         """Take the auxiliary head away, as inference has no use for it."""
@@ -234,7 +241,7 @@ def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             f"Name the run folder, {path.parent.parent}, once the run is finished."
         )
     tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
-    prefix = "student."
+    prefix = MEAN_WEIGHTS if any(key.startswith(MEAN_WEIGHTS) for key in tensors) else "student."
     return (
         {str(key): str(value) for key, value in notes.items()},
         {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},

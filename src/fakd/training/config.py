@@ -8,11 +8,13 @@ from typing import Any, Literal
 from fakd.data import DatasetSpec, get_dataset
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.inference import InferenceConfig
-from fakd.functional.cross_entropy import Average
 from fakd.methods import method_options
 from fakd.models.by_name import plain_name
-from fakd.options import Options, Output, Range, Size
+from fakd.options import Options, Output, Range, Size, by_recipe
+from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
+from fakd.training.optimizer_options import OptimizerConfig
+from fakd.training.recipe import follow_recipe
 from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
 from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
@@ -20,7 +22,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(InferenceConfig):
+class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
@@ -45,21 +47,23 @@ class RunConfig(InferenceConfig):
     """Probability of dropping a channel before the classifier; by default the network's own: 0 for HRNet, 0.1 for
     others."""
 
-    max_steps: int = 40_000
-    """Length of the run, in optimizer steps."""
+    recipe: str | None = None
+    """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for --dataset
+    folder, paper for others."""
+    max_steps: int = by_recipe()
+    """Length of the run, in optimizer steps; by default the recipe's: 40,000, or about 60 passes over data of your
+    own."""
+    epochs: float | None = None
+    """Length of the run in passes over the training images, in place of max_steps."""
+    patience: int = 0
+    """Evaluations without a better mIoU on val after which the run stops early; 0 never does."""
+    report: Literal["last", "best"] = "last"
+    """Whether the weights of the last step are saved and scored, or those of the best evaluation; the best are chosen
+    by the images that they are scored on."""
     batch_size: int = 16
-    """Crops per step, over all devices together."""
-    learning_rate: float | None = None
-    """Learning rate of SGD at the first step, which falls by (1 - t/T)^0.9 to a hundredth; by default the data set's in
-    the paper: 0.01, but 0.004 for pascal-context."""
-    momentum: float = 0.9
-    """Momentum of SGD."""
-    weight_decay: float = 5e-4
-    """L2 penalty of SGD on all parameters."""
+    """Crops per step, over all devices and parts of the step together."""
     aux_weight: float = 0.4
-    """Weight of the auxiliary head's cross-entropy; 0 builds no auxiliary head."""
-    ce_average: Average = "valid"
-    """What cross-entropy divides by: labelled pixels ("valid"), or all pixels as MMSegmentation does ("all")."""
+    """Weight of the auxiliary head's loss on labels; 0 builds no auxiliary head."""
 
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
@@ -95,7 +99,8 @@ class RunConfig(InferenceConfig):
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
     eval_every: int | None = None
-    """Steps between evaluations on the validation split; by default a tenth of max_steps."""
+    """Steps between evaluations on the validation split; by default a tenth of max_steps, or more where evaluating
+    would take over a tenth of the run."""
     checkpoint_every: int | None = None
     """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
     keep_checkpoints: int = 2
@@ -125,9 +130,9 @@ class RunConfig(InferenceConfig):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}.")
-        if self.learning_rate == 0:
-            raise ValueError("learning_rate must be above 0, got 0.")
-        self.learning_rate = self.learning_rate or spec.learning_rate
+        follow_recipe(self)
+        self.check_optimizer(self.max_steps)
+        self.check_label_loss(spec.classes)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -140,9 +145,13 @@ class RunConfig(InferenceConfig):
             self.devices, self.num_nodes = launch.devices, launch.num_nodes
         if self.batch_size % self.processes:
             raise ValueError(f"batch_size {self.batch_size} does not divide by {self.processes} devices.")
+        if self.batch_size % (self.processes * self.accumulate):
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide by {self.processes} devices times {self.accumulate} "
+                "parts of a step (--accumulate)."
+            )
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other: give one of them.")
-        self.eval_every = self.eval_every or max(1, self.max_steps // 10)
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
@@ -250,7 +259,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
         super().__post_init__()
         assert self.output is not None  # resolved there
-        self.check_unlabelled(self.method, self.processes, self.spec)
+        self.check_unlabelled(self.method, self.processes * self.accumulate, self.spec)
         if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
             self.base_size, self.crop_size = (
                 self.base_size or self.spec.base_size,
@@ -272,10 +281,15 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
 
 _LEAST: dict[str, float] = {
     "max_steps": 1,
+    "epochs": 0,
+    "patience": 0,
     "batch_size": 1,
     "learning_rate": 0,
     "momentum": 0,
     "weight_decay": 0,
+    "warmup_steps": 0,
+    "clip_grad": 0,
+    "accumulate": 1,
     "aux_weight": 0,
     "workers": 0,
     "devices": 1,

@@ -48,15 +48,23 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
 
 def say_step(config: RunConfig, device: torch.device) -> None:
     """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
-    recipe = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
     total, others = sum(config.crops), config.crops[1]
     shares = f" ({total // config.processes} in each of {config.processes} processes)" if config.processes > 1 else ""
     unlabelled = f", {others} of them of images without labels" if others else ""
-    say(f"step      {total} crops{shares}{unlabelled}, learning rate {config.learning_rate:g} at first")
-    if differ := [f"{name} {value:g}" for name, value in recipe.items() if getattr(config, name) != value]:
+    crops = f"step      {total} crops{shares}{unlabelled}"
+    if config.recipe == "paper" and config.optimizer == "sgd":
+        say(f"{crops}, learning rate {config.learning_rate:g} at first")
+        paper = {"batch_size": RunConfig.batch_size, "learning_rate": config.spec.learning_rate}
+        if differ := [f"{name} {value:g}" for name, value in paper.items() if getattr(config, name) != value]:
+            say(
+                f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",
+                style="yellow",
+            )
+    else:
+        warmup = f", after {config.warmup_steps} steps of warm-up" if config.warmup_steps else ""
         say(
-            f"step      the recipe has {' and '.join(differ)}: scores may differ from the published ones",
-            style="yellow",
+            f"{crops}, {config.optimizer}, learning rate {config.learning_rate:g}, {config.schedule}{warmup}; recipe "
+            f"{config.recipe}, {config.max_steps} steps"
         )
     if config.precision == "16-mixed" and device.type == "cpu":
         say("step      16-mixed is for GPUs: on a CPU, bf16-mixed takes its place", style="yellow")

@@ -4,15 +4,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from fakd.console import say
 from fakd.data import Sample
 from fakd.evaluation import to_float_images
-from fakd.functional import cross_entropy, resize_labels, teacher_classes
+from fakd.functional import resize_labels, teacher_classes
 from fakd.methods import Method
 from fakd.models.network import Network
 from fakd.training.config import RunConfig
+from fakd.training.label_loss import LabelLoss
 from fakd.types import UNLABELLED, SegmentationOutput
 
 
@@ -27,6 +29,7 @@ class Learner(nn.Module):
         super().__init__()
         self.student = student
         self.method = method
+        self.label_loss = LabelLoss(config, student.num_classes)
         self.teachers: tuple[Any, ...] = ()
         if teacher is not None and method.needs_teacher:
             self.teachers = (teacher.eval().requires_grad_(False),)
@@ -35,6 +38,11 @@ class Learner(nn.Module):
         self.channels_last = False
         self.config = config
         self._sizes_said = False
+        self.ema: ModelEmaV3 | None = None
+        """Mean weights of the student over the steps so far, the latest weighing most; in the checkpoints too."""
+        if config.ema:
+            # The warm-up keeps a short run's mean from being that of its random weights.
+            self.ema = ModelEmaV3(student, decay=config.ema, use_warmup=True).requires_grad_(False)
 
     def prepare(self, device: torch.device) -> None:
         """Bring both networks to the device, in the form that is asked for."""
@@ -50,22 +58,34 @@ class Learner(nn.Module):
             self._asked = (torch.compile(self.student, dynamic=False),)
             self.teachers = tuple(torch.compile(teacher, dynamic=False) for teacher in self.teachers)
 
+    @property
+    def scored(self) -> Network:
+        """What is evaluated, and what the run leaves behind: the student, or its mean weights."""
+        return self.student if self.ema is None else self.ema.module
+
+    def train(self, mode: bool = True) -> "Learner":
+        """Set the mode of all that learns; mean weights are only ever asked."""
+        super().train(mode)
+        if self.ema is not None:
+            self.ema.eval()
+        return self
+
     def forward(self, batch: Sample, step: int) -> dict[str, Tensor]:
         """The loss terms of a batch, weighted, after so many steps; `teacher_is_finite` says so of its logits.
 
-        L = CE(student, labels) + aux_weight * CE(auxiliary head, labels) + the method's terms
+        L = loss(student, labels) + aux_weight * loss(auxiliary head, labels) + the method's terms
 
         Of unlabelled images, which come last in a batch, the method sees the teacher's classes for labels, and the
-        cross-entropies see nothing.
+        losses on labels see nothing.
         """
         images, labels = to_float_images(batch.image), batch.label.long()
         output = self._ask_student(images)
-        average, (own, others) = self.config.ce_average, self.config.crops
+        own, others = self.config.crops
         labelled = len(labels) * own // (own + others)
-        terms = {"ce": cross_entropy(output.logits[:labelled], labels[:labelled], average=average)}
+        terms: dict[str, Tensor] = self.label_loss(output.logits[:labelled], labels[:labelled])
         if output.aux is not None:
-            aux = cross_entropy(output.aux[:labelled], labels[:labelled], average=average)
-            terms["aux"] = self.config.aux_weight * aux
+            aux = self.label_loss(output.aux[:labelled], labels[:labelled])
+            terms["aux"] = self.config.aux_weight * torch.stack(list(aux.values())).sum()
         taught = self._ask_teacher(images, batch.teacher_logits)
         self.teacher_is_finite = (labels if taught is None else taught.logits).detach().isfinite().all()
         self._say_sizes(output, taught)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -14,20 +14,20 @@ from fakd.console import console, progress, say
 from fakd.data import Sample
 from fakd.data.batches import SegmentationData
 from fakd.data.seeds import mixed_seed
-from fakd.evaluation import Scores, evaluate_model, scores_from_confusion
-from fakd.methods.schedules import poly
+from fakd.evaluation import evaluate_model, scores_from_confusion
 from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.config import RunConfig
 from fakd.training.learner import Learner
 from fakd.training.nonfinite import NonFiniteGuard
+from fakd.training.optimization import create_optimizer, learning_rate_share, parts
 from fakd.training.run_folder import RunFolder
 from fakd.training.stopping import Interrupted, StopRequest, Vote
 
 
 def fit(
     fabric: Fabric, config: RunConfig, folder: RunFolder, data: SegmentationData, learner: Learner, stop: StopRequest
-) -> "Clock":
+) -> "Trained":
     """Train the student.
 
     Args:
@@ -39,17 +39,16 @@ def fit(
         stop: whether somebody wants the run to stop after its step.
 
     Returns:
-        How long it took, over all starts of the run.
+        What came of it, over all starts of the run.
 
     Raises:
         Interrupted: the run was asked to stop, and its checkpoint is written.
         NonFiniteLossError: a loss term, or what came of it, is infinite or NaN.
     """
-    every, eval_every, log_every = config.checkpoint_every, config.eval_every, config.log_every
+    every, log_every = config.checkpoint_every, config.log_every
+    eval_every = config.eval_every or evaluation_interval(config, len(data.source("val")))
     assert every is not None  # RunConfig resolves them
-    assert eval_every is not None
     assert log_every is not None
-    assert config.learning_rate is not None
     files, vote = CheckpointFiles(folder, config.keep_checkpoints), Vote()
 
     # The run goes on where its newest sound checkpoint stands, as the first process sees it.
@@ -60,14 +59,12 @@ def fit(
         learner.load_state_dict(saved["state_dict"])
     remarked = False
     first, best, clock = saved.get("global_step", 0), saved.get("best", -1.0), Clock(**saved.get("clock", {}))
+    best_step, stale = saved.get("best_step", 0), saved.get("stale", 0)  # evaluations since the best one
+    done, matrix = first, None
 
     learner.prepare(fabric.device)
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in learner.parameters() if parameter.requires_grad],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = create_optimizer(learner.student, learner, config)
+    rates = [group["lr"] for group in optimizer.param_groups]
     terms_of, optimizer = fabric.setup(learner, optimizer)
     if saved:
         optimizer.load_state_dict(saved["optimizer_states"][0])
@@ -86,6 +83,8 @@ def fit(
                     "optimizer_states": [optimizer.state_dict()],
                     "precision": fabric.strategy.precision.state_dict(),
                     "best": best,
+                    "best_step": best_step,
+                    "stale": stale,
                     "clock": clock.state_dict(),
                     # which network it holds, so that it can be opened as one
                     NOTES_KEY: {CONFIG_KEY: learner.student.config.to_json(), **config.spec.notes(config.base_size)},
@@ -97,20 +96,30 @@ def fit(
     with progress("steps") as bar, clock.running():
         task = bar.add_task("training", total=config.max_steps, completed=first, note="")
         for step in range(first, config.max_steps):
+            if config.patience and stale >= config.patience:
+                break
             with clock.waiting():
                 batch = next(batches)
             guard.begin(step, batch)
             # The step's draws depend on (seed, step, rank) alone, so that a resumed run repeats them.
             torch.manual_seed(mixed_seed("step", config.seed, step, fabric.global_rank))
 
-            terms = terms_of(batch, step)
-            fabric.backward(torch.stack(list(terms.values())).sum())
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * poly(step, config.max_steps)
+            terms = dict[str, Tensor]()
+            for number, part in enumerate(parts(batch, config.accumulate), start=1):
+                with fabric.no_backward_sync(terms_of, enabled=number < config.accumulate):
+                    own = {name: term / config.accumulate for name, term in terms_of(part, step).items()}
+                    fabric.backward(torch.stack(list(own.values())).sum())
+                terms = {name: terms.get(name, 0) + term.detach() for name, term in own.items()}
+            if config.clip_grad:  # a gradient that is not finite is the guard's to find
+                fabric.clip_gradients(terms_of, optimizer, max_norm=config.clip_grad, error_if_nonfinite=False)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * learning_rate_share(step, config)
             optimizer.step()
             optimizer.zero_grad()
+            if learner.ema is not None:
+                learner.ema.update(learner.student, step)
 
-            done, terms = step + 1, {name: term.detach() for name, term in terms.items()}
+            done, matrix = step + 1, None
             bar.update(task, completed=done)
             if done % log_every == 0:  # rarely, because reading a number makes the host wait for the device
                 watched = {name: value.item() for name, value in learner.method.watched.items()}
@@ -125,15 +134,18 @@ def fit(
             if done % eval_every == 0:
                 guard.look_at_weights()
                 with clock.paused():
-                    scores = validate(fabric, config, images, learner)
+                    matrix = validate(fabric, config, images, learner)
+                    scores = scores_from_confusion(matrix, config.spec.classes)
                     fabric.log_dict({f"val/{name}": getattr(scores, name) for name in ("mIoU", "mAcc", "aAcc")}, step)
                     say(f"step {done}/{config.max_steps}  val {config.score} {scores.mIoU:.2f}")
+                stale += 1
                 if scores.mIoU > best:
-                    best = scores.mIoU
+                    best, best_step, stale = scores.mIoU, done, 0
                     save(folder.best)
 
+            ending = done == config.max_steps or 0 < config.patience <= stale
             stopping = vote.any(stop.asked)  # or one process would wait for the others for ever
-            if stopping or done % every == 0 or done == config.max_steps:
+            if stopping or done % every == 0 or ending:
                 save(folder.last)
             if stopping:
                 fabric.barrier()  # the others must not be gone while the first one writes
@@ -141,23 +153,55 @@ def fit(
     del batches, images  # whose loader processes end here, where a signal raises nothing
     share_statistics(learner)
     if vote.any(stop.asked):
-        raise Interrupted.at(config.max_steps, config.max_steps)
-    return clock
+        raise Interrupted.at(done, config.max_steps)
+    if done < config.max_steps:
+        say(
+            f"stopped early at step {done}: {stale} evaluations were no better than mIoU {best:.2f} of step {best_step}"
+        )
+    return Trained(clock, done, best_step, best, matrix)
 
 
-def validate(fabric: Fabric, config: RunConfig, images: Iterable[Sample], learner: Learner) -> Scores:
-    """Score the student on the validation split, each image counted once over all processes."""
+class Trained(NamedTuple):
+    """What came of a run's training."""
+
+    clock: "Clock"
+    steps: int
+    """How many there were, fewer than asked for where patience ended."""
+    best_step: int
+    """After which the best evaluation was; 0 where there was none."""
+    best: float
+    """Its mIoU."""
+    matrix: Tensor | None
+    """The confusion matrix of the weights of the last step, where they were evaluated."""
+
+
+def evaluation_interval(config: RunConfig, images: int) -> int:
+    """Steps between evaluations, so that there are ten, or fewer where they would take over a tenth of the run.
+
+    Judged by the pixels that networks see, those of training three times, once forward and twice backward: a rule by
+    the clock would evaluate a resumed run at other steps.
+    """
+    base, crop = config.base_size or config.spec.base_size, config.crop_size or config.spec.crop_size
+    asked = sum(scale**2 for scale in config.scales) * (2 if config.flip else 1)
+    evaluation = images * base[0] * base[1] * asked
+    step = 3 * config.batch_size * crop[0] * crop[1]
+    affordable = int(config.max_steps * step / (9 * evaluation)) if evaluation else 10
+    return max(1, config.max_steps // min(max(affordable, 1), 10))
+
+
+def validate(fabric: Fabric, config: RunConfig, images: Iterable[Sample], learner: Learner) -> Tensor:
+    """The confusion matrix of the student on the validation split, each image counted once over all processes."""
     share_statistics(learner)
     with fabric.autocast():
         matrix = evaluate_model(
-            learner.student,
+            learner.scored,
             images,
             config.spec.num_classes,
             device=fabric.device,
             inference=config.inference(config.spec.window),
         )
     learner.train()
-    return scores_from_confusion(matrix, config.spec.classes)
+    return matrix
 
 
 def share_statistics(learner: nn.Module) -> None:
@@ -193,10 +237,11 @@ class Clock:
     Args:
         seconds: of earlier starts.
         data_seconds: of these, how many were spent waiting for the loader.
+        evaluation_seconds: spent in those evaluations.
     """
 
-    def __init__(self, seconds: float = 0.0, data_seconds: float = 0.0) -> None:
-        self._seconds, self.data_seconds = seconds, data_seconds
+    def __init__(self, seconds: float = 0.0, data_seconds: float = 0.0, evaluation_seconds: float = 0.0) -> None:
+        self._seconds, self.data_seconds, self.evaluation_seconds = seconds, data_seconds, evaluation_seconds
         self._since: float | None = None
 
     @property
@@ -205,8 +250,12 @@ class Clock:
         return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def state_dict(self) -> dict[str, float]:
-        """Both numbers."""
-        return {"seconds": self.seconds, "data_seconds": self.data_seconds}
+        """All numbers."""
+        return {
+            "seconds": self.seconds,
+            "data_seconds": self.data_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+        }
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -219,10 +268,12 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time within."""
+        """Count the time within as spent in evaluations alone."""
         self._seconds, self._since = self.seconds, None
+        since = time.monotonic()
         yield
         self._since = time.monotonic()
+        self.evaluation_seconds += self._since - since
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

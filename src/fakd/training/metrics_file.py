@@ -55,3 +55,24 @@ def cut_torn_rows(logs: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)
+
+
+def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The logged values of a run, of all its starts: each start replaces what came after its first step before.
+
+    Returns:
+        (step, value) by name, in order of steps.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for part in sorted(folder.glob("logs/csv/*/metrics.csv")):
+        with part.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        first = min((int(row["step"]) for row in rows), default=0)
+        for series in values.values():
+            for step in [step for step in series if step >= first]:
+                del series[step]
+        for row in rows:
+            for name, value in row.items():
+                if value and name not in ("epoch", "step"):
+                    values.setdefault(name, {})[int(row["step"])] = float(value)
+    return {name: sorted(series.items()) for name, series in values.items() if series}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,18 +20,21 @@ from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.files.checksum import digest
 from fakd.methods import create_method
-from fakd.models import Network, copy_weights, create_model, save_model
+from fakd.models import Network, copy_weights, create_model, load_model, save_model
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
-from fakd.training.loop import Clock, fit
+from fakd.training.loop import Trained, fit
+from fakd.training.metrics_file import read_metrics
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.unlabelled import teacher_masks
+from fakd.training.verdicts import check_files, listed, never_found, run_verdicts
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -109,6 +113,7 @@ class _Run:
         self.config, self.folder, self.data = config, folder, data
         self.fabric = create_fabric(config, folder)
         self.stop = StopRequest()
+        self._evaluating = 0.0  # seconds, before and after training
 
     @contextmanager
     def stopped_together(self) -> Iterator[None]:
@@ -162,6 +167,8 @@ class _Run:
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
                 "it was trained on other data, or not long enough. Give another --teacher, or --allow-bad-teacher."
             )
+        if never := never_found(scores.to_dict()):
+            say(f"teacher   never finds {listed(never)}: of these the student learns from labels alone", style="yellow")
         if cache and logits_wanted:
             data.taught = cache.complete(self.fabric.device, on_image=self.stop.obey)
         return scores.to_dict()
@@ -172,15 +179,33 @@ class _Run:
         Raises:
             Interrupted: the user did.
         """
-        config, folder, student = self.config, self.folder, learner.student
+        config, folder, student = self.config, self.folder, learner.scored
         if config.compile:
             check_compiler(self.fabric.device)
         say_step(config, self.fabric.device)
+        if learner.label_loss.weights is not None:
+            weigh_classes(learner.label_loss, self.data, self.fabric)
         with full_disk_explained(folder):
-            clock = fit(self.fabric, config, folder, self.data, learner, self.stop)
-        matrix = self._count(student, "evaluating", "the network")
+            trained = fit(self.fabric, config, folder, self.data, learner, self.stop)
+        matrix = trained.matrix
+        if kept_best := config.report == "best" and 0 < trained.best_step < trained.steps:
+            say(f"report    the weights of step {trained.best_step}, the best by mIoU on val: {trained.best:.2f}")
+            best: Any = load_model(folder.best)[0].state_dict() if self.fabric.is_global_zero else None
+            student.load_state_dict(self.fabric.broadcast(best))
+        if kept_best or matrix is None or config.precision != "32-true":  # of others the scores are of 32 bits at last
+            matrix = self._count(student, "evaluating", "the network")
         scores = scores_from_confusion(matrix, self.data.spec.classes)
-        results = {**scores.to_dict(), "parameters": _parameters(student), **self._cost(clock), **notes}
+        results = {
+            **scores.to_dict(),
+            "chance": chance_miou(matrix),
+            "report": config.report,
+            "report_step": trained.best_step if kept_best else trained.steps,
+            "best_step": trained.best_step,
+            "best_mIoU": trained.best if trained.best_step else None,
+            "parameters": _parameters(student),
+            **self._cost(trained),
+            **notes,
+        }
         if config.dataset == UNLABELLED_SET:
             results["scored_against"] = "teacher"
         if self.fabric.is_global_zero:
@@ -190,10 +215,12 @@ class _Run:
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
-        seconds = clock.seconds
         means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
-        say(f"{means}  in {seconds:.0f} s", style="bold")
+        say(f"{means}  in {trained.clock.seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
+        losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
+        for verdict in run_verdicts(results, losses).values():
+            say(f"verdict   {verdict}", style="yellow")
         return results
 
     def _take_masks(self, teacher: torch.nn.Module) -> None:
@@ -214,10 +241,13 @@ class _Run:
             masks = teacher_masks(teacher, images, self.fabric.device, inference, on_image)
         self.data.relabel_val(dict(zip(self.data.val_indices(), masks, strict=True)))
 
-    def _cost(self, clock: Clock) -> dict[str, Any]:
-        steps, seconds = self.config.max_steps, clock.seconds
+    def _cost(self, trained: Trained) -> dict[str, Any]:
+        clock, steps, seconds = trained.clock, trained.steps, trained.clock.seconds
+        evaluating = clock.evaluation_seconds + self._evaluating
         return {
             "steps": steps,
+            "wall_seconds": round(seconds + evaluating, 2),
+            "evaluation_share": round(evaluating / (seconds + evaluating), 5) if seconds + evaluating else 0.0,
             "seconds": round(seconds, 2),
             "seconds_per_step": round(seconds / steps, 5),
             "data_wait": round(clock.data_seconds / seconds, 5) if seconds else 0.0,
@@ -230,7 +260,7 @@ class _Run:
         Raises:
             Interrupted: the user did.
         """
-        loader = self.data.val_dataloader()
+        loader, since = self.data.val_dataloader(), time.monotonic()
         with progress("images") as bar:
             task = bar.add_task(what, total=len(loader), note="")
 
@@ -238,7 +268,7 @@ class _Run:
                 self.stop.obey()
                 bar.advance(task, count)
 
-            return evaluate_model(
+            matrix = evaluate_model(
                 model,
                 loader,
                 self.data.spec.num_classes,
@@ -247,6 +277,8 @@ class _Run:
                 name=name,
                 on_image=on_image,
             )
+        self._evaluating += time.monotonic() - since
+        return matrix
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -300,7 +332,7 @@ def _open_data(config: RunConfig) -> SegmentationData:
     if config.spec.notice:
         say(config.spec.notice, style="dim")
     if config.check_data and is_main_process():
-        data.check()
+        check_files(data)
     counts = {split: len(data.source(split)) for split in SPLITS}
     if data.unlabelled is not None:
         counts["unlabelled"] = len(data.unlabelled)

@@ -18,6 +18,7 @@ from fakd.files.atomic import written_at_once
 from fakd.models.network import RUN_FILE
 from fakd.training.config import RunConfig
 from fakd.training.metrics_file import cut_torn_rows
+from fakd.training.recipe import before_recipes
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
 _FREE_ON_RESUME = {
@@ -33,7 +34,7 @@ _FREE_ON_RESUME = {
 }
 NONFINITE = "nonfinite"
 _PATHS = {"data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes"}
-_PATHS |= {"unlabelled"}
+_PATHS |= {"unlabelled", "class_weights"}
 _INPUTS = {
     "classes": "the classes of the data set",
     "unlabelled": "the images without labels",
@@ -189,7 +190,8 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
             f"{folder.root} was begun by `fakd {commands[0]}`, and this is `fakd {commands[1]}`. Go on with it by "
             "that command, or give another --output."
         )
-    before = config.defaults() | given  # an option that the earlier start did not know had its default
+    # an option that the earlier start did not know had its default
+    before = config.defaults() | before_recipes() | given
 
     def same(key: str) -> bool:
         if key in _PATHS and before.get(key) and now[key]:

@@ -16,7 +16,7 @@ from fakd.data.paired_files import PairedFiles
 from fakd.data.seeds import mixed_seed
 from fakd.data.spec import SPLITS, Source
 from fakd.data.unlabelled import UNLABELLED_SET, UnlabelledImages
-from fakd.data.user.folder import square_crop
+from fakd.data.user.folder import crop_of
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits
 from fakd.evaluation.predictor import open_predictor
@@ -75,12 +75,12 @@ class UnlabelledConfig:
                 raise ValueError(f"unlabelled_batch must be 1 or more, got {self.unlabelled_batch}.")
         return UNLABELLED_SET if alone else dataset
 
-    def check_unlabelled(self, method: str, processes: int, spec: DatasetSpec) -> None:
+    def check_unlabelled(self, method: str, parts: int, spec: DatasetSpec) -> None:
         """Refuse what cannot learn from images without labels.
 
         Args:
             method: that is taught by the teacher.
-            processes: that train.
+            parts: how many the crops of a step are dealt out to: processes times parts of a step.
             spec: of the data set.
 
         Raises:
@@ -95,8 +95,10 @@ class UnlabelledConfig:
                 f"method {method!r} asks {wants}, and images without labels are for methods that ask its scores alone: "
                 f"leave out --unlabelled, or choose one of {able}."
             )
-        if self.unlabelled_batch % processes:
-            raise ValueError(f"unlabelled_batch {self.unlabelled_batch} does not divide by {processes} devices.")
+        if self.unlabelled_batch % parts:
+            raise ValueError(
+                f"unlabelled_batch {self.unlabelled_batch} does not divide by {parts}, devices times parts of a step."
+            )
         if spec.num_classes > UNLABELLED:
             raise ValueError(
                 f"{spec.name} has {spec.num_classes} classes, and images without labels are for {UNLABELLED} at most, "
@@ -142,7 +144,7 @@ def teacher_dataset(teacher: str, unlabelled: tuple[str, ...], val_share: float)
         classes=network.classes,
         palette=tuple(network.palette),
         base_size=base,
-        crop_size=square_crop(base),
+        crop_size=crop_of(base),
         open=partial(_open, unlabelled, val_share),
         needs_root=False,
     )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from fakd.analysis.report.plots import class_gains, curves, logged_names
 from fakd.analysis.run_options import command_words
 from fakd.analysis.runs import Run
 from fakd.analysis.statistics import difference_text
+from fakd.analysis.verdicts import group_verdicts
 
 
 class _Details(NamedTuple):
@@ -66,6 +68,7 @@ def render(
     return environment.get_template("template.html").render(
         title=title,
         summary=_summary(groups),
+        verdicts=group_verdicts(groups),
         tables=[group_table(groups, teachers), class_table(groups, teachers), run_table(groups, names, teachers)],
         plots=plots,
         logged=logged_names(groups),
@@ -86,8 +89,12 @@ def _summary(groups: Sequence[Group]) -> str:
     means = {group: found.mean for group in groups if group.method and (found := group.spread("mIoU"))}
     if not means:
         return ""
-    best = max(means, key=means.__getitem__)
-    text = f"Highest mean mIoU of {len(means)} kinds of runs: {best.label} with {means[best]:.2f} %"
+    budget = Counter(group.budget for group in means).most_common(1)[0][0]
+    equal = {group: score for group, score in means.items() if group.budget == budget}
+    best = max(equal, key=equal.__getitem__)
+    of = "of the same budget " if len(equal) < len(means) else ""
+    text = f"Highest mean mIoU of {len(equal)} kinds of runs {of}".rstrip()
+    text += f": {best.label} with {equal[best]:.2f} %"
     if (gain := gains(groups, "mIoU").get(best)) is not None:
         text += f", {difference_text(gain)} points against the student alone".replace("-", "\N{MINUS SIGN}")
     few = " One seed says little about which is better." if len(best.runs) == 1 else ""

@@ -78,19 +78,25 @@ def describe_folder(root: Path | None) -> DatasetSpec:
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
-        crop_size=_size(classes, "crop_size") or square_crop(base),
+        crop_size=_size(classes, "crop_size") or crop_of(base),
         open=partial(_open, classes, root),
     )
 
 
-def square_crop(base_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a crop of images of which nothing but their (height, width) is known.
+def base_of(height: float, width: float) -> tuple[int, int]:
+    """What images of such a size are fitted into: as they are, but that no side is longer than 2048 pixels."""
+    shrink = min(1.0, _LARGEST_SIDE / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def crop_of(base: tuple[int, int]) -> tuple[int, int]:
+    """The crops of images that are fitted so: squares of the shorter side, of 512 pixels at most.
 
     Example:
-        >>> square_crop((1024, 2048)), square_crop((50, 72))
+        >>> crop_of((1024, 2048)), crop_of((50, 72))
         ((512, 512), (48, 48))
     """
-    side = max(_CROP_STEP, min(_LARGEST_CROP, *base_size) // _CROP_STEP * _CROP_STEP)
+    side = max(_CROP_STEP, min(_LARGEST_CROP, *base) // _CROP_STEP * _CROP_STEP)
     return side, side
 
 
@@ -243,8 +249,7 @@ def _first_size(root: Path) -> tuple[int, int]:
             height, width = upright_size(path)
         except DataError:
             continue  # a check names it; the description of all others needs only one that is whole
-        shrink = min(1.0, _LARGEST_SIDE / max(height, width))
-        return max(1, round(height * shrink)), max(1, round(width * shrink))
+        return base_of(height, width)
     raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
 
 

@@ -59,6 +59,11 @@ class ForeignSegmentor(ClassifierTap, Network, built_from=ForeignConfig):
         """The auxiliary head, which only counts in training."""
         return self.model.get_submodule(self.aux) if isinstance(self.aux, str) else None
 
+    def encoder_names(self) -> list[str]:
+        """Names of the encoder's parameters, in order."""
+        names = [name for name, _ in self.model.named_parameters()]
+        return [f"model.{name}" for name in LIBRARIES[self.config.library].encoder_names(self.config, names)]
+
     def drop_aux(self) -> None:
         """Take the auxiliary head away, as inference has no use for it."""
         if isinstance(self.aux, str):

@@ -1,0 +1,94 @@
+"""Recipes: files of options that belong together, which a run has where its user says nothing else."""
+
+from collections.abc import Mapping
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fakd.data.plain_yaml import read_yaml
+from fakd.data.user.folder import FOLDER
+
+_FOLDER = Path(__file__).parent / "recipes"
+
+
+class Recipe(NamedTuple):
+    """What a file of recipes/ says."""
+
+    name: str
+    about: str
+    """For whom, as sentences."""
+    options: Mapping[str, Any]
+    """By the name of the option."""
+    passes: Mapping[str, int] | None = None
+    """Where the number of steps follows from the data: passes over_the_data, least_steps and most_steps."""
+
+    def steps(self, images: int, batch_size: int) -> int:
+        """How many steps a run on so many images gets."""
+        assert self.passes is not None
+        steps = steps_of(self.passes["over_the_data"], images, batch_size)
+        return min(max(steps, self.passes["least_steps"]), self.passes["most_steps"])
+
+
+def recipe_names() -> list[str]:
+    """Those that there are, the papers' first."""
+    return sorted((path.stem for path in _FOLDER.glob("*.yaml")), key=lambda name: (name != "paper", name))
+
+
+@cache
+def read_recipe(name: str) -> Recipe:
+    """Read the recipe of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in (names := recipe_names()):
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(names)}, see `fakd recipes`.")
+    return Recipe(name, **read_yaml(_FOLDER / f"{name}.yaml"))
+
+
+def before_recipes() -> dict[str, Any]:
+    """What runs did that do not say their recipe, as they are from before there was any."""
+    return {"recipe": "paper", **read_recipe("paper").options}
+
+
+def follow_recipe(config: Any) -> None:
+    """Give those options of a `RunConfig` their values that its user has not.
+
+    Raises:
+        ValueError: there is no such recipe, or both epochs and max_steps are given.
+        DataError: the number of steps follows from the data, which are not there.
+    """
+    config.recipe = config.recipe or ("own" if config.dataset == FOLDER else "paper")
+    recipe = read_recipe(config.recipe)
+    options = dict(recipe.options)
+    if config.epochs is not None and config.max_steps is not None:
+        raise ValueError(
+            f"epochs {config.epochs:g} and max_steps {config.max_steps} both say how long the run is: give one of them."
+        )
+    if config.max_steps is None and (config.epochs is not None or recipe.passes is not None):
+        images = len(config.spec.open(config.data_root, "train"))
+        config.max_steps = (
+            recipe.steps(images, config.batch_size)
+            if config.epochs is None
+            else steps_of(config.epochs, images, config.batch_size)
+        )
+    config.epochs = None  # said in steps from here on
+    if config.optimizer not in (None, options["optimizer"]):  # whose rates are of another size
+        options.pop("learning_rate", None)
+        del options["weight_decay"]
+    if config.warmup_steps is None:
+        length = config.max_steps or options["max_steps"]
+        config.warmup_steps = min(options["warmup_steps"], length // 10)
+    for name, value in options.items():
+        if getattr(config, name) is None:
+            setattr(config, name, value)
+    if config.learning_rate is None:
+        config.learning_rate = config.default_rate(config.spec)
+    if config.weight_decay is None:
+        config.weight_decay = config.default_decay()
+
+
+def steps_of(epochs: float, images: int, batch_size: int) -> int:
+    """How many steps so many passes over the images take, at least one."""
+    return max(1, ceil(epochs * images / batch_size))
