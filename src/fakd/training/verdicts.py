@@ -35,10 +35,11 @@ def run_verdicts(results: Mapping[str, Any], losses: Sequence[float] = ()) -> di
         Sentences by what they are about: "nothing", "never", "teacher", "falling".
     """
     score, teacher, found = results["mIoU"], results.get("teacher"), dict[str, str]()
+    name = "agreement with the teacher" if "scored_against" in results else "mIoU"
     chance = results.get("chance")  # runs of earlier releases do not say it
     if chance is not None and score < chance + _MARGIN:
         found["nothing"] = (
-            f"learnt nothing: mIoU {score:.2f}, where the most frequent class everywhere, or any at random, has "
+            f"learnt nothing: {name} {score:.2f}, where the most frequent class everywhere, or any at random, has "
             f"{chance:.2f}. Train longer (--epochs), or by --recipe own."
         )
     elif never := never_found(results):
