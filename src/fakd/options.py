@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import yaml
 from cyclopts import UNSET, Parameter, Token
@@ -34,9 +33,16 @@ def plain_value(word: str) -> Any:
         return word
 
 
-def by_recipe() -> Any:
-    """The default of an option that the run's recipe sets: nothing until then, and its own type ever after."""
-    return field(default=None)
+T = TypeVar("T")
+if TYPE_CHECKING:
+    ByRecipe = Annotated[T, "by the recipe"]
+else:
+    ByRecipe = T | None
+"""The type of an option that the run's recipe sets: None for the command line, and its own type ever after."""
+
+
+UNSAID: Any = None
+"""The default of such an option."""
 
 
 def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:

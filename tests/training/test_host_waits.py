@@ -103,6 +103,9 @@ class OnMeta:
     def broadcast(self, value: Any) -> Any:
         return value
 
+    def no_backward_sync(self, _: Any, *, enabled: bool) -> Any:
+        return nullcontext()
+
     def backward(self, loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
 
@@ -137,6 +140,7 @@ class Waits(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
         self.classifier = nn.Conv2d(3, CLASSES, 1)
+        self.num_classes = CLASSES
         self.how = how
 
     def forward(self, images: Tensor) -> SegmentationOutput:

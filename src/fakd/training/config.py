@@ -10,7 +10,7 @@ from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
 from fakd.models.by_name import plain_name
-from fakd.options import Options, Output, Range, Size, by_recipe
+from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
@@ -50,7 +50,7 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     recipe: str | None = None
     """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for --dataset
     folder, paper for others."""
-    max_steps: int = by_recipe()
+    max_steps: ByRecipe[int] = UNSAID
     """Length of the run, in optimizer steps; by default the recipe's: 40,000, or about 60 passes over data of your
     own."""
     epochs: float | None = None

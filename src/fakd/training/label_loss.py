@@ -21,7 +21,7 @@ from fakd.functional import cross_entropy
 from fakd.functional.cross_entropy import Average, hard_cross_entropy
 from fakd.functional.inputs import full_precision
 from fakd.functional.maps import resize_logits
-from fakd.options import by_recipe
+from fakd.options import UNSAID, ByRecipe
 from fakd.types import IGNORE_INDEX
 
 _FROM_SMP = {"ce+dice": "DiceLoss", "ce+lovasz": "LovaszLoss", "focal": "FocalLoss"}
@@ -35,7 +35,7 @@ class LabelLossConfig:
     loss: Literal["ce", "ce+dice", "ce+lovasz", "ohem", "focal"] = "ce"
     """Loss on labels: cross-entropy, that with Dice's or Lovasz' loss, that of the hardest pixels alone (ohem), or the
     focal one. Dice, Lovasz and focal are segmentation_models_pytorch's: pip install 'fakd[smp]'."""
-    class_weights: str = by_recipe()
+    class_weights: ByRecipe[str] = UNSAID
     """How much each class counts in the cross-entropy: none, all alike; balanced, one over its share of the labelled
     pixels; sqrt, one over the root of it; or a YAML file of weights by class. By default the recipe's."""
     label_smoothing: float = 0.0

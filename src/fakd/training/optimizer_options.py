@@ -6,7 +6,7 @@ from typing import Literal
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
 from fakd.data import DatasetSpec
-from fakd.options import by_recipe
+from fakd.options import UNSAID, ByRecipe
 
 # Of optimizers that adapt each weight's step, where a recipe has none for them.
 _ADAPTIVE_RATE, _ADAPTIVE_DECAY = 1e-4, 0.01
@@ -17,25 +17,25 @@ _SGD_DECAY = 5e-4
 class OptimizerConfig:
     """What a step does with the gradient of the loss."""
 
-    optimizer: str = by_recipe()
+    optimizer: ByRecipe[str] = UNSAID
     """sgd, adamw, or another one of timm's, as adam, nadamw, lamb or lion; by default the recipe's."""
-    learning_rate: float = by_recipe()
+    learning_rate: ByRecipe[float] = UNSAID
     """Highest learning rate of the run; by default the recipe's: of paper the data set's, 0.01, but 0.004 for
     pascal-context. With another optimizer than the recipe's, sgd has the data set's, the others 1e-4."""
-    schedule: Literal["poly", "cosine", "constant"] = by_recipe()
+    schedule: ByRecipe[Literal["poly", "cosine", "constant"]] = UNSAID
     """How the learning rate falls to a hundredth, after the warm-up: poly, by (1 - t/T)^power; cosine, by half a wave;
     or constant, not at all. By default the recipe's."""
-    poly_power: float = by_recipe()
+    poly_power: ByRecipe[float] = UNSAID
     """Power of --schedule poly; by default the recipe's."""
-    warmup_steps: int = by_recipe()
+    warmup_steps: ByRecipe[int] = UNSAID
     """Steps over which the learning rate rises from 0 at first; by default the recipe's, at most a tenth of the run."""
-    backbone_lr_factor: float = by_recipe()
+    backbone_lr_factor: ByRecipe[float] = UNSAID
     """Learning rate of the student's encoder as a share of that of its heads; by default the recipe's."""
     layer_decay: float = 1.0
     """Learning rate of each layer of the encoder as a share of that of the layer behind it; 1 is the same for all."""
     momentum: float = 0.9
     """Momentum of SGD, and of other optimizers that have one."""
-    weight_decay: float = by_recipe()
+    weight_decay: ByRecipe[float] = UNSAID
     """Decay of weights: with sgd an L2 penalty on all parameters, with others on all but biases and those of norms; by
     default the recipe's. With another optimizer than the recipe's, sgd has 5e-4, the others 0.01."""
     clip_grad: float = 0.0
