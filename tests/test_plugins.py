@@ -119,7 +119,7 @@ def test_options_of_the_method_that_it_is_made_of(monkeypatch) -> None:
 
     monkeypatch.setitem(METHODS, "louder", Louder)
     defaults = {name: option.default for name, option in method_options("louder").items()}
-    assert defaults == {"loudness": 2.0, "temperature": 3.0, "weight": 1.0}
+    assert defaults == {"loudness": 2.0, "temperature": 3.0, "weight": 1.0, "augment_logits": 0.0}
     network = create_model("pspnet/test_resnet.r160_in1k", num_classes=5, channels=8)
     method = create_method("louder", network, network, max_steps=2, options={"weight": 4.0, "loudness": 0.5})
     assert (method.weight, method.temperature) == (2.0, 3.0)

@@ -151,7 +151,7 @@ def test_files_and_words_come_from_one_process(two, one) -> None:
     assert said.count("step      4 crops (2 in each of 2 processes), learning rate 0.05 at first") == 3
     assert said.count("step      6 crops (3 in each of 2 processes), 2 of them of images without labels") == 1
     assert said.count("the recipe has batch_size 16 and learning_rate 0.01") == 4
-    assert said.count("teacher   mIoU") == 4
+    assert said.count("teacher   mIoU") == 5
 
 
 @pytest.mark.parametrize("name", METHODS)
