@@ -375,7 +375,7 @@ def test_a_real_process_says_only_what_people_need(tmp_path) -> None:
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     starts = ["data ", "network ", "step      2 crops", "step      the recipe has batch_size 16:"]
-    starts += ["step 2/2  val mIoU ", "mIoU ", "written to run"]
+    starts += ["step 2/2  val mIoU ", "mIoU ", "written to run", "verdict   "]
     assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
     assert json.loads((tmp_path / "run/results.json").read_text())["steps"] == 2
 
