@@ -16,7 +16,7 @@ def pixel_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: flo
         temperature: tau > 0, divides both logits before the softmax.
 
     Returns:
-        A scalar >= 0 in nats, 0 when both agree up to a constant per pixel. float32 (float64 for
+        A scalar >= 0 in nats up to rounding, 0 when both agree up to a constant per pixel. float32 (float64 for
         float64 input), also under autocast.
 
     Raises:

@@ -167,7 +167,7 @@ def set_aside(found: Sequence[Found], share: float) -> tuple[list[Found], list[F
     Example:
         >>> images = [(Path(name), name) for name in "abcdefgh"]
         >>> [[name for _, name in part] for part in set_aside(images, 0.3)]
-        [['a', 'b', 'c', 'd', 'e', 'g'], ['f', 'h']]
+        [['c', 'd', 'e', 'g', 'h'], ['a', 'b', 'f']]
     """
     if len(found) < 2:
         raise DataError(f"{len(found)} image without a label, expected two or more: one at least is set aside.")
