@@ -1,11 +1,12 @@
 """Doing something in the middle of a run: when so many steps are done, in the next step or in the evaluation there."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fakd.training import loop
+from fakd.training import DistillConfig, distill, loop
 from fakd.training.learner import Learner
 
 TRAINING, EVALUATION, SCORES = "training step", "evaluation", "scores"
@@ -55,6 +56,19 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, where: str = TRAINING, 
         raise Crash
 
     at_step(monkeypatch, where, step, crash, once)
+
+
+def whole_and_resumed(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., DistillConfig], folder: Path, step: int, **settings: Any
+) -> tuple[Path, Path]:
+    """Distil twice with the same options, once undisturbed, once failing after a step and resumed; the two folders."""
+    whole, broken = folder / "whole", folder / "broken"
+    distill(make(output=whole, **settings))
+    crash_at(monkeypatch, step)
+    with pytest.raises(Crash):
+        distill(make(output=broken, **settings))
+    distill(make(output=broken, resume=True, **settings))
+    return whole, broken
 
 
 def takes(monkeypatch: pytest.MonkeyPatch, clock: list[float], where: str, seconds: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from steps import Crash, crash_at
+from steps import whole_and_resumed
 from test_resumed_runs import assert_equal_runs
 from torch import nn
 from torch.testing import assert_close
@@ -155,12 +155,7 @@ def test_two_parts_of_four_are_a_batch_of_eight(distill_config, monkeypatch, tmp
 )
 def test_resumed_is_bit_identical(distill_config, monkeypatch, tmp_path, changes) -> None:
     settings = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "eval_every": 3, "batch_size": 4, **changes}
-    distill(distill_config(output=tmp_path / "whole", **settings))
-    crash_at(monkeypatch, 3)
-    with pytest.raises(Crash):
-        distill(distill_config(output=tmp_path / "broken", **settings))
-    distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
-    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
+    assert_equal_runs(*whole_and_resumed(monkeypatch, distill_config, tmp_path, 3, **settings))
     optimizers = [
         torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]["state"]
         for name in ("whole", "broken")

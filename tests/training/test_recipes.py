@@ -3,7 +3,7 @@
 import pytest
 import yaml
 from folders import write_folder
-from steps import Crash, crash_at
+from steps import whole_and_resumed
 from test_resumed_runs import assert_equal_runs
 
 from fakd.analysis.run_options import command_words, with_defaults
@@ -11,7 +11,7 @@ from fakd.commands.compare import CompareConfig
 from fakd.commands.export import ExportConfig, export
 from fakd.commands.recipes import RecipesConfig, recipes
 from fakd.methods import create_method
-from fakd.training import DistillConfig, TrainConfig, distill, train
+from fakd.training import DistillConfig, TrainConfig, train
 from fakd.training.learner import Learner
 from fakd.training.optimization import parameter_groups
 from fakd.training.recipe import read_recipe, recipe_names
@@ -136,12 +136,7 @@ def test_a_segformer_by_its_recipe_resumes_to_the_bit(distill_config, segformer,
         "ema": 0.9,
         "max_steps": 4,
     }
-    distill(distill_config(output=tmp_path / "whole", **settings))
-    crash_at(monkeypatch, 3)
-    with pytest.raises(Crash):
-        distill(distill_config(output=tmp_path / "broken", **settings))
-    distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
-    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
+    assert_equal_runs(*whole_and_resumed(monkeypatch, distill_config, tmp_path, 3, **settings))
     pytest.importorskip("onnxruntime")
     export(ExportConfig(str(tmp_path / "whole"), tmp_path / "segformer.onnx"))
     assert (tmp_path / "segformer.onnx").is_file()

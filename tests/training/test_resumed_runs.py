@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from steps import EVALUATION, SCORES, TRAINING, Crash, at_step, crash_at, takes
+from steps import EVALUATION, SCORES, TRAINING, Crash, at_step, crash_at, takes, whole_and_resumed
 
 from fakd.analysis.runs import read_metrics
 from fakd.methods import METHODS
@@ -50,12 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("none", "fakd")])
 def test_every_method_resumes_with_all_it_knows(distill_config, monkeypatch, tmp_path, method) -> None:
     settings = {"method": method, "dropout": 0.5, "max_steps": 4, "checkpoint_every": 2, "eval_every": 4}
-    distill(distill_config(output=tmp_path / "whole", **settings))
-    crash_at(monkeypatch, 3)
-    with pytest.raises(Crash):
-        distill(distill_config(output=tmp_path / "broken", **settings))
-    distill(distill_config(output=tmp_path / "broken", resume=True, **settings))
-    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
+    assert_equal_runs(*whole_and_resumed(monkeypatch, distill_config, tmp_path, 3, **settings))
 
 
 @pytest.mark.parametrize(

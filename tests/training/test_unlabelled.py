@@ -22,6 +22,7 @@ from fakd.methods import create_method
 from fakd.models import load_model
 from fakd.training import DistillConfig, distill
 from fakd.training.learner import Learner
+from fakd.training.optimization import parts
 from fakd.training.run import create_student
 from fakd.training.teacher import load_teacher
 from fakd.training.unlabelled import find_unlabelled, set_aside
@@ -267,6 +268,9 @@ def test_an_image_that_comes_later_moves_no_other() -> None:
         ({"val_share": 0, "dataset": None}, "val_share must be above 0 and below 1, got 0"),
         ({"dataset": None, "data_root": "x"}, "data_root x is given, but not what lies there: say it with --dataset"),
         ({"unlabelled": None, "unlabelled_batch": 4}, "unlabelled_batch is for images without labels"),
+        ({"batch_size": 4, "unlabelled_batch": 3, "accumulate": 2}, "unlabelled_batch 3 does not divide by 2"),
+        ({"dataset": None, "loss": "ohem"}, "loss ohem looks at labels, and no image has any"),
+        ({"dataset": None, "max_steps": None, "epochs": 3}, "no labelled images to count passes over.*--max-steps"),
         ({"options": {"confidence": 2}}, "confidence must be a probability, 0 to 1, got 2"),
     ],
 )
@@ -297,3 +301,14 @@ def test_images_that_are_not_there(distill_config, photos, tmp_path) -> None:
         start(photos)
     with pytest.raises(DataError, match="1 image without a label, expected two or more"):
         distill(distill_config(unlabelled=[str(photos / "1.png")]))
+
+
+def test_parts_of_a_step_have_their_share_of_either_kind(learner) -> None:
+    """The mean of the parts' terms is the whole's, where every part has as many labelled pixels."""
+    asked = learner(batch_size=4, unlabelled_batch=2, accumulate=2, method="cwd", ce_average="all").eval()
+    whole = batch(4, 2)
+    found = [asked(part, 0) for part in parts(whole, 2)]
+    expected = asked(whole, 0)
+    assert set(expected) == {"ce", "cwd"}
+    for name, value in expected.items():
+        torch.testing.assert_close((found[0][name] + found[1][name]) / 2, value)

@@ -12,6 +12,7 @@ from fakd.types import IGNORE_INDEX
 
 Bound = Literal["paper", "tight"]
 Reference = Literal["none", "label"]
+_WEIGHT = "(C, A) or (C, A, 1, 1)"
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -126,9 +127,6 @@ def check_perturbation(labels: Tensor, weight: Tensor, covariance: Tensor, stren
     if labels.device.type == "cpu":
         check_label_range(labels, classes)
     return full_precision(weight), full_precision(covariance)
-
-
-_WEIGHT = "(C, A) or (C, A, 1, 1)"
 
 
 def check_choice(choices: Any, **options: str) -> None:

@@ -28,6 +28,7 @@ class LogitAugmentation(nn.Module):
         covariance: "diagonal" (C x A numbers) or "full" (C x A x A).
         window: the most pixels a class remembers; None, the paper's, never forgets.
         schedule: how lambda grows: "cosine" (the paper's), "linear" or "constant".
+        name: what the method calls `strength`, for errors.
 
     The covariance is updated by every training batch before it is used; in eval mode it stays as it is. Where the
     student's classifier is k x k, the features of a position are all k^2 that the classifier sees there, which makes it

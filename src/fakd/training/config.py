@@ -143,8 +143,6 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         if launch := launched():
             launch.check(self.devices, self.num_nodes)
             self.devices, self.num_nodes = launch.devices, launch.num_nodes
-        if self.batch_size % self.processes:
-            raise ValueError(f"batch_size {self.batch_size} does not divide by {self.processes} devices.")
         if self.batch_size % (self.processes * self.accumulate):
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide by {self.processes} devices times {self.accumulate} "
@@ -260,6 +258,10 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         super().__post_init__()
         assert self.output is not None  # resolved there
         self.check_unlabelled(self.method, self.processes * self.accumulate, self.spec)
+        if self.dataset == UNLABELLED_SET and self.loss != "ce":
+            raise ValueError(
+                f"loss {self.loss} looks at labels, and no image has any: leave it out, or give --dataset."
+            )
         if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
             self.base_size, self.crop_size = (
                 self.base_size or self.spec.base_size,

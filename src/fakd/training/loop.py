@@ -184,7 +184,7 @@ def evaluation_interval(config: RunConfig, images: int) -> int:
     base, crop = config.base_size or config.spec.base_size, config.crop_size or config.spec.crop_size
     asked = sum(scale**2 for scale in config.scales) * (2 if config.flip else 1)
     evaluation = images * base[0] * base[1] * asked
-    step = 3 * config.batch_size * crop[0] * crop[1]
+    step = 3 * sum(config.crops) * crop[0] * crop[1]
     affordable = int(config.max_steps * step / (9 * evaluation)) if evaluation else 10
     return max(1, config.max_steps // min(max(affordable, 1), 10))
 

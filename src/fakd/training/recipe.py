@@ -68,6 +68,10 @@ def follow_recipe(config: Any) -> None:
         )
     if config.max_steps is None and (config.epochs is not None or recipe.passes is not None):
         images = len(config.spec.open(config.data_root, "train"))
+        if not images:
+            raise ValueError(
+                "there are no labelled images to count passes over: say how long the run is by --max-steps."
+            )
         config.max_steps = (
             recipe.steps(images, config.batch_size)
             if config.epochs is None
