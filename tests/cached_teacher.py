@@ -4,7 +4,8 @@ import torch
 
 from fakd.data.views import TaughtViews
 from fakd.training import DistillConfig
-from fakd.training.run import _open_data, load_teacher
+from fakd.training.run_data import open_data
+from fakd.training.teacher import load_teacher
 from fakd.training.teacher_cache import TeacherCache
 
 CPU = torch.device("cpu")
@@ -12,7 +13,7 @@ CPU = torch.device("cpu")
 
 def opened(config: DistillConfig) -> TeacherCache:
     assert config.teacher_cache is not None
-    return TeacherCache(config.teacher_cache, config, _open_data(config), load_teacher(config.teacher, config))
+    return TeacherCache(config.teacher_cache, config, open_data(config), load_teacher(config.teacher, config))
 
 
 def filled(config: DistillConfig) -> TaughtViews:

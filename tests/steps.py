@@ -80,5 +80,5 @@ def takes(monkeypatch: pytest.MonkeyPatch, clock: list[float], where: str, secon
         clock[0] += seconds
         return original(*args, **options)
 
-    monkeypatch.setattr("fakd.training.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fakd.training.cost.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(owner, name, slow)

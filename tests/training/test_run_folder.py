@@ -215,7 +215,7 @@ def test_runs_may_be_moved_before_they_are_resumed(tmp_path) -> None:
 
 def test_a_finished_run_is_not_trained_again(train_config, monkeypatch, capsys) -> None:
     first = train(train_config(max_steps=1, eval_every=1))
-    monkeypatch.setattr("fakd.training.run._open_data", lambda config: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr("fakd.training.run.open_data", lambda config: pytest.fail("nothing is left to do"))
     capsys.readouterr()
     assert train(train_config(max_steps=1, eval_every=1, resume=True)) == first
     assert "finished already" in capsys.readouterr().out

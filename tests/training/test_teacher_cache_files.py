@@ -21,7 +21,7 @@ from fakd.data.teacher_logits import LogitStore
 from fakd.models import open_model, save_model
 from fakd.training import DistillConfig
 from fakd.training import teacher_cache as module_under_test
-from fakd.training.run import _open_data
+from fakd.training.run_data import open_data
 from fakd.training.teacher_cache import TeacherCache
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def test_whatever_a_crop_depends_on_has_a_folder_of_its_own(cached_config, teach
     folders = [opened(cached_config(**change)).folder for change in changes]
     config, cache = cached_config(), opened(cached_config())
     for setting in ({"flip": 0.4}, {"max_class_share": 0.7}):
-        data = _open_data(config)
+        data = open_data(config)
         data.train_transform = replace(data.train_transform, **setting)
         folders.append(TeacherCache(cache.root, config, data, cache.teacher).folder)
     for library in (torch, torchvision):

@@ -1,8 +1,6 @@
 """The training loop: Algorithm 1 of the paper, from the first step, or the last checkpoint, to the last step."""
 
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +16,7 @@ from fakd.evaluation import evaluate_model, scores_from_confusion
 from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.config import RunConfig
+from fakd.training.cost import Clock
 from fakd.training.learner import Learner
 from fakd.training.nonfinite import NonFiniteGuard
 from fakd.training.optimization import create_optimizer, learning_rate_share, parts
@@ -164,7 +163,7 @@ def fit(
 class Trained(NamedTuple):
     """What came of a run's training."""
 
-    clock: "Clock"
+    clock: Clock
     steps: int
     """How many there were, fewer than asked for where patience ended."""
     best_step: int
@@ -229,55 +228,3 @@ def _report(bar: Any, task: Any, terms: dict[str, Tensor], done: int, config: Ru
     bar.update(task, note=note)
     if not console.is_terminal and done % (log_every * 10) == 0:
         say(f"step {done}/{config.max_steps}  {note}")
-
-
-class Clock:
-    """Seconds spent in training over all starts of a run, without the evaluations in between.
-
-    Args:
-        seconds: of earlier starts.
-        data_seconds: of these, how many were spent waiting for the loader.
-        evaluation_seconds: spent in those evaluations.
-    """
-
-    def __init__(self, seconds: float = 0.0, data_seconds: float = 0.0, evaluation_seconds: float = 0.0) -> None:
-        self._seconds, self.data_seconds, self.evaluation_seconds = seconds, data_seconds, evaluation_seconds
-        self._since: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Until now."""
-        return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
-
-    def state_dict(self) -> dict[str, float]:
-        """All numbers."""
-        return {
-            "seconds": self.seconds,
-            "data_seconds": self.data_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
-        }
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time within."""
-        self._since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._seconds, self._since = self.seconds, None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Count the time within as spent in evaluations alone."""
-        self._seconds, self._since = self.seconds, None
-        since = time.monotonic()
-        yield
-        self._since = time.monotonic()
-        self.evaluation_seconds += self._since - since
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time within as spent waiting for the loader too."""
-        since = time.monotonic()
-        yield
-        self.data_seconds += time.monotonic() - since

@@ -1,7 +1,6 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,7 @@ import torch.distributed as dist
 from lightning_fabric import seed_everything
 
 from fakd.console import is_main_process, progress, say
-from fakd.data import Source
 from fakd.data.batches import SegmentationData
-from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
-from fakd.data.spec import SPLITS
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.files.checksum import digest
@@ -23,18 +19,20 @@ from fakd.methods import create_method
 from fakd.models import Network, copy_weights, create_model, load_model, save_model
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
+from fakd.training.cost import peak_memory
 from fakd.training.fabric import check_compiler, create_fabric, say_step
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
 from fakd.training.metrics_file import read_metrics
+from fakd.training.run_data import open_data
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.unlabelled import teacher_masks
-from fakd.training.verdicts import check_files, listed, never_found, run_verdicts
+from fakd.training.verdicts import listed, never_found, run_verdicts
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -45,7 +43,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
     """
     if finished := _finished(config):
         return finished
-    data = _open_data(config)
+    data = open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
     folder = prepare_folder(config, run_inputs(config))
@@ -69,7 +67,7 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
     """
     if finished := _finished(config):
         return finished
-    data = _open_data(config)
+    data = open_data(config)
     teacher = load_teacher(config.teacher, config)
     student = create_student(config)
     method = create_method(config.method, student, teacher.network, max_steps=config.max_steps, options=config.options)
@@ -281,21 +279,6 @@ class _Run:
         return matrix
 
 
-def peak_memory(device: torch.device) -> int | None:
-    """Return the most bytes that this process has held at once: on a GPU in tensors there, else in all.
-
-    None on Windows, which keeps no such count for a process in Python's reach.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource  # there is none on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def _finished(config: RunConfig) -> dict[str, Any] | None:
     """The results of the run that is to be resumed, if there is nothing left to do."""
     folder = RunFolder(config.output)
@@ -313,45 +296,6 @@ def _finished(config: RunConfig) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{folder.results} is damaged ({error}): delete it, and --resume writes it anew.") from None
     return results
-
-
-def _open_data(config: RunConfig) -> SegmentationData:
-    data = SegmentationData(
-        config.spec,
-        config.data_root,
-        base_size=config.base_size,
-        crop_size=config.crop_size,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        seed=config.seed,
-        photometric=config.photometric,
-        scale=config.scale,
-    )
-    if isinstance(config, DistillConfig):
-        config.open_unlabelled(data)
-    if config.spec.notice:
-        say(config.spec.notice, style="dim")
-    if config.check_data and is_main_process():
-        check_files(data)
-    counts = {split: len(data.source(split)) for split in SPLITS}
-    if data.unlabelled is not None:
-        counts["unlabelled"] = len(data.unlabelled)
-    said = ", ".join(f"{count} {part}" for part, count in counts.items() if count)
-    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes")
-    if config.cache_images:
-        data.cached = _cached_images(data.training_images(), config.devices)
-    return data
-
-
-def _cached_images(source: Source, copies: int) -> CachedSource:
-    """The decoded images of a source, once their size has been said and found to fit."""
-    sizes = image_sizes(source)
-    each = f" in each of {copies} processes" if copies > 1 else ""
-    say(f"memory    {len(sizes)} decoded training images take {cached_bytes(sizes) / 1e9:.2f} GB{each}")
-    check_fits(cached_bytes(sizes), copies)
-    with progress("images") as bar:
-        task = bar.add_task("decoding", total=len(sizes), note="")
-        return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
 
 
 def _parameters(model: torch.nn.Module) -> int:
