@@ -61,6 +61,7 @@ ONLY_CHECKED = {
     ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/commands/test_share.py does it "
     "to a server of its own",
     ("docs/teacher-cache.md", "fakd distill --dataset camvid"): _CAMVID,
+    ("docs/teacher-cache.md", "python benchmarks/camvid.py"): _CAMVID,
     ("docs/benchmarks/", ""): "measurements, whose figures stand beside them",
     ("docs/serve.md", "pip install"): "waits for a browser; tests/serve has one",
     ("docs/export.md", "fakd benchmark"): "starts a process for each network; its own tests do",
