@@ -73,9 +73,7 @@ def teachers() -> None:
     with ThreadPoolExecutor() as pool:
         list(
             pool.map(
-                lambda share: fakd(
-                    ["train", *on(share, 8).split(), *options.split(), "--output", str(teacher(share))]
-                ),
+                lambda share: fakd(["train", *on(share, 8).split(), *options.split(), "--output", str(teacher(share))]),
                 SHARES,
             )
         )

@@ -63,7 +63,10 @@ def test_every_line_asks_for_its_row(parse) -> None:
         assert row.student in PRESETS
         assert (config.photometric, config.ce_average) == (True, "all")
         assert config.backbone_weights == (None if row.scratch else "imagenet")
-        assert config.options == ({} if row.strength in (None, 1.0) else {"strength": row.strength})
+        expected: dict[str, Any] = {} if row.strength in (None, 1.0) else {"strength": row.strength}
+        if row.method == "fakd":
+            expected["reference"] = "none"
+        assert config.options == expected
         assert (config.max_steps, config.batch_size, config.init) == (40_000, 16, None)
 
 
@@ -81,9 +84,9 @@ def test_runs_that_differ_have_folders_of_their_own(parse) -> None:
             {"table": 1, "student": "pspnet-r18", "method": "fakd"},
             [
                 f"fakd distill --dataset ade20k --data-root DIR --teacher {PSPNET} --student pspnet-r18 --method fakd "
-                "--photometric --ce-average all --backbone-weights imagenet",
+                "--photometric --ce-average all --backbone-weights imagenet --options.reference none",
                 f"fakd distill --dataset ade20k --data-root DIR --teacher {PSPNET} --student pspnet-r18 --method fakd "
-                "--photometric --ce-average all --output runs/ade20k/pspnet-r18-fakd-scratch",
+                "--photometric --ce-average all --options.reference none --output runs/ade20k/pspnet-r18-fakd-scratch",
             ],
         ),
         (
@@ -104,7 +107,7 @@ def test_runs_that_differ_have_folders_of_their_own(parse) -> None:
             {"table": 5},
             [
                 f"fakd distill --dataset ade20k --data-root DIR --teacher {PSPNET} --student pspnet-r18 --method fakd "
-                f"--photometric --ce-average all --backbone-weights imagenet{more}"
+                f"--photometric --ce-average all --backbone-weights imagenet --options.reference none{more}"
                 for more in (
                     " --options.strength 0.5 --output runs/ade20k/pspnet-r18-fakd-strength0.5",
                     "",

@@ -71,7 +71,7 @@ def test_channel_gradient_is_that_of_the_printed_bound(full, temperature):
     """Theorem 1 with constant variances, and its value: larger by twice the teacher's mean of v, tau^2 / (B C) each."""
     inputs = inputs_of(full).requiring_grad("student")
     rest = (inputs.labels, inputs.weight, inputs.covariance)
-    offsets = logit_offsets(*rest, strength=0.8)
+    offsets = logit_offsets(*rest, strength=0.8, reference="none")
     moved = channel_kd(inputs.student + offsets, inputs.teacher, temperature=temperature)
     printed = augmented_channel_kd(inputs.student, inputs.teacher, *rest, strength=0.8, temperature=temperature)
     (found,), (expected,) = (torch.autograd.grad(loss, inputs.student) for loss in (moved, printed))

@@ -125,10 +125,9 @@ def test_any_term_on_logits_can_look_at_moved_ones(name, step) -> None:
     options = {"augment_logits": 0.8}
     method = METHODS[name](scene.student, scene.teacher, max_steps=11, **options)
     found = scene.terms(method, step)[MOVED[name]]
-    reference = "none" if name == "cwd" else "label"
     strength = {0: 0.0, 5: 0.4, 10: 0.8}[step]
     weight = scene.student.classifier.weight
-    offsets = logit_offsets(scene.small_labels, weight, scene.covariance(), strength=strength, reference=reference)
+    offsets = logit_offsets(scene.small_labels, weight, scene.covariance(), strength=strength)
     logits = scene.output_of_student.logits + offsets
     share = {"cwd": 3, "pixel": 1, "skds": 10, "ifvd": 10 / CLASSES, "cirkd": 1}[name]
     expected = channel_kd(logits, scene.resized) if name == "cwd" else pixel_kd(logits, scene.resized)

@@ -87,6 +87,8 @@ class PaperRow:
         distill += _PROTOCOL
         if not self.scratch:
             distill += ["--backbone-weights", "imagenet"]
+        if self.method == "fakd":
+            distill += ["--options.reference", "none"]
         if changed := self._changed_strength():
             distill += ["--options.strength", changed]
         # The default folder is named after student and method alone: runs that differ in more would share it.
@@ -142,11 +144,13 @@ def published_student(
         student: architecture of the student.
         scratch: whether the student's encoder started from random weights.
         method: name on the command line.
-        options: what is changed of the method's defaults, which are the paper's where it names a value.
+        options: what is changed of the method's defaults, which are the paper's where it names a value. FAKD's
+            reference may be any: either is the method that the row is about.
     """
     defaults = method_defaults(method)
     changed = {name: value for name, value in options.items() if value != defaults.get(name)}
     strength = changed.pop("strength", defaults.get("strength"))
+    changed.pop("reference", None)
     if changed:
         return None
     for row in paper_rows():

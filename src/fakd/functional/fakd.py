@@ -28,7 +28,7 @@ CHUNK = 2**22
 
 
 def logit_offsets(
-    labels: Tensor, weight: Tensor, covariance: Tensor, *, strength: float, reference: Reference = "none"
+    labels: Tensor, weight: Tensor, covariance: Tensor, *, strength: float, reference: Reference = "label"
 ) -> Tensor:
     """Half the variance of each logit, where the features of a pixel of class y vary as those of its class do.
 
@@ -46,7 +46,7 @@ def logit_offsets(
         weight: (C, A) or (C, A, 1, 1), of the student's last layer; no gradient flows into it.
         covariance: (C, A) diagonal or (C, A, A) full covariance of each class's features; no gradient flows into it.
         strength: lambda >= 0, the scale of the perturbations.
-        reference: "none" or "label".
+        reference: "label", or "none", the paper's.
 
     Returns:
         (B, C, h, w), 0 or more; 0 at ignored pixels, and with "label" at the pixel's own class. float32 (float64 for a

@@ -41,7 +41,7 @@ class LogitAugmentation(nn.Module):
         *,
         max_steps: int,
         strength: float,
-        reference: Reference,
+        reference: Reference = "label",
         covariance: CovarianceForm = "diagonal",
         window: int | None = None,
         schedule: ScheduleName = "cosine",

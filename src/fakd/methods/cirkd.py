@@ -131,7 +131,7 @@ class CIRKD(Method):
         self.temperature, self.anchors, self.pooling = temperature, anchors, pooling
         self.pixel_contrast, self.region_contrast = pixel_contrast, region_contrast
         self.augmentation: LogitAugmentation = LogitAugmentation(
-            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+            student, max_steps=max_steps, strength=augment_logits, name="augment_logits"
         )
 
         ours, theirs = student.classifier.in_channels, teacher.classifier.in_channels

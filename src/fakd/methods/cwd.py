@@ -45,7 +45,7 @@ class ChannelKD(Method):
         check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
         self.augmentation: LogitAugmentation = LogitAugmentation(
-            student, max_steps=max_steps, strength=augment_logits, reference="none", name="augment_logits"
+            student, max_steps=max_steps, strength=augment_logits, name="augment_logits"
         )
 
     def forward(

@@ -16,7 +16,7 @@ from fakd.types import SegmentationModel, SegmentationOutput
 class FAKD(Method):
     """Match where the teacher sees each class, at every Gaussian perturbation of the student's features.
 
-        weight * channel_kd(z + offsets, q),   offsets = logit_offsets(y, W, Sigma, lambda(t), reference)
+        weight * channel_kd(z + offsets, q),   offsets = logit_offsets(y, W, Sigma, lambda(t), "label")
 
     Args:
         student: the network that learns; its classifier's weight turns covariances of features into variances
@@ -26,8 +26,8 @@ class FAKD(Method):
         weight: alpha, the term's share in the whole loss; 3, as CWD.
         temperature: tau, divides both logits before the softmax; 4, as CWD.
         strength: lambda at the end of the ramp, the scale of the perturbations; 1.0 in the paper.
-        reference: what a logit's variance is taken against: "none", its own, as in the paper, or "label", that of its
-            distance to the logit of the pixel's class.
+        reference: what a logit's variance is taken against: "label", the logit of the pixel's class, or "none", as in
+            the paper. None is "label"; a `bound` has a reference of its own.
         covariance: "diagonal" (C x A numbers) or "full" (C x A x A).
         window: the most pixels a class remembers; None, the paper's, never forgets.
         schedule: how lambda grows: "cosine" (the paper's), "linear" or "constant".
@@ -68,8 +68,6 @@ class FAKD(Method):
     """The loss at the moved logits."""
     augmented_kd: ClassVar[Callable[..., Tensor]] = staticmethod(augmented_channel_kd)
     """The paper's bound."""
-    reference: ClassVar[Reference] = "none"
-    """The reference by default."""
 
     def __init__(
         self,
@@ -110,7 +108,7 @@ class FAKD(Method):
             student,
             max_steps=max_steps,
             strength=strength,
-            reference=self.reference if reference is None else reference,
+            reference=reference or "label",
             covariance=covariance,
             window=window,
             schedule=schedule,
@@ -172,7 +170,7 @@ class FAKDPixel(FAKD):
         weight: alpha, the term's share in the whole loss; 1 with the per-pixel mean
             (the paper is silent).
         temperature: tau, divides both logits before the softmax; 1.
-        augmentation: the other options, as `FAKD` has them; the reference is "label" by default.
+        augmentation: the other options, as `FAKD` has them.
 
     Source: FAKD, Eq. 8, with the pixel's own class as the reference: one exponent a class in place of C x C, and a
     bound, which Eq. 8 as printed is not.
@@ -191,7 +189,6 @@ class FAKDPixel(FAKD):
     term = "fakd-pixel"
     plain_kd = staticmethod(pixel_kd)
     augmented_kd = staticmethod(augmented_pixel_kd)
-    reference = "label"
 
     def __init__(
         self,

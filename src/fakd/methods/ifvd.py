@@ -72,7 +72,7 @@ class IFVD(Method):
         self.pixel_weight, self.variation_weight = pixel_weight, variation_weight
         self.adversarial_weight = adversarial_weight
         self.augmentation: LogitAugmentation = LogitAugmentation(
-            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+            student, max_steps=max_steps, strength=augment_logits, name="augment_logits"
         )
         self.adversarial = (
             AdversarialTerm(

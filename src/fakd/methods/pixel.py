@@ -44,7 +44,7 @@ class PixelKD(Method):
         check_positive(temperature=temperature)
         self.weight, self.temperature = weight, temperature
         self.augmentation: LogitAugmentation = LogitAugmentation(
-            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+            student, max_steps=max_steps, strength=augment_logits, name="augment_logits"
         )
 
     def forward(

@@ -74,7 +74,7 @@ class SKDS(Method):
         self.pixel_weight, self.pairwise_weight = pixel_weight, pairwise_weight
         self.adversarial_weight, self.authors_nodes = adversarial_weight, authors_nodes
         self.augmentation: LogitAugmentation = LogitAugmentation(
-            student, max_steps=max_steps, strength=augment_logits, reference="label", name="augment_logits"
+            student, max_steps=max_steps, strength=augment_logits, name="augment_logits"
         )
         self.adversarial = (
             AdversarialTerm(
