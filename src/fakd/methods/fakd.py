@@ -27,7 +27,7 @@ class FAKD(Method):
         temperature: tau, divides both logits before the softmax; 4, as CWD.
         strength: lambda at the end of the ramp, the scale of the perturbations; 1.0 in the paper.
         reference: what a logit's variance is taken against: "label", the logit of the pixel's class, or "none", as in
-            the paper. None is "label"; a `bound` has a reference of its own.
+            the paper; a `bound` has one of its own.
         covariance: "diagonal" (C x A numbers) or "full" (C x A x A).
         window: the most pixels a class remembers; None, the paper's, never forgets.
         schedule: how lambda grows: "cosine" (the paper's), "linear" or "constant".
@@ -78,7 +78,7 @@ class FAKD(Method):
         weight: float = 3.0,
         temperature: float = 4.0,
         strength: float = 1.0,
-        reference: Reference | None = None,
+        reference: Reference = "label",
         covariance: CovarianceForm = "diagonal",
         window: int | None = None,
         schedule: ScheduleName = "cosine",
@@ -97,7 +97,7 @@ class FAKD(Method):
             bound = "paper"
         if bound is not None:
             check_choice(Bound, bound=bound)
-            if reference is not None:
+            if reference != "label":
                 raise ValueError(
                     f"reference {reference!r} is for moved logits, and bound {bound!r} has a reference of its own: "
                     "leave out reference, or else bound and detach_classifier=False."
@@ -108,7 +108,7 @@ class FAKD(Method):
             student,
             max_steps=max_steps,
             strength=strength,
-            reference=reference or "label",
+            reference=reference,
             covariance=covariance,
             window=window,
             schedule=schedule,
@@ -148,7 +148,7 @@ class Augmentation(TypedDict, total=False):
     """The options that `FAKD` and `FAKDPixel` share; see `FAKD`."""
 
     strength: float
-    reference: Reference | None
+    reference: Reference
     covariance: CovarianceForm
     window: int | None
     schedule: ScheduleName
