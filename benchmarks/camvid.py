@@ -2,8 +2,8 @@
 
     python benchmarks/camvid.py split CAMVID     # 100 training images are set aside and scored with val, in data/camvid
     python benchmarks/camvid.py teacher          # 25 minutes of one core
-    python benchmarks/camvid.py run [PART ...]   # two runs at a time, of 5 to 10 minutes each; goes on where it was stopped
-    python benchmarks/camvid.py page             # writes the tables into docs/benchmarks/camvid.md
+    python benchmarks/camvid.py run [PART ...]   # two runs at a time, of 5 to 10 minutes each; goes on
+    python benchmarks/camvid.py page             # writes the tables and the picture of docs/benchmarks/camvid.md
 
 Every part is one `fakd compare` or `fakd ablate`, printed before it is run and above its table. The results of every
 run are kept in benchmarks/results/camvid, so what is finished there is not run again. All of it starts from the root of
@@ -12,15 +12,19 @@ the repository.
 
 import argparse
 import hashlib
+import json
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import matplotlib.pyplot as plt
 
 DATA, TEACHER, CACHE = Path("data/camvid"), Path("runs/camvid/teacher"), Path("runs/camvid/cache")
 RESULTS, PAGE = Path("benchmarks/results/camvid"), Path("docs/benchmarks/camvid.md")
+PICTURE = Path("docs/images/camvid.svg")
 SET_ASIDE = 100
 
 ON_CAMVID = f"--dataset camvid --data-root {DATA} --batch-size 8 --learning-rate 0.02 --base-size 240,320 --workers 0"
@@ -127,6 +131,21 @@ def between_marks(text: str, tables: Callable[[str], str]) -> str:
     return marked.sub(lambda found: f"<!-- {found[1]} -->\n\n{tables(found[1])}\n\n<!-- end -->", text)
 
 
+def plot(path: Path, methods: Sequence[str] = ("none", "cwd", "fakd")) -> None:
+    """Draw the mIoU of every seed, a line for each, below the teacher's."""
+    runs = {method: sorted((RESULTS / "cached").glob(f"{method}-seed*/results.json")) for method in methods}
+    found = {method: [json.loads(run.read_text()) for run in files] for method, files in runs.items()}
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    for scores in zip(*found.values(), strict=False):  # as far as all methods have the seed
+        axes.plot(methods, [score["mIoU"] for score in scores], color="0.7", marker="o", markerfacecolor="tab:blue")
+    axes.axhline(found["cwd"][0]["teacher"]["mIoU"], color="0.3", linestyle="--")
+    axes.annotate("teacher", (0, found["cwd"][0]["teacher"]["mIoU"]), va="bottom", color="0.3")
+    axes.set_xticks(range(len(methods)), ["student alone", "CWD", "FAKD"])
+    axes.set(ylabel="mIoU %", xlim=(-0.3, len(methods) - 0.7))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -144,6 +163,7 @@ def main() -> None:
             run(part)
     else:
         PAGE.write_text(between_marks(PAGE.read_text(), tables))
+        plot(PICTURE)
 
 
 if __name__ == "__main__":

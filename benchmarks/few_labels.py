@@ -1,13 +1,13 @@
-"""What images without labels are worth, where few have them: CamVid with labels for an eighth and a quarter of its images.
+"""What images without labels are worth: CamVid with labels for an eighth and for a quarter of its training images.
 
     python benchmarks/camvid.py split CAMVID     # the data, see there
     python benchmarks/few_labels.py split        # which images keep their labels, in data/camvid-1of8 and -1of4
-    python benchmarks/few_labels.py teachers     # one for each, which saw the labelled images alone; 15 minutes of a core each
+    python benchmarks/few_labels.py teachers     # they see the labelled images alone; 15 minutes of a core each
     python benchmarks/few_labels.py run          # two runs at a time, of 5 minutes each; goes on where it was stopped
     python benchmarks/few_labels.py page         # writes the tables into docs/benchmarks/few-labels.md
 
-All of it starts from the root of the repository. The names of the labelled images and the results of every run are kept in
-benchmarks/results/few-labels.
+All of it starts from the root of the repository. The names of the labelled images and the results of every run are kept
+in benchmarks/results/few-labels.
 """
 
 import argparse
