@@ -178,6 +178,6 @@ def test_recommends_no_weights_for_even_classes_and_nothing_for_published_sets(
     (root / "val.txt").write_text("d\n")
     report, printed = _sound(root)
     assert "class_weights" not in report["recommended"]
-    assert "--base-size 8x12, of 1 sizes found, 8x12 is the median, as by default" in printed
+    assert "--base-size 8x12, the one size found, as by default" in printed
     monkeypatch.setitem(DATASETS, "colours", colour_spec)
     assert _sound(tmp_path, "colours")[0]["recommended"] == {}

@@ -256,6 +256,15 @@ def test_an_image_that_comes_later_moves_no_other() -> None:
     assert [len(part) for part in set_aside(found[:2], 0.99)] == [1, 1]
 
 
+def test_photos_alone_are_data_of_your_own(distill_config, photos) -> None:
+    photos_alone = {"unlabelled": [str(photos)], "dataset": None, "max_steps": None, "batch_size": 2}
+    config = distill_config(**photos_alone, learning_rate=None)
+    assert (config.recipe, config.optimizer, config.class_weights) == ("own", "adamw", "none")
+    assert config.max_steps == 500  # 60 passes over five photos would be 150
+    # one of six is set aside; the crops of a step are two
+    assert distill_config(**photos_alone, epochs=4).max_steps == 10
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -269,8 +278,8 @@ def test_an_image_that_comes_later_moves_no_other() -> None:
         ({"dataset": None, "data_root": "x"}, "data_root x is given, but not what lies there: say it with --dataset"),
         ({"unlabelled": None, "unlabelled_batch": 4}, "unlabelled_batch is for images without labels"),
         ({"batch_size": 4, "unlabelled_batch": 3, "accumulate": 2}, "unlabelled_batch 3 does not divide by 2"),
-        ({"dataset": None, "loss": "ohem"}, "loss ohem looks at labels, and no image has any"),
-        ({"dataset": None, "max_steps": None, "epochs": 3}, "no labelled images to count passes over.*--max-steps"),
+        ({"dataset": None, "loss": "ohem"}, "loss ohem is about labels, and no image has any"),
+        ({"dataset": None, "class_weights": "sqrt"}, "class_weights sqrt is about labels, and no image has any"),
         ({"options": {"confidence": 2}}, "confidence must be a probability, 0 to 1, got 2"),
     ],
 )

@@ -162,7 +162,8 @@ def _advice(spec: DatasetSpec, train: SplitReport) -> list[tuple[str, str, str]]
         found.append(("class_weights", "sqrt", why))
     height, width = (median(side) for side in zip(*train.sizes, strict=True))
     base = base_of(height, width)
-    sizes = f"of {len(set(train.sizes))} sizes found, {height:g}x{width:g} is the median"
+    count = len(set(train.sizes))
+    sizes = f"of {count} sizes found, {height:g}x{width:g} is the median" if count > 1 else "the one size found"
     for option, size in (("base_size", base), ("crop_size", crop_of(base))):
         why = sizes + ("" if getattr(spec, option) != size else ", as by default")
         found.append((option, f"{size[0]}x{size[1]}", why))

@@ -48,8 +48,8 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     others."""
 
     recipe: str | None = None
-    """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for --dataset
-    folder, paper for others."""
+    """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for data of
+    your own, paper for others."""
     max_steps: ByRecipe[int] = UNSAID
     """Length of the run, in optimizer steps; by default the recipe's: 40,000, or about 60 passes over data of your
     own."""
@@ -258,10 +258,11 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         super().__post_init__()
         assert self.output is not None  # resolved there
         self.check_unlabelled(self.method, self.processes * self.accumulate, self.spec)
-        if self.dataset == UNLABELLED_SET and self.loss != "ce":
-            raise ValueError(
-                f"loss {self.loss} looks at labels, and no image has any: leave it out, or give --dataset."
-            )
+        for name, value in (("loss", "ce"), ("class_weights", "none"), ("label_smoothing", 0)):
+            if self.dataset == UNLABELLED_SET and (given := getattr(self, name)) != value:
+                raise ValueError(
+                    f"{name} {given} is about labels, and no image has any: leave it out, or give --dataset."
+                )
         if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
             self.base_size, self.crop_size = (
                 self.base_size or self.spec.base_size,

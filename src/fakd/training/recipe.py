@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fakd.data.plain_yaml import read_yaml
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
+from fakd.training.unlabelled import find_unlabelled, set_aside
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -59,23 +61,19 @@ def follow_recipe(config: Any) -> None:
         ValueError: there is no such recipe, or both epochs and max_steps are given.
         DataError: the number of steps follows from the data, which are not there.
     """
-    config.recipe = config.recipe or ("own" if config.dataset == FOLDER else "paper")
+    config.recipe = config.recipe or ("own" if config.dataset in (FOLDER, UNLABELLED_SET) else "paper")
     recipe = read_recipe(config.recipe)
     options = dict(recipe.options)
+    if config.dataset == UNLABELLED_SET:
+        options["class_weights"] = "none"  # no label is there to count
     if config.epochs is not None and config.max_steps is not None:
         raise ValueError(
             f"epochs {config.epochs:g} and max_steps {config.max_steps} both say how long the run is: give one of them."
         )
     if config.max_steps is None and (config.epochs is not None or recipe.passes is not None):
-        images = len(config.spec.open(config.data_root, "train"))
-        if not images:
-            raise ValueError(
-                "there are no labelled images to count passes over: say how long the run is by --max-steps."
-            )
+        images, crops = _one_pass(config)
         config.max_steps = (
-            recipe.steps(images, config.batch_size)
-            if config.epochs is None
-            else steps_of(config.epochs, images, config.batch_size)
+            recipe.steps(images, crops) if config.epochs is None else steps_of(config.epochs, images, crops)
         )
     config.epochs = None  # said in steps from here on
     if config.optimizer not in (None, options["optimizer"]):  # whose rates are of another size
@@ -91,6 +89,13 @@ def follow_recipe(config: Any) -> None:
         config.learning_rate = config.default_rate(config.spec)
     if config.weight_decay is None:
         config.weight_decay = config.default_decay()
+
+
+def _one_pass(config: Any) -> tuple[int, int]:
+    """Images that a pass shows, and how many crops of them a step has: labelled ones, if there are any."""
+    if config.dataset == UNLABELLED_SET:
+        return len(set_aside(find_unlabelled(config.unlabelled), config.val_share)[0]), config.unlabelled_batch
+    return len(config.spec.open(config.data_root, "train")), config.batch_size
 
 
 def steps_of(epochs: float, images: int, batch_size: int) -> int:
