@@ -302,11 +302,11 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
     return network, dict(network.notes)
 
 
-def scores_alone(name: str | Path) -> bool:
+def names_scorer(name: str | Path) -> bool:
     """Whether a file of that name gives scores and no features, as far as its name tells.
 
     Example:
-        >>> scores_alone("teacher.onnx"), scores_alone("torchscript:teacher.pt"), scores_alone("runs/teacher")
+        >>> names_scorer("teacher.onnx"), names_scorer("torchscript:teacher.pt"), names_scorer("runs/teacher")
         (True, True, False)
     """
     return NetworkName.parse(name).kind in _SCORING

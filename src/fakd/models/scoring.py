@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -62,7 +63,11 @@ class ScoringTeacher(Scorer):
             raise ValueError(f"num_classes must be 1 or more, got {num_classes}.")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean and std must be three numbers each, std above 0, got {mean} and {std}.")
-        self.function = function.eval().requires_grad_(False) if isinstance(function, nn.Module) else function
+        self.function = function
+        if isinstance(function, nn.Module):
+            function.eval()
+            for weight in function.parameters():  # one by one, as a TorchScript module asks for
+                weight.requires_grad_(False)
         self._num_classes = num_classes
         self.probabilities = probabilities
         self.register_buffer("mean", _colour(mean))
@@ -144,9 +149,9 @@ def open_script(path: str | Path, normalisation: str | None) -> ScoringTeacher:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no TorchScript file at {path}")
     try:
-        module = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location="cpu"
-        ).eval()
+        with catch_warnings(action="ignore", category=FutureWarning):  # of its own age
+            module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        module.eval()
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -182,13 +187,10 @@ def tried(
         raise ValueError(f"{path} gives {got}, expected float scores (B, C, h, w) of at most {_MOST_CLASSES} classes.")
     shares = bool((scores >= 0).all()) and torch.allclose(scores.sum(1), torch.ones(()), atol=1e-3)
     probabilities = shares and scores.shape[1] > 1
-    shown = (
-        "normalised as for ImageNet"
-        if normalisation
-        else f"RGB in [0, 1]; if it wants ImageNet's, name it {path}@imagenet"
-    )
+    plain = "RGB in [0, 1] (with @imagenet behind its name they are normalised for it)"
+    shown = "normalised by ImageNet's mean and deviation" if normalisation else plain
     gives = "probabilities, of which the logarithm is taken" if probabilities else "scores"
-    say(f"scores    {path} gives {gives} of {scores.shape[1]} classes; images it sees are {shown}")
+    say(f"scores    {path} gives {gives} of {scores.shape[1]} classes; it is shown images {shown}")
     return ScoringTeacher(function, scores.shape[1], mean=mean, std=std, probabilities=probabilities)
 
 

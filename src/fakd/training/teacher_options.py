@@ -9,7 +9,7 @@ from fakd.data.spec import check_num_classes
 from fakd.data.teacher_logits import TOP8, LogitFormat
 from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.methods import METHODS
-from fakd.models.by_name import NetworkName, published_classes, scores_alone
+from fakd.models.by_name import NetworkName, names_scorer, published_classes
 from fakd.models.mmseg.published import find_teacher
 
 
@@ -80,7 +80,7 @@ def check_method(method: str, teacher: str | Sequence[str]) -> None:
     if METHODS[method].needs != "features":
         return
     able = ", ".join(name for name, kind in METHODS.items() if kind.needs == "logits")
-    lacking = next((name for name in names if scores_alone(name)), None)
+    lacking = next((name for name in names if names_scorer(name)), None)
     if len(names) > 1:
         raise ValueError(
             f"method {method!r} learns from a teacher's features, and {len(names)} teachers have none in common "
