@@ -61,9 +61,8 @@ def test_what_does_not_go_together(words: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("method", ["at", "fitnet", "skds", "ifvd", "cirkd", "cwd-features"])
 def test_methods_that_need_features_refuse_them_by_name(method: str) -> None:
-    for teachers in (["--teacher", "a", "--teacher", "b"],):
-        with pytest.raises(ValueError, match=rf"method '{method}' learns .* 2 teachers have none in common \(a \+ b\)"):
-            parse(["distill", "--method", method, *teachers])
+    with pytest.raises(ValueError, match=rf"method '{method}' learns .* 2 teachers have none in common \(a \+ b\)"):
+        parse(["distill", "--method", method, "--teacher", "a", "--teacher", "b"])
     for teacher in ("a.onnx", "torchscript:a.pt"):
         with pytest.raises(ValueError, match=rf"method '{method}' learns .* {teacher} gives scores alone"):
             parse(["distill", "--method", method, "--teacher", teacher])
@@ -97,8 +96,8 @@ def test_networks_are_brought_to_the_same_classes(tmp_path: Path) -> None:
 
     alone = as_one(["a"], [(networks[0], {})], TeacherClassesConfig(), "streets", ours)
     assert alone is networks[0]
-    with pytest.raises(ValueError, match="b scores 3 classes, but streets has 2. Say how."):
+    with pytest.raises(ValueError, match=r"b scores 3 classes, but streets has 2\. Say how\."):
         as_one(["a", "b"], opened[:2], TeacherClassesConfig(), "streets", ours, "Say how.")
     names = TeacherClassesConfig(teacher_classes=tmp_path / "names.txt")
-    with pytest.raises(ValueError, match="names.txt has 2 names of classes, but b scores 3"):
+    with pytest.raises(ValueError, match=r"names\.txt has 2 names of classes, but b scores 3"):
         as_one(["b"], opened[1:2], names, "streets", Classes(3))

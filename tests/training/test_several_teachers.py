@@ -157,7 +157,7 @@ def test_stopped_and_resumed_it_ends_the_same(
     crash_at(monkeypatch, 2)
     with pytest.raises(Crash):
         distill(distill_config(**several, output=tmp_path / "parts"))
-    with pytest.raises(ValueError, match="teacher_weights was .* and is"):
+    with pytest.raises(ValueError, match=r"teacher_weights was .* and is"):
         distill(distill_config(**{**several, "teacher_weights": (1, 1)}, output=tmp_path / "parts", resume=True))
     assert distill(distill_config(**several, output=tmp_path / "parts", resume=True)) is not None
     weights = [
