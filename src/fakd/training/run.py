@@ -15,7 +15,7 @@ from fakd.data.batches import SegmentationData
 from fakd.data.class_names import Classes
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
-from fakd.evaluation.ensembles import teacher_title
+from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.methods import create_method
 from fakd.models import Network, Scorer, copy_weights, create_model, load_model, save_model
@@ -225,8 +225,9 @@ class _Run:
         means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
         say(f"{means}  in {trained.clock.seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
+        teachers = teacher_names(config.teacher) if isinstance(config, DistillConfig) else ()
         losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
-        for verdict in run_verdicts(results, losses).values():
+        for verdict in run_verdicts(results, losses, teachers).values():
             say(f"verdict   {verdict}", style="yellow")
         return results
 

@@ -48,6 +48,8 @@ def load_teacher(teacher: str | Sequence[str], config: RunConfig, given: Scorer 
         ValueError: a network scores other classes, and no map says what they are.
     """
     names = teacher_names(teacher)
+    if given is not None and len(names) > 1:
+        raise ValueError(f"one network is given, and {len(names)} names of teachers: {teacher_title(names)}.")
     options = config if isinstance(config, TeacherClassesConfig) else TeacherClassesConfig()
     members = [_load(place, name, config, options, given) for place, name in enumerate(names)]
     if len(members) == 1:
