@@ -94,6 +94,7 @@ def test_what_tells_them_from_others(distill_config: Callable[..., DistillConfig
     assert digests() == found[0]
 
 
+@pytest.mark.slow
 def test_a_cache_keeps_the_mean_and_the_run_says_who_taught(
     distill_config: Callable[..., DistillConfig],
     several: dict[str, Any],
@@ -146,6 +147,7 @@ def test_a_cache_keeps_the_mean_and_the_run_says_who_taught(
     assert described(teacher).count("M parameters") == 2
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_the_same(
     distill_config: Callable[..., DistillConfig],
     several: dict[str, Any],
@@ -167,6 +169,7 @@ def test_stopped_and_resumed_it_ends_the_same(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
 
 
+@pytest.mark.slow
 def test_a_comparison_of_methods_under_several_teachers(
     few_scenes: None,
     several: dict[str, Any],

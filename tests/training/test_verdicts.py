@@ -92,7 +92,9 @@ def test_training_says_what_the_data_lack(train_config, tmp_path, capsys) -> Non
 
 
 def test_a_run_ends_with_its_verdicts(distill_config, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(run_module, "run_verdicts", lambda results, losses: {"nothing": f"{len(losses)} losses"})
+    monkeypatch.setattr(
+        run_module, "run_verdicts", lambda results, losses, teachers: {"nothing": f"{len(losses)} losses"}
+    )
     distill(distill_config())
     assert "verdict   4 losses" in capsys.readouterr().out
 

@@ -24,8 +24,8 @@ from fakd.options import Output, Size, Teachers
 class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc.
 
-    A network of other classes is brought to the data set's by --class-map, as a teacher is to its student's. With others
-    by --ensemble-with it is the mean of their probabilities that is scored, as several teachers teach it.
+    A network of other classes is brought to the data set's by --class-map, as a teacher is to its student's. With
+    others by --ensemble-with it is the mean of their probabilities that is scored, as several teachers teach it.
     """
 
     model: str
