@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
-from fakd.models.class_rows import class_rows, weights_for
+from fakd.models.class_rows import bring_rows
 from fakd.models.encoder import Encoder
 from fakd.models.foreign.from_torchvision import published
 from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
@@ -325,10 +325,11 @@ def copy_weights(name: str | Path, model: Network, classes: Classes | None = Non
         ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
     """
     network, notes = open_model(name)
-    found, own = network.state_dict(), model.state_dict()
-    if classes is not None and classes.count == network.num_classes:
-        found = weights_for(str(name), network, notes, classes)
-        own = {key: tensor for key, tensor in own.items() if key in found or key not in class_rows(network)}
+    as_many = classes is not None and classes.count == network.num_classes
+    left = bring_rows(str(name), network, notes, classes) if classes is not None and as_many else set()
+    own, found = (
+        {key: tensor for key, tensor in one.state_dict().items() if key not in left} for one in (model, network)
+    )
     if problems := mismatches(own, found):
         raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
     model.load_state_dict(model.state_dict() | found)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
 from fakd.console import say
 from fakd.data.class_names import Classes, class_order
 from fakd.models.network import Network, network_of
@@ -16,25 +14,24 @@ def class_rows(network: Network) -> set[str]:
     return {name for name, tensor in network.state_dict().items() if other[name].shape != tensor.shape}
 
 
-def weights_for(name: str, network: Network, notes: Mapping[str, str], ours: Classes) -> dict[str, Tensor]:
-    """Return a network's weights for one that scores as many classes, in the order of those.
+def bring_rows(name: str, network: Network, notes: Mapping[str, str], ours: Classes) -> set[str]:
+    """Bring a network's rows of classes to the order of ours, as many, before another starts from its weights.
 
     Args:
         name: the network's, for messages.
-        network: whose weights they are.
+        network: which is changed.
         notes: what its file says of its classes.
         ours: the classes of the other.
 
     Returns:
-        Its state_dict; without the rows of classes, which is said, where the classes are others.
+        The names of the rows that another is not to take, as they are of other classes, which is said; mostly none.
     """
-    tensors: dict[str, Tensor] = network.state_dict()
     try:
         order = class_order(name, Classes.of_network(network.num_classes, notes), "the student's data set", ours)
     except ValueError as error:
         say(f"init      {error} The classifier stays random.")
-        rows = class_rows(network)
-        return {key: tensor for key, tensor in tensors.items() if key not in rows}
-    if order is None:
-        return tensors
-    return tensors | {key: tensors[key][order] for key in class_rows(network)}
+        return class_rows(network)
+    if order is not None:
+        state = network.state_dict()
+        network.load_state_dict(state | {key: state[key][order] for key in class_rows(network)})
+    return set()
