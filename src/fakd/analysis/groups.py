@@ -253,5 +253,5 @@ def method_title(method: str) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return "x".join(map(_short, value))
+        return (" + " if any(isinstance(one, str) for one in value) else "x").join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
