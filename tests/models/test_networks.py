@@ -304,7 +304,7 @@ def test_runs_under_autocast_and_channels_last() -> None:
 
 
 def test_suggested_backbones_work() -> None:
-    from fakd.models.encoder import SUGGESTED
+    from fakd.models.backbones import SUGGESTED
 
     for name in SUGGESTED.split(", "):
         with torch.device("meta"):

@@ -13,7 +13,8 @@ from torch import Tensor
 from fakd.console import say
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import cache_folder, download
-from fakd.models.encoder import Encoder, Layout, layout_of
+from fakd.models.backbones import Layout, layout_of
+from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import SHARED_BACKBONES, backbone_names
 from fakd.models.weights_file import listed, mismatches, read_weights
 
