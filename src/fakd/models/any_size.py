@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined]
 from timm.models.hiera import Hiera, Reroll, Unroll
 from torch import Tensor, nn
 
@@ -101,7 +101,7 @@ def of_image(map_: Tensor, images: Tensor, stride: int) -> Tensor:
     return map_[..., :height, :width]
 
 
-class AnySizeHiera(Hiera):  # type: ignore[misc] # timm is not typed
+class AnySizeHiera(Hiera):
     """A Hiera that reads images of any sides that divide by 32; timm's reads those of the size it is built for.
 
     Position embeddings of the whole image are resampled to it.

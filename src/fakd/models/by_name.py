@@ -9,6 +9,7 @@ from fakd.models.backbone_weights import load_backbone_weights
 from fakd.models.encoder import Encoder
 from fakd.models.foreign.from_torchvision import published
 from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
+from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
@@ -16,7 +17,6 @@ from fakd.models.onnx import SUFFIX, OnnxNetwork
 from fakd.models.presets import PRESETS
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
 from fakd.models.shipped import SHIPPED, shipped_file
-from fakd.models.weights_file import listed, mismatches
 
 Kind = Literal["new", "file", "pth", "onnx", "mmseg", "torchvision", "smp", "hf"]
 """A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an exported file; and
@@ -292,7 +292,9 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
 
 
 def copy_weights(name: str | Path, model: Network) -> None:
-    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
+    """Start a network from another's weights: its architecture must be the same but for strides, classes and dropout.
+
+    A classifier of another number of classes stays random, which is said.
 
     Args:
         name: as for `open_model`.
@@ -302,7 +304,4 @@ def copy_weights(name: str | Path, model: Network) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
     """
-    tensors = open_model(name)[0].state_dict()
-    if problems := mismatches(model.state_dict(), tensors):
-        raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
-    model.load_state_dict(tensors)
+    start_from(str(name), open_model(name)[0], model)

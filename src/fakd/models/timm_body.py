@@ -15,7 +15,7 @@ _REFUSALS = (TypeError, ValueError, NotImplementedError, RuntimeError, Assertion
 """Each of timm's families refuses what it cannot do by another of these."""
 
 
-class NormalisedMaps(FeatureGetterNet):  # type: ignore[misc] # timm is not typed
+class NormalisedMaps(FeatureGetterNet):
     """The maps of a transformer after its last normalisation, as it is published to be read."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
