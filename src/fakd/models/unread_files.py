@@ -34,20 +34,14 @@ def pickle_refusal(path: Path) -> str:
             f"{path} cannot be read as a file of weights: it is no file of PyTorch, it was cut short, or it holds "
             "objects that would have to be run."
         )
-    content, module = "torch.load(path, weights_only=False)", any(name.startswith(_MODULES) for name in names)
-    if not module:
-        what, advice = "more than weights", f"checkpoint = {content}; then save the entry that holds them, often "
-        advice += "'state_dict' or 'model': torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
-    elif _is_mapping(path):
-        what, advice = "more than weights: a whole module among its entries", f"checkpoint = {content}; then save the "
-        advice += "state of that entry, often 'model': torch.save({'state_dict': checkpoint['model'].state_dict()}, "
-        advice += "'weights.pth')"
-    else:
-        what, advice = "more than weights: a whole module", "torch.save({'state_dict': "
-        advice += f"{content}.state_dict()}}, 'weights.pth')"
+    what, advice = "more than weights", "torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
+    if any(name.startswith(_MODULES) for name in names):
+        entry = "checkpoint['model']" if _is_mapping(path) else "model"
+        what = f"more than weights, {'a whole module among them' if _is_mapping(path) else 'a whole module'}"
+        advice = f"torch.save({{'state_dict': {entry}.state_dict()}}, 'weights.pth')"
     return (
-        f"{path} holds {what}. Reading it would call {', '.join(names[:5])}, which could run any code. It is not read. "
-        f"If you trust where it comes from, save the weights alone where that code is installed: {advice}"
+        f"{path} holds {what}: reading it would call {', '.join(names[:5])}, which could run any code. It is not read. "
+        f"If you trust where it comes from, save the weights alone there, whatever their entry is called: {advice}"
     )
 
 
