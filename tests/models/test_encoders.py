@@ -3,13 +3,14 @@
 import math
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import timm
 import torch
 from network_tester import NetworkTester
 from torch.nn import functional as F
 
-from fakd.export.onnx_graph import Deployed, write_graph
+from fakd.export.onnx_graph import Deployed, Exporter, write_graph
 from fakd.models import create_model
 from fakd.models.encoder import Encoder
 from fakd.models.inference_copy import inference_copy
@@ -123,14 +124,15 @@ def test_the_copy_that_predicts_gives_the_same_answers(name: str) -> None:
 
 def test_upernet_says_that_one_image_is_too_few() -> None:
     with pytest.raises(ValueError, match="batch of 1 image in training"):
-        create_model("upernet/test_resnet", num_classes=2)(torch.rand(1, 3, 32, 32))
+        create_model("upernet/test_resnet", num_classes=2)(torch.rand(1, 3, 64, 64))
 
 
-@pytest.mark.parametrize("exporter", ["torchscript"])
-def test_exported_at_other_sizes(tmp_path: Path, exporter: str) -> None:
-    import onnxruntime
-
-    model = create_model("linear/test_vit", num_classes=3).eval()
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "exporter"), [("linear/test_vit", "dynamo"), ("upernet/test_convnext", "torchscript")]
+)
+def test_exported_at_other_sizes(tmp_path: Path, name: str, exporter: Exporter) -> None:
+    model = create_model(name, num_classes=3).eval()
     path = tmp_path / "net.onnx"
     write_graph(Deployed(model), path, {}, exporter=exporter)
     session = onnxruntime.InferenceSession(str(path))

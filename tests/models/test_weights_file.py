@@ -34,7 +34,7 @@ def test_mean_weights_of_pytorch_and_compiled_safetensors(tmp_path: Path) -> Non
     torch.save(AveragedModel(network).state_dict(), tmp_path / "mean.pth")
     save_file(torch.compile(network).state_dict(), tmp_path / "compiled.safetensors")
     for name in ("mean.pth", "compiled.safetensors"):
-        assert list(read_weights(tmp_path / name)) == list(network.state_dict())
+        assert read_weights(tmp_path / name).keys() == network.state_dict().keys()
 
 
 def test_a_prefix_of_some_entries_stays(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_an_unknown_prefix_is_named_with_how_to_strip_it(tmp_path: Path) -> None
 
 def test_a_checkpoint_of_mmsegmentation_under_another_prefix(tmp_path: Path) -> None:
     torch.save({"seg.decode_head.conv_seg.weight": torch.ones(2, 3, 1, 1)}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"begin with seg\.decode_head.*without the prefix 'seg\.'"):
+    with pytest.raises(ValueError, match=r"(?s)begin with seg\.decode_head.*without the prefix 'seg\.'"):
         open_model(str(tmp_path / "w.pth"))
 
 
