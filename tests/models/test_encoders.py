@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fakd.export.onnx_graph import Deployed, Exporter, write_graph
 from fakd.models import create_model
+from fakd.models.cost import measure_cost
 from fakd.models.encoder import Encoder
 from fakd.models.inference_copy import inference_copy
 from fakd.models.meta import on_meta
@@ -120,6 +121,12 @@ def test_the_copy_that_predicts_gives_the_same_answers(name: str) -> None:
     images = torch.rand(1, 3, 50, 70)
     with torch.no_grad():
         torch.testing.assert_close(inference_copy(model)(images).logits, model(images).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_the_stride_of_14_pixel_patches_is_14() -> None:
+    with on_meta():
+        model = create_model("linear/vit_small_patch14_dinov2", num_classes=2)
+    assert measure_cost(model, (28, 42), 2).stride == 14
 
 
 def test_upernet_says_that_one_image_is_too_few() -> None:
