@@ -17,7 +17,7 @@ from fakd.training.teacher_options import TeacherCacheConfig, check_teachers
 from fakd.training.unlabelled import UnlabelledConfig
 
 # What is said of the students' network, which a teacher that is trained here does not take over.
-_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
+_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout", "freeze_backbone"}
 _DATA = ("dataset", "data_root")
 _RUNS_OWN = {"seed", "output", "resume", "overwrite", "check_data"}
 

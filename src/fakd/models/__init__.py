@@ -5,8 +5,8 @@
 128
 """
 
+from fakd.models.backbones import BACKBONES
 from fakd.models.by_name import copy_weights, create_model, open_any, open_model
-from fakd.models.encoder import BACKBONES
 from fakd.models.ensemble import Ensemble
 from fakd.models.foreign import ForeignConfig, ForeignSegmentor
 from fakd.models.mmseg.checkpoint import load_mmseg, save_mmseg

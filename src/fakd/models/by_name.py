@@ -11,6 +11,7 @@ from fakd.models.class_rows import bring_rows
 from fakd.models.encoder import Encoder
 from fakd.models.foreign.from_torchvision import published
 from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
+from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
@@ -19,7 +20,6 @@ from fakd.models.presets import PRESETS
 from fakd.models.scoring import SCRIPT, open_script, split_normalisation
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
 from fakd.models.shipped import SHIPPED, shipped_file
-from fakd.models.weights_file import listed, mismatches
 
 Kind = Literal["new", "file", "pth", "onnx", "torchscript", "mmseg", "torchvision", "smp", "hf"]
 """A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an ONNX file; and what
@@ -170,16 +170,18 @@ def create_model(
         name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
             ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
             "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
-        backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
+        backbone: a key of `BACKBONES` or any timm name of a network that gives maps.
         num_classes: C.
         output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
-            32 for "fcn-concat", which takes its detail from earlier maps.
+            32 for "fcn-concat", "linear-concat" and "upernet", which take their detail from earlier maps; and the
+            encoder's own where it cannot be dilated, as most transformers cannot.
         channels: A, the width of the head; None is the preset's, or the head's own: the sum of the stages' channels
-            for "fcn-concat", else 512 after a last stage of at least 1024 channels and 128 after a narrower one.
+            for "fcn-concat" and "linear-concat", the last stage's for "linear", 256 for "upernet", else 512 after a
+            last stage of at least 1024 channels and 128 after a narrower one.
         dropout: probability of dropping a whole channel before each classifier; None is the head's own: 0.1, but 0
-            for "fcn-concat".
-        aux: whether to add an auxiliary head on the second to last stage, which only runs in training. The
-            "fcn-concat" head has none in any case, as it reads every stage itself.
+            for "fcn-concat", "linear" and "linear-concat".
+        aux: whether to add an auxiliary head on the second to last stage, which only runs in training; those three
+            heads have none in any case.
         backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
             .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
 
@@ -217,17 +219,18 @@ def create_model(
     else:
         head, backbone = _split(name, backbone)
     kind = HEADS[head]
-    output_stride = kind.default_output_stride if output_stride is None else output_stride
+    wanted = kind.default_output_stride if output_stride is None else output_stride
     dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
-    config = ModelConfig(head, backbone, num_classes, output_stride, channels, dropout)
-    encoder = Encoder(backbone, output_stride)
+    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout)
+    encoder = Encoder(backbone, wanted, or_natural=output_stride is None, last_blocks=kind.last_blocks)
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:
         channels = channels or kind.default_channels(encoder.channels)
         aux_channels = default_aux_channels(encoder.channels[-2]) if kind.default_aux else None
-    config = replace(config, channels=channels, aux_channels=aux_channels if aux else None)
+    stride = encoder.strides[-1]
+    config = replace(config, output_stride=stride, channels=channels, aux_channels=aux_channels if aux else None)
     if backbone_weights is not None:
         load_backbone_weights(encoder, backbone, backbone_weights)
     return Segmentor(config, encoder)
@@ -313,7 +316,9 @@ def names_scorer(name: str | Path) -> bool:
 
 
 def copy_weights(name: str | Path, model: Network, classes: Classes | None = None) -> None:
-    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
+    """Start a network from another's weights: its architecture must be the same but for strides, classes and dropout.
+
+    A classifier of other classes stays random, which is said.
 
     Args:
         name: as for `open_model`.
@@ -327,9 +332,4 @@ def copy_weights(name: str | Path, model: Network, classes: Classes | None = Non
     network, notes = open_model(name)
     as_many = classes is not None and classes.count == network.num_classes
     left = bring_rows(str(name), network, notes, classes) if classes is not None and as_many else set()
-    own, found = (
-        {key: tensor for key, tensor in one.state_dict().items() if key not in left} for one in (model, network)
-    )
-    if problems := mismatches(own, found):
-        raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
-    model.load_state_dict(model.state_dict() | found)
+    start_from(str(name), network, model, left)

@@ -16,8 +16,8 @@ from fakd.functional import cross_entropy
 from fakd.models.network import Network
 from fakd.types import SegmentationOutput
 
-# Every usual stride divides it; of an odd image, the ratio to its rounded-up logits would not be the stride.
-_ALIGNED_SIZE = (512, 512)
+# Every usual stride divides it, 14 too; of another image, the ratio to its rounded-up logits would not be the stride.
+_ALIGNED_SIZE = (448, 448)
 
 
 @dataclass(frozen=True)

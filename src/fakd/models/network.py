@@ -12,9 +12,9 @@ from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from fakd.files.atomic import written_at_once
+from fakd.models.meta import on_meta
 from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
 from fakd.types import SegmentationOutput
 
@@ -261,7 +261,7 @@ def network_of(text: str) -> Network:
 
 
 def _without_weights(config: NetworkConfig) -> Network:
-    with torch.device("meta"), _RatesOnCPU():
+    with on_meta():
         return _build(config)
 
 
@@ -290,13 +290,3 @@ def _build(config: NetworkConfig) -> Network:
     build: Any = Network._kinds[type(config)]
     network: Network = build(config)
     return network
-
-
-class _RatesOnCPU(TorchFunctionMode):
-    """Lets constructors read the drop rates of their layers, which some make by linspace, where all else is meta."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs.setdefault("device", "cpu")
-        return func(*args, **kwargs)

@@ -39,9 +39,10 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     timm's or OpenMMLab's names; none by default."""
     init: str | None = None
     """Trained network whose weights to start from, heads included, named as a teacher is; of the same architecture,
-    but the output stride may differ."""
+    but the output stride may differ, and a classifier of another number of classes starts random."""
     output_stride: Literal[8, 16, 32] | None = None
-    """Image pixels per cell of the encoder's last map; by default the network's own: 32 for HRNet, 8 for others."""
+    """Image pixels per cell of the encoder's last map, where it can be dilated; by default the network's own: 32 for
+    HRNet and UPerNet, 8 for others, and the encoder's own where it cannot."""
     head_channels: int | None = None
     """Width of the decode head, in channels; by default the network's own."""
     dropout: float | None = None
@@ -159,6 +160,11 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
             check_source(self.init, "init", self.output, self.spec, mapped=False)
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
+        if self.freeze_backbone and self.init is None and self.backbone_weights is None:
+            raise ValueError(
+                "freeze_backbone keeps the encoder as it starts, which is random here: give --backbone-weights "
+                "imagenet, or a file, or --init."
+            )
 
     @cached_property
     def spec(self) -> DatasetSpec:

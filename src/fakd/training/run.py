@@ -23,6 +23,7 @@ from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
 from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.freezing import freeze_encoder
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
@@ -102,13 +103,17 @@ def create_student(config: RunConfig) -> Network:
         output_stride=config.output_stride,
         channels=config.head_channels,
         dropout=config.dropout,
-        aux=config.aux_weight > 0,
+        aux=config.aux_weight > 0 and not config.freeze_backbone,  # it is there to train the encoder
         backbone_weights=config.backbone_weights,
     )
     if config.init is not None:
         copy_weights(config.init, student, Classes.of_dataset(config.spec))
+    frozen = ""
+    if config.freeze_backbone:
+        freeze_encoder(student, config.trained_network)
+        frozen = f", {sum(p.numel() for p in student.parameters() if p.requires_grad) / 1e6:.2f} M of them learn"
     without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
-    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{without}")
+    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{frozen}{without}")
     return student
 
 
