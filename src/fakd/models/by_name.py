@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from fakd.models.backbone_weights import load_backbone_weights
 from fakd.models.encoder import Encoder
+from fakd.models.foreign import LIBRARIES, create_foreign, open_foreign
 from fakd.models.foreign.from_torchvision import published
-from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
+from fakd.models.foreign.hf_files import on_hub
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
@@ -101,7 +102,8 @@ classifier=('classifier.low', 'classifier.high'))
         """Files and folders that the name speaks of."""
         if self.kind == "mmseg":
             return ()
-        named = not self.is_foreign or self.kind == "hf" or Path(self.network).is_dir()
+        of_hub = self.kind == "hf" and on_hub(self.network)
+        named = not self.is_foreign or (self.kind == "hf" and not of_hub) or Path(self.network).is_dir()
         return (*([self.network] if named else []), *([self.weights] if self.weights else []))
 
 
