@@ -61,9 +61,8 @@ def build(config: ForeignConfig) -> Anatomy:
     aux = _AUX if getattr(module, _AUX, None) is not None else None
     size = int(made_from.image_size) if config.name in _ONE_SIZE else None
     classifier = (_CLASSIFIERS[config.name],) if config.name in _CLASSIFIERS else None
-    return Anatomy(
-        module, classifier, aux, _FEATURES.get(config.name), _multiple(made_from), size, config.name in _SQUARE
-    )
+    square = config.name in _SQUARE
+    return Anatomy(module, classifier, aux, _FEATURES.get(config.name), _multiple(made_from), size, square)
 
 
 def create(name: str, num_classes: int, aux: bool) -> Found:
