@@ -104,7 +104,7 @@ def test_scores_match_numpy_and_the_library_s_post_processing(kind: str) -> None
     scores = network(IMAGES).logits
     np.testing.assert_allclose(scores.numpy(), expected, atol=1e-5)
 
-    # Mask2Former's enlarges masks to 384x384 first, and EoMT's to a size that is given: of that size they stay as they are
+    # Mask2Former's enlarges masks to 384x384 first, EoMT's to a size that is given: of that size they stay as they are
     side = 384 if kind == "mask2former" else 64
     found[masks_name] = interpolate(masks, size=(side, side), mode="bilinear")
     processor = getattr(transformers, f"{PROCESSORS[kind]}ImageProcessor")()
