@@ -66,7 +66,7 @@ def test_a_teacher_that_was_moved(student_run, teacher_run, tmp_path, capsys) ->
 
 def test_networks_of_other_classes(teacher_run, tmp_path) -> None:
     save_model(create_model("pspnet/test_resnet", num_classes=3, channels=8), tmp_path / "three.safetensors")
-    with pytest.raises(ValueError, match=r"scores 12 classes, but its teacher .*three.safetensors has 3. Name another"):
+    with pytest.raises(ValueError, match=r"three.safetensors scores 3 classes, but .*teacher has 12. Name another"):
         pair(teacher_run, str(tmp_path / "three.safetensors"))
 
 

@@ -71,7 +71,7 @@ def test_labels_inside_are_scores_of_one_and_zero(tmp_path: Path) -> None:
 def test_opened_by_its_name(tmp_path: Path) -> None:
     path = written(tmp_path / "a.onnx")
     assert isinstance(open_any(str(path))[0], OnnxNetwork)
-    with pytest.raises(ValueError, match="only predicts"):
+    with pytest.raises(ValueError, match="only scores pixels"):
         open_model(path)
 
 
@@ -86,7 +86,6 @@ def test_images_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"notes": {}}, "no metadata entry 'fakd.version'"),
         ({"input_name": "x"}, "takes x and gives logits: it was not written by `fakd export`"),
         ({"notes": {**NOTES, "num_classes": "many"}}, "num_classes is 'many', expected 1 to 256"),
         ({"notes": {key: NOTES[key] for key in NOTES if key != "num_classes"}}, "num_classes is None"),

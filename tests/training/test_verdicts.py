@@ -49,6 +49,8 @@ def test_a_teacher_worse_than_its_student() -> None:
     found = run_verdicts({**GOOD, "teacher": {"mIoU": 10.87, "IoU": {}}})
     assert found["teacher"].startswith("the teacher (mIoU 10.87) is worse than its student (60.00).")
     assert "teacher" not in run_verdicts({**GOOD, "teacher": {"mIoU": 60.0, "IoU": {}}})
+    several = run_verdicts({**GOOD, "teacher": {"mIoU": 10.87, "IoU": {}}}, teachers=["runs/a", "runs/b"])["teacher"]
+    assert several.startswith("the mean of runs/a + runs/b (mIoU 10.87) is worse than its student (60.00). Score each")
 
 
 def test_a_loss_that_still_falls() -> None:

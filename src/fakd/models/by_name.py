@@ -5,23 +5,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
+from fakd.models.class_rows import class_rows, weights_for
 from fakd.models.encoder import Encoder
-from fakd.models.foreign import LIBRARIES, create_foreign, open_foreign
+from fakd.models.foreign import LIBRARIES, create_foreign, open_foreign, scores_alone
 from fakd.models.foreign.from_torchvision import published
 from fakd.models.foreign.hf_files import on_hub
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
-from fakd.models.onnx import SUFFIX, OnnxNetwork
+from fakd.models.onnx import SUFFIX, open_onnx
 from fakd.models.presets import PRESETS
+from fakd.models.scoring import SCRIPT, open_script, split_normalisation
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
 from fakd.models.shipped import SHIPPED, shipped_file
 from fakd.models.weights_file import listed, mismatches
 
-Kind = Literal["new", "file", "pth", "onnx", "mmseg", "torchvision", "smp", "hf"]
-"""A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an exported file; and
-what stands before a colon."""
+Kind = Literal["new", "file", "pth", "onnx", "torchscript", "mmseg", "torchvision", "smp", "hf"]
+"""A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an ONNX file; and what
+stands before a colon."""
 
 _SUFFIXES: dict[str, Kind] = {
     ".safetensors": "file",
@@ -30,6 +33,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".pt": "pth",
     SUFFIX: "onnx",
 }
+_SCORING: tuple[Kind, ...] = ("onnx", "torchscript")
 _CLASSIFIER = re.compile(r"@([A-Za-z_][\w.]*(?:\+[A-Za-z_][\w.]*)*)$")
 
 
@@ -40,7 +44,7 @@ class NetworkName:
     Example:
         >>> NetworkName.parse("torchvision:lraspp_mobilenet_v3_large=mine.pth@classifier.low+classifier.high")
         NetworkName(kind='torchvision', network='lraspp_mobilenet_v3_large', weights='mine.pth', \
-classifier=('classifier.low', 'classifier.high'))
+classifier=('classifier.low', 'classifier.high'), normalisation=None)
         >>> [NetworkName.parse(name).kind for name in ("pspnet-r18", "runs/a/best.ckpt", "teacher.pth", "mmseg:x")]
         ['new', 'file', 'pth', 'mmseg']
     """
@@ -53,6 +57,8 @@ classifier=('classifier.low', 'classifier.high'))
     """A file of weights of another library's network."""
     classifier: tuple[str, ...] | None = None
     """Paths of its classifier within the network; None where the library's place is right."""
+    normalisation: str | None = None
+    """How images are normalised for an ONNX or TorchScript file; None where it does that itself."""
 
     @classmethod
     def parse(cls, name: str | Path) -> "NetworkName":
@@ -66,6 +72,10 @@ classifier=('classifier.low', 'classifier.high'))
             return cls._of_library(prefix, rest)
         if str(name).startswith(PREFIX):
             return cls("mmseg", rest)
+        if str(name).startswith(SCRIPT) or f"{SUFFIX}@" in str(name):
+            file, normalisation = split_normalisation(str(name))
+            kind: Kind = "torchscript" if file.startswith(SCRIPT) else "onnx"
+            return cls(kind, file.removeprefix(SCRIPT), normalisation=normalisation)
         path = Path(name)
         holds_one = any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
         if str(name) in SHIPPED and not holds_one:  # a user's own run folder of that name goes first
@@ -81,7 +91,7 @@ classifier=('classifier.low', 'classifier.high'))
         if not network or (equals and not weights):
             raise ValueError(
                 f"{given!r} names no network: expected {library}:NETWORK, as torchvision:deeplabv3_resnet50, "
-                "smp:unet/mobilenet_v2 or hf:FOLDER, then perhaps =FILE with weights"
+                "smp:unet/mobilenet_v2 hf:FOLDER or hf:ORGANISATION/NETWORK of the Hugging Face Hub, then perhaps =FILE with weights"
             )
         return cls(library, network, weights or None, classifier)
 
@@ -161,7 +171,7 @@ def create_model(
     Args:
         name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
             ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
-            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
+            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers, or one of the Hub.
         backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
         num_classes: C.
         output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
@@ -267,16 +277,18 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
             return model, notes | {"dataset": find_teacher(asked.network).dataset}
         case "pth":
             return load_mmseg(name)
-        case "onnx":
-            raise ValueError(
-                f"{name} is an exported network, which only predicts: name the checkpoint it was made from."
-            )
+        case "onnx" | "torchscript":
+            raise ValueError(f"{name} only scores pixels: name the checkpoint it was made from.")
         case _:
             return load_model(asked.network)
 
 
 def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
-    """Load a network that only has to predict: what `open_model` takes, or an .onnx file that `fakd export` wrote.
+    """Load a network that only has to score pixels: what `open_model` takes, or an ONNX or a TorchScript file.
+
+    Args:
+        name: as for `open_model`; or the path of an .onnx file, that `fakd export` or another program wrote; or
+            "torchscript:FILE". "@imagenet" behind another program's file normalises images for it.
 
     Raises:
         ModuleNotFoundError: the file is an .onnx, and onnxruntime is not installed.
@@ -284,24 +296,42 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
         ValueError: the file is damaged, or holds another network.
         DownloadError: a published teacher could not be downloaded.
     """
-    if NetworkName.parse(name).kind != "onnx":
+    asked = NetworkName.parse(name)
+    if asked.kind not in _SCORING:
         return open_model(name)
-    network = OnnxNetwork(name)
+    opened = open_onnx if asked.kind == "onnx" else open_script
+    network = opened(asked.network, asked.normalisation)
     return network, dict(network.notes)
 
 
-def copy_weights(name: str | Path, model: Network) -> None:
+def names_scorer(name: str | Path) -> bool:
+    """Whether what a name stands for gives scores and no features, as far as it tells without its weights.
+
+    Example:
+        >>> names_scorer("teacher.onnx"), names_scorer("torchscript:teacher.pt"), names_scorer("runs/teacher")
+        (True, True, False)
+    """
+    asked = NetworkName.parse(name)
+    return asked.kind in _SCORING or (asked.is_foreign and scores_alone(asked.kind, asked.network))
+
+
+def copy_weights(name: str | Path, model: Network, classes: Classes | None = None) -> None:
     """Start a network from another's weights: its architecture must be the same but for strides and dropout.
 
     Args:
         name: as for `open_model`.
         model: the network that is changed.
+        classes: what it is to score, where that is known; the classifier of others is not taken over.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
     """
-    tensors = open_model(name)[0].state_dict()
-    if problems := mismatches(model.state_dict(), tensors):
+    network, notes = open_model(name)
+    found, own = network.state_dict(), model.state_dict()
+    if classes is not None and classes.count == network.num_classes:
+        found = weights_for(str(name), network, notes, classes)
+        own = {key: tensor for key, tensor in own.items() if key in found or key not in class_rows(network)}
+    if problems := mismatches(own, found):
         raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(model.state_dict() | found)

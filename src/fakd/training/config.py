@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
 from fakd.data.unlabelled import UNLABELLED_SET
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
 from fakd.models.by_name import plain_name
-from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
+from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size, Teachers
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
 from fakd.training.recipe import follow_recipe
-from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
+from fakd.training.teacher_options import TeacherCacheConfig, check_method, check_source, check_teachers
 from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -153,12 +154,9 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
-        for name in ("init", "teacher"):
-            if (source := getattr(self, name, None)) is None:
-                continue
-            setattr(self, name, str(source))
-            mapped = name == "teacher" and getattr(self, "class_map", None) is not None
-            check_source(str(source), name, self.output, self.spec, mapped=mapped)
+        if self.init is not None:
+            self.init = str(self.init)
+            check_source(self.init, "init", self.output, self.spec, mapped=False)
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
 
@@ -166,7 +164,8 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
-            return teacher_dataset(str(getattr(self, "teacher", None)), tuple(self.unlabelled), self.val_share)
+            teachers = teacher_names(getattr(self, "teacher", None) or "")
+            return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
         return get_dataset(self.dataset, self.data_root)
 
@@ -207,7 +206,9 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclass(kw_only=True)
@@ -229,10 +230,11 @@ class TrainConfig(RunConfig):
 class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
-    teacher: str
+    teacher: Teachers
     """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
     checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
-    for torchvision's, hf:FOLDER, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE."""
+    for torchvision's, hf:FOLDER, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
+    torchscript:FILE, for methods that learn from scores alone, as do several teachers: --teacher A --teacher B."""
     student: str = "pspnet-r18"
     """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
     smp:unet/mobilenet_v2; named as in `fakd train`."""
@@ -254,6 +256,9 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
             raise ValueError(
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
+        self.teacher = as_given(self.teacher)
+        self.check_teacher_classes(len(teacher_names(self.teacher)))
+        check_method(self.method, self.teacher)
         self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
         super().__post_init__()
         assert self.output is not None  # resolved there
@@ -267,8 +272,8 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
                 self.base_size or self.spec.base_size,
                 self.crop_size or self.spec.crop_size,
             )
+        check_teachers(self.teacher, self.output, self.spec, self)
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
-        self.check_class_map()
 
     @property
     def trained_network(self) -> str:

@@ -206,8 +206,8 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
         )
 
 
-def _resolved(paths: str | list[str]) -> list[Path]:
-    return [Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths)]
+def _resolved(paths: str | list[str | None]) -> list[Path | None]:
+    return [None if path is None else Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def _begun_with(folder: RunFolder) -> dict[str, Any]:

@@ -71,6 +71,16 @@ def create(name: str, num_classes: int, aux: bool) -> Found:
     return Found(replace(described, num_classes=num_classes, aux=aux))
 
 
+def type_of(name: str) -> str:
+    """The type of a network, as its config.json says it.
+
+    Raises:
+        OSError: there is none, or it cannot be downloaded.
+        ValueError: its config.json cannot be read.
+    """
+    return str(read_json(folder_of(name, weights=False) / "config.json").get("model_type"))
+
+
 def open_trained(name: str, weights: Path | None) -> Found:
     """A folder, or a repository of the Hub, with config.json and model.safetensors; nothing in it is run.
 

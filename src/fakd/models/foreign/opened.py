@@ -23,7 +23,8 @@ def foreign_network(config: ForeignConfig) -> ForeignNetwork:
         ValueError: the library has no such network, or which of its convolutions is the classifier cannot be told.
         ModuleNotFoundError: the library is not installed.
     """
-    return ForeignScorer(config) if _only_scores(config) else ForeignSegmentor(config)
+    scores = config.library == "hf" and config.name in LIBRARIES["hf"].SCORES
+    return ForeignScorer(config) if scores else ForeignSegmentor(config)
 
 
 Network.build_by(ForeignConfig, foreign_network)
@@ -40,11 +41,7 @@ def scores_alone(library: str, name: str) -> bool:
         ValueError: there is no such network.
         OSError: there is no such folder, or it could not be downloaded.
     """
-    return library == "hf" and _only_scores(LIBRARIES[library].create(name, 1, False).config)
-
-
-def _only_scores(config: ForeignConfig) -> bool:
-    return config.library == "hf" and config.name in LIBRARIES["hf"].SCORES
+    return library == "hf" and LIBRARIES[library].type_of(name) in LIBRARIES[library].SCORES
 
 
 def create_foreign(
