@@ -149,7 +149,7 @@ def test_it_cannot_be_a_student(kind: str) -> None:
     name = f"hf:{hf_folder(kind)}"
     with pytest.raises(ValueError, match=f"is a {kind}, which scores pixels without a classifier .* cannot be trained"):
         create_model(name, num_classes=3)
-    with pytest.raises(ValueError, match="has no classifier of pixels: leave out @decode_head.classifier"):
+    with pytest.raises(ValueError, match=r"has no classifier of pixels: leave out @decode_head\.classifier"):
         open_model(f"{name}@decode_head.classifier")
     assert scores_alone("hf", str(hf_folder(kind)))
     assert not opened(kind).train().training

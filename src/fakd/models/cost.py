@@ -74,7 +74,7 @@ def measure_cost(model: Network, image_size: tuple[int, int], batch_size: int = 
     if min(*image_size, batch_size) < 1:
         raise ValueError(f"image_size and batch_size must be at least 1, got {image_size} and {batch_size}")
     output, macs, inference_memory = _run_inference(model, image_size)
-    aligned, _, _ = _run_inference(model, _ALIGNED_SIZE)
+    aligned = output if image_size == _ALIGNED_SIZE else _run_inference(model, _ALIGNED_SIZE)[0]
     trained = None if scores_alone(model) else _run_training(model, image_size, batch_size)
     aux_shape, training_memory = trained or (None, None)
     return Cost(
