@@ -53,7 +53,7 @@ ONLY_CHECKED = {
         "docs/any-model.md",
         "student = fakd.ClassifierTap(network",
     ): "of three networks: tests/models/test_classifier_tap.py",
-    ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes; tests/training has small ones",
+    ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes: Swin-L",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,

@@ -91,8 +91,8 @@ classifier=('classifier.low', 'classifier.high'), normalisation=None)
         if not network or (equals and not weights):
             raise ValueError(
                 f"{given!r} names no network: expected {library}:NETWORK, as torchvision:deeplabv3_resnet50, "
-                "smp:unet/mobilenet_v2, hf:FOLDER or hf:ORGANISATION/NETWORK of the Hugging Face Hub, then perhaps =FILE "
-                "with weights"
+                "smp:unet/mobilenet_v2, hf:FOLDER or hf:ORGANISATION/NETWORK of the Hugging Face Hub, then perhaps "
+                "=FILE with weights"
             )
         return cls(library, network, weights or None, classifier)
 
