@@ -74,14 +74,16 @@ def measure_cost(model: Network, image_size: tuple[int, int], batch_size: int = 
     if min(*image_size, batch_size) < 1:
         raise ValueError(f"image_size and batch_size must be at least 1, got {image_size} and {batch_size}")
     output, macs, inference_memory = _run_inference(model, image_size)
-    aligned = output if image_size == _ALIGNED_SIZE else _run_inference(model, _ALIGNED_SIZE)[0]
+    one = getattr(model, "size", None)  # of a network that takes no other
+    aligned_size = _ALIGNED_SIZE if one is None else (one, one)
+    aligned = output if image_size == aligned_size else _run_inference(model, aligned_size)[0]
     trained = None if scores_alone(model) else _run_training(model, image_size, batch_size)
     aux_shape, training_memory = trained or (None, None)
     return Cost(
         parameters=_count(model),
         inference_parameters=_count(model) - (0 if model.aux_head is None else _count(model.aux_head)),
         macs=macs,
-        stride=_ALIGNED_SIZE[0] / aligned.logits.shape[-2],
+        stride=aligned_size[0] / aligned.logits.shape[-2],
         logits_shape=tuple(output.logits.shape[1:]),
         features_shape=tuple(output.features.shape[1:]),
         aux_shape=aux_shape,
