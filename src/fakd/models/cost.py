@@ -154,7 +154,9 @@ def _run_inference(model: Network, image_size: tuple[int, int]) -> tuple[Segment
     """Return the output for one image, its multiply-accumulates, and the peak bytes."""
     with torch.no_grad(), PeakMemory() as memory, FlopCounterMode(display=False) as counter:
         if scores_alone(model):
-            output = copy.deepcopy(model).to("cpu").eval()(torch.zeros(1, 3, *image_size))
+            # the counter's hooks take what asks for a gradient for what has one
+            real = copy.deepcopy(model).to("cpu").requires_grad_(False)
+            output = real(torch.zeros(1, 3, *image_size))
         else:
             output = _without_content(model).eval()(torch.empty(1, 3, *image_size, device="meta"))
     return output, counter.get_total_flops() // 2, memory.peak
