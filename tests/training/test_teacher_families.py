@@ -11,6 +11,7 @@ from tiny import NETWORK
 from fakd.cli import main
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.methods import METHODS
+from fakd.models import create_model, save_model
 
 PAGE = Path(__file__).parents[2] / "docs/any-model.md"
 NAMES = {
@@ -31,8 +32,10 @@ NAMES = {
     "tipsv2_dpt": "TIPSv2 DPT",
     "upernet": "UperNet",
 }
-FAMILIES = [*SEMANTIC, *SCORING]
-"""Rows of the table: types of transformers' networks."""
+OWN = {NETWORK: "this project's PSPNet"}
+"""Networks of this project by their names, and what the table calls them: a line here is a row there."""
+FAMILIES = [*OWN, *SEMANTIC, *SCORING]
+"""Rows of the table: networks of this project, and types of transformers'."""
 SAID = {"inspect": "yes", "teach": "yes", "cache": "yes", "predict": "yes"}
 
 
@@ -42,9 +45,10 @@ def table() -> str:
         "| teacher | inspect | teach | cache | predict | methods on features |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for kind in sorted(FAMILIES, key=lambda kind: (kind in SCORING, NAMES[kind].lower())):
+    called = OWN | {kind: f"`hf:` {name}" for kind, name in NAMES.items()}
+    for kind in sorted(FAMILIES, key=lambda kind: (kind not in OWN, kind in SCORING, called[kind].lower())):
         features = "refused: it only scores" if kind in SCORING else "yes"
-        rows.append(f"| `hf:` {NAMES[kind]} | {' | '.join(SAID.values())} | {features} |")
+        rows.append(f"| {called[kind]} | {' | '.join(SAID.values())} | {features} |")
     return "\n".join(rows) + "\n"
 
 
@@ -54,7 +58,7 @@ def test_the_page_has_the_table() -> None:
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """A folder of a small network with random weights for toy-scenes."""
+    """A small network with random weights for toy-scenes, by what a user would call it."""
     import transformers
 
     from fakd.models.foreign.from_hf import network_names
@@ -62,6 +66,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     root = tmp_path_factory.mktemp("families")
 
     def saved(kind: str) -> str:
+        if kind in OWN:
+            network = create_model(kind, num_classes=TOY_SCENES.num_classes, channels=8)
+            save_model(network, root / "own.safetensors", TOY_SCENES.notes(None))
+            return str(root / "own.safetensors")
         if not (root / kind).is_dir():
             config = hf_config(kind, TOY_SCENES.num_classes)
             config.id2label = dict(enumerate(TOY_SCENES.classes))
@@ -104,9 +112,9 @@ def test_a_family_is_inspected_teaches_fills_a_cache_and_predicts(
         assert mask.size == (61, 47)
 
 
-@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("kind", [*OWN, *MASKS])
 @pytest.mark.parametrize("method", ["cwd", "pixel"])
-def test_networks_that_draw_masks_teach_by_their_scores(
+def test_they_teach_by_their_scores(
     kind: str, method: str, teacher: Callable[[str], str], few_scenes: None, tmp_path: Path
 ) -> None:
     words = ["distill", "--teacher", teacher(kind), "--student", NETWORK, "--method", method]
