@@ -55,6 +55,7 @@ ONLY_CHECKED = {
     ): "of three networks: tests/models/test_classifier_tap.py",
     ("docs/any-model.md", "fakd train --dataset voc2012 --data-root VOC --network linear"): "downloads weights; "
     "tests/training/test_freezing.py trains so",
+    ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes: Swin-L",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,

@@ -17,6 +17,7 @@ from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
 from fakd.models.by_name import NetworkName, copy_weights, names_trained_model
 from fakd.models.cost import measure_cost
+from fakd.models.foreign import from_hf
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.network import config_from_json
@@ -211,28 +212,17 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"lacks weights of a segformer: is it trained for segmentation\?\n  decode"):
         open_model(f"hf:{tmp_path}")
     rewritten(tmp_path, model_type="bert")
-    with pytest.raises(ValueError, match="no network of type 'bert' for semantic segmentation; it has beit"):
+    with pytest.raises(ValueError, match="no segmentation network of type 'bert'; it has beit"):
         open_model(f"hf:{tmp_path}")
     rewritten(tmp_path, model_type="upernet", backbone="resnet50")
     with pytest.raises(ValueError, match="names its backbone 'resnet50', which would have to be fetched"):
         open_model(f"hf:{tmp_path}")
 
 
-def test_an_unsure_classifier_is_asked_for(tmp_path: Path) -> None:
-    import transformers
-
-    config = transformers.DPTConfig(
-        num_labels=CLASSES,
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=64,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=16,
-    )
-    transformers.DPTForSemanticSegmentation(config).save_pretrained(tmp_path)
+def test_an_unsure_classifier_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would be for a type of network that a later release of transformers brings."""
+    monkeypatch.delitem(from_hf._CLASSIFIERS, "dpt")
+    hf_network("dpt").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"several 1x1.*\['head.head.4', 'auxiliary_head.head.4'\].*@PATH"):
         open_model(f"hf:{tmp_path}")
     network, _ = open_model(f"hf:{tmp_path}@head.head.4")
@@ -358,6 +348,8 @@ def test_names(tmp_path: Path) -> None:
     (tmp_path / "model@v1").mkdir()
     assert NetworkName.parse(f"hf:{tmp_path}/model@v1").network == f"{tmp_path}/model@v1"
     assert NetworkName.parse("hf:x").files == ("x",)
+    assert NetworkName.parse("hf:somebody/network:v1@a.b") == NetworkName("hf", "somebody/network:v1", None, ("a.b",))
+    assert NetworkName.parse("hf:somebody/network:v1").files == ()
     assert not NetworkName.parse("torchvision:fcn_resnet50").trained
 
 

@@ -22,7 +22,7 @@ class ConvertConfig:
     source: str
     """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file,
     toy-scenes, which comes with the package, or a run folder; or one of another library, as torchvision:NAME,
-    smp:FOLDER or hf:FOLDER."""
+    smp:FOLDER or hf:NAME."""
     target: Path
     """File to write: .safetensors, or .pth with --to mmseg."""
     _: KW_ONLY

@@ -31,7 +31,7 @@ class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
     for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
-    torchvision:NAME, smp:FOLDER or hf:FOLDER; or another program's .onnx file, or torchscript:FILE."""
+    torchvision:NAME, smp:FOLDER or hf:NAME; or another program's .onnx file, or torchscript:FILE."""
     _: KW_ONLY
     ensemble_with: Teachers | None = None
     """Another network to score it together with; may be given several times. --class-map and --teacher-weights are then

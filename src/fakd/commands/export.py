@@ -33,7 +33,7 @@ class ExportConfig:
 
     checkpoint: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes,
-    which comes with the package, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    which comes with the package, or one of another library, as torchvision:NAME, smp:FOLDER or hf:NAME."""
     output: Output
     """File to write: .onnx, or .safetensors for the weights alone, without the auxiliary head."""
     _: KW_ONLY

@@ -13,6 +13,8 @@ from fakd.data.spec import DatasetSpec, check_num_classes
 _SHOWN = 8
 _NO_NAME = re.compile(r"(class|label)[ _]?\d+", re.IGNORECASE)
 """What stands for names that nobody gave."""
+_BACKGROUND = ("background", "other", "unlabeled", "unlabelled", "void")
+"""What a class is called that stands for no class, as they are compared."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,16 @@ class Classes:
     """Data set that they are of, as far as is known."""
     published: bool = False
     """Whether others publish networks for that data set, who may write its names in another way."""
+    reduced: bool = False
+    """Whether label 0 was left out of a network's training, and all others reduced by one."""
 
     @classmethod
     def of_network(cls, count: int, notes: Mapping[str, str]) -> "Classes":
         """What the file of a network that scores so many classes says of them."""
         spec = DATASETS.get(notes.get("dataset", ""))
         published = spec is not None and bool(spec.counts)
-        return cls(count, names_in(notes, count), notes.get("dataset"), published)
+        reduced = notes.get("reduce_labels") == "true"
+        return cls(count, names_in(notes, count), notes.get("dataset"), published, reduced)
 
     @classmethod
     def of_dataset(cls, spec: DatasetSpec) -> "Classes":
@@ -84,6 +89,11 @@ def class_order(network: object, theirs: Classes, other: object, ours: Classes, 
     """
     check_num_classes(network, theirs.count, other, ours.count, advice)
     if theirs.names is None or ours.names is None:
+        if theirs.reduced and ours.names is not None and plain_name(ours.names[0]) in _BACKGROUND:
+            raise ValueError(
+                f"{network} was trained without label 0, the others reduced by one, as do_reduce_labels in its "
+                f"preprocessor_config.json says; but class 0 of {other} is {ours.names[0]!r}. {advice}".rstrip()
+            )
         return None
     found, expected = comparable(theirs.names, ours.names)
     if found == expected:

@@ -15,6 +15,7 @@ from fakd.functional.maps import (
     teacher_classes,
     unfold_features,
 )
+from fakd.functional.masks import mask_scores
 from fakd.functional.moments import class_moments, merge_moments
 from fakd.functional.pixel import pixel_kd
 from fakd.functional.skds import pairwise_affinity
@@ -30,6 +31,7 @@ __all__ = [
     "hint_kd",
     "intra_class_kd",
     "logit_offsets",
+    "mask_scores",
     "mean_log_probability",
     "memory_kd",
     "merge_logits",

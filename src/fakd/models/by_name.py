@@ -9,8 +9,9 @@ from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
 from fakd.models.class_rows import bring_rows
 from fakd.models.encoder import Encoder
+from fakd.models.foreign import LIBRARIES, create_foreign, open_foreign, scores_alone
 from fakd.models.foreign.from_torchvision import published
-from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
+from fakd.models.foreign.hf_files import on_hub
 from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
@@ -90,7 +91,8 @@ classifier=('classifier.low', 'classifier.high'), normalisation=None)
         if not network or (equals and not weights):
             raise ValueError(
                 f"{given!r} names no network: expected {library}:NETWORK, as torchvision:deeplabv3_resnet50, "
-                "smp:unet/mobilenet_v2 or hf:FOLDER, then perhaps =FILE with weights"
+                "smp:unet/mobilenet_v2, hf:FOLDER or hf:ORGANISATION/NETWORK of the Hugging Face Hub, then perhaps "
+                "=FILE with weights"
             )
         return cls(library, network, weights or None, classifier)
 
@@ -111,7 +113,8 @@ classifier=('classifier.low', 'classifier.high'), normalisation=None)
         """Files and folders that the name speaks of."""
         if self.kind == "mmseg":
             return ()
-        named = not self.is_foreign or self.kind == "hf" or Path(self.network).is_dir()
+        of_hub = self.kind == "hf" and on_hub(self.network)
+        named = not self.is_foreign or (self.kind == "hf" and not of_hub) or Path(self.network).is_dir()
         return (*([self.network] if named else []), *([self.weights] if self.weights else []))
 
 
@@ -169,7 +172,7 @@ def create_model(
     Args:
         name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
             ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
-            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
+            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers, or one of the Hub.
         backbone: a key of `BACKBONES` or any timm name of a network that gives maps.
         num_classes: C.
         output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
@@ -306,13 +309,14 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
 
 
 def names_scorer(name: str | Path) -> bool:
-    """Whether a file of that name gives scores and no features, as far as its name tells.
+    """Whether what a name stands for gives scores and no features, as far as it tells without its weights.
 
     Example:
         >>> names_scorer("teacher.onnx"), names_scorer("torchscript:teacher.pt"), names_scorer("runs/teacher")
         (True, True, False)
     """
-    return NetworkName.parse(name).kind in _SCORING
+    asked = NetworkName.parse(name)
+    return asked.kind in _SCORING or (asked.is_foreign and scores_alone(asked.kind, asked.network))
 
 
 def copy_weights(name: str | Path, model: Network, classes: Classes | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -121,18 +121,23 @@ class Network(
     """A `NetworkConfig`."""
     std: Tensor
     classifier: Any
-    """The last convolution, see `fakd.types.Classifier`."""
+    """The last convolution, see `fakd.types.Classifier`; missing where `fakd.types.scores_alone` says so."""
     aux_head: Any
     """The auxiliary head, or None."""
-    _kinds: ClassVar[dict[type, type["Network"]]] = {}
-    """Class of a config -> class of the network that it builds."""
+    _kinds: ClassVar[dict[type, Callable[[Any], "Network"]]] = {}
+    """Class of a config -> what builds its network, which is nearly always the network's class."""
 
     def __init_subclass__(cls, built_from: type | None = None, **about: Any) -> None:
         super().__init_subclass__(**about)
         # The weights' own file says how the network is built; config.json is for readers, and is not interpreted.
         cls._hub_mixin_init_parameters = {}
         if built_from is not None:
-            Network._kinds[built_from] = cls
+            Network.build_by(built_from, cls)
+
+    @staticmethod
+    def build_by(kind: type, build: Callable[[Any], "Network"]) -> None:
+        """Let a class or a function build the networks of a class of configs."""
+        Network._kinds[kind] = build
 
     @property
     def num_classes(self) -> int:
@@ -287,6 +292,4 @@ def config_from_json(text: str) -> NetworkConfig:
 
 
 def _build(config: NetworkConfig) -> Network:
-    build: Any = Network._kinds[type(config)]
-    network: Network = build(config)
-    return network
+    return Network._kinds[type(config)](config)

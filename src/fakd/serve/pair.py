@@ -31,7 +31,7 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
     for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
-    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    torchvision:NAME, smp:FOLDER or hf:NAME."""
     teacher: Teachers | None = None
     """Network to compare with; by default the one that taught the run, or those that did."""
     _: KW_ONLY

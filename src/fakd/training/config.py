@@ -224,7 +224,7 @@ class TrainConfig(RunConfig):
     network: str = "pspnet-r18"
     """Network to train: a preset (pspnet-, deeplabv3plus- or isanet-r101, hrnet-w48, pspnet- or isanet-r18, hrnet-w18s,
     deeplabv3plus-mv2); HEAD/BACKBONE with any timm backbone, as pspnet/efficientnet_lite2; or another library's, as
-    torchvision:fcn_resnet50, smp:unet/mobilenet_v2 or hf:FOLDER, with @PATH of its classifier where it is unsure."""
+    torchvision:fcn_resnet50, smp:unet/mobilenet_v2 or hf:NAME, with @PATH of its classifier where it is unsure."""
 
     @property
     def trained_network(self) -> str:
@@ -239,7 +239,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
     teacher: Teachers
     """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
     checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
-    for torchvision's, hf:FOLDER, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
+    for torchvision's, hf:NAME, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
     torchscript:FILE, for methods that learn from scores alone, as do several teachers: --teacher A --teacher B."""
     student: str = "pspnet-r18"
     """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
