@@ -309,14 +309,16 @@ def test_encoder_weights_from_a_folder_of_transformers() -> None:
         create_model(name_of("hf:segformer"), num_classes=3, backbone_weights="imagenet")
 
 
-def test_weights_are_copied_between_equal_networks(tmp_path: Path) -> None:
+def test_weights_are_copied_between_equal_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = built("hf:segformer")
     save_model(network, tmp_path / "m.safetensors")
     other = create_model(name_of("hf:segformer"), num_classes=CLASSES)
     copy_weights(tmp_path / "m.safetensors", other)
     assert torch.equal(other.eval()(IMAGES).logits, network(IMAGES).logits)
+    copy_weights(tmp_path / "m.safetensors", create_model(name_of("hf:segformer"), num_classes=2))
+    assert "starts random" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"the weights of .* do not fit"):
-        copy_weights(tmp_path / "m.safetensors", create_model(name_of("hf:segformer"), num_classes=2))
+        copy_weights(tmp_path / "m.safetensors", create_model("smp:unet/resnet18", num_classes=CLASSES))
 
 
 @pytest.mark.parametrize(

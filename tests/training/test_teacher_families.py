@@ -32,7 +32,8 @@ NAMES = {
     "tipsv2_dpt": "TIPSv2 DPT",
     "upernet": "UperNet",
 }
-OWN = {NETWORK: "this project's PSPNet"}
+DINO = "linear/vit_small_patch14_dinov2"
+OWN = {NETWORK: "this project's PSPNet", DINO: "this project's `linear` on DINOv2"}
 """Networks of this project by their names, and what the table calls them: a line here is a row there."""
 FAMILIES = [*OWN, *SEMANTIC, *SCORING]
 """Rows of the table: networks of this project, and types of transformers'."""
@@ -67,9 +68,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
     def saved(kind: str) -> str:
         if kind in OWN:
-            network = create_model(kind, num_classes=TOY_SCENES.num_classes, channels=8)
-            save_model(network, root / "own.safetensors", TOY_SCENES.notes(None))
-            return str(root / "own.safetensors")
+            network = create_model(kind, num_classes=TOY_SCENES.num_classes, channels=8 if kind == NETWORK else None)
+            file = root / f"{kind.partition('/')[0]}.safetensors"
+            save_model(network, file, TOY_SCENES.notes(None))
+            return str(file)
         if not (root / kind).is_dir():
             config = hf_config(kind, TOY_SCENES.num_classes)
             config.id2label = dict(enumerate(TOY_SCENES.classes))
