@@ -15,11 +15,12 @@ from torchvision.transforms.v2.functional import normalize
 from fakd.functional import resize_logits
 from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
-from fakd.models.by_name import NetworkName, copy_weights, names_trained_model
+from fakd.models.by_name import copy_weights
 from fakd.models.cost import measure_cost
 from fakd.models.foreign import from_hf
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
+from fakd.models.names import NetworkName, names_trained_model
 from fakd.models.network import config_from_json
 from fakd.types import SegmentationModel
 

@@ -17,8 +17,8 @@ from hub_server import COMMIT, HubServer
 from fakd.cli import main
 from fakd.data.class_names import Classes, class_order
 from fakd.models import create_model, open_model
-from fakd.models.by_name import NetworkName
 from fakd.models.foreign.hf_files import on_hub, processor_in
+from fakd.models.names import NetworkName
 
 NAME = "somebody/segformer"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import fakd
 from fakd.models import ScoringTeacher, open_any, open_model
-from fakd.models.by_name import NetworkName
+from fakd.models.names import NetworkName
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from fakd.console import console, say
 from fakd.methods import create_method, method_options
 from fakd.models import Network, create_model, open_model
-from fakd.models.by_name import names_trained_model
 from fakd.models.cost import Cost, measure_cost
+from fakd.models.names import names_trained_model
 from fakd.options import Size
 from fakd.types import scores_alone
 

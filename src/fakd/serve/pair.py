@@ -18,8 +18,8 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor
 from fakd.evaluation.scores import class_frequencies
 from fakd.models import Ensemble, Network, OnnxNetwork, open_any
-from fakd.models.by_name import NetworkName
 from fakd.models.merged_teacher import MergedTeacher
+from fakd.models.names import NetworkName
 from fakd.models.shipped import SHIPPED
 from fakd.options import Size, Teachers
 

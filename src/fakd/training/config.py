@@ -10,7 +10,7 @@ from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
-from fakd.models.by_name import plain_name
+from fakd.models.names import plain_name
 from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size, Teachers
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched

@@ -7,7 +7,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
-from fakd.models.by_name import is_foreign
+from fakd.models.names import is_foreign
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
 from fakd.training.metrics_file import MetricsFile

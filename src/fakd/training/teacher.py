@@ -12,9 +12,9 @@ from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.models import Ensemble, Network, Scorer, open_any
-from fakd.models.by_name import NetworkName, names_trained_model
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
+from fakd.models.names import NetworkName, names_trained_model
 from fakd.training.config import RunConfig
 
 

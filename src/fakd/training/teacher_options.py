@@ -9,8 +9,8 @@ from fakd.data.spec import check_num_classes
 from fakd.data.teacher_logits import TOP8, LogitFormat
 from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.methods import METHODS
-from fakd.models.by_name import NetworkName, names_scorer, published_classes
 from fakd.models.mmseg.published import find_teacher
+from fakd.models.names import NetworkName, names_scorer, published_classes
 
 
 @dataclass(kw_only=True)
