@@ -1,0 +1,235 @@
+"""A search: the same number of trials for each method, on a part of train, which a kill does not lose."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+import yaml
+from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
+from tiny import NETWORK, SETTINGS
+
+from fakd.cli import parse
+from fakd.console import install_command
+from fakd.training import DistillConfig
+from fakd.training.run_folder import write_json
+
+optuna = pytest.importorskip("optuna", reason="needs the extra tune")
+
+from fakd.commands import tune as command  # noqa: E402
+from fakd.commands.tune import TuneConfig, tune  # noqa: E402
+
+
+@pytest.fixture
+def make(few_scenes: None, teacher_run: Path, tmp_path: Path) -> Callable[..., TuneConfig]:
+    def config(**changes: Any) -> TuneConfig:
+        own = {"teacher": str(teacher_run), "student": NETWORK, "method": "cwd,fakd", "trials": 4, "check_data": False}
+        own |= {"output": tmp_path / "tune", "allow_bad_teacher": True, "max_steps": 2, "eval_every": 1}
+        return TuneConfig(**{**SETTINGS, **own, **changes})
+
+    return config
+
+
+def test_every_method_gets_as_many_trials_and_ends_with_a_file(make, here, tmp_path, capsys) -> None:  # noqa: F811
+    here.student = None
+    outcome = tune(make(trials=2))
+    assert names(here.started) == ["trial-000", "trial-000", "trial-001", "trial-001"]
+    assert [config.method for config in here.started] == ["cwd", "fakd"] * 2
+    first, last = here.started[1], here.started[3]
+    assert (first.learning_rate, first.options) == (0.01, {"weight": 3.0, "temperature": 4.0, "strength": 1.0})
+    assert set(last.options) == {"weight", "temperature", "strength"}
+    assert 0.001 <= last.learning_rate <= 0.1
+    assert 1 <= last.options["temperature"] <= 16
+    assert last.learning_rate != first.learning_rate
+    for method in ("cwd", "fakd"):
+        scores = [
+            json.loads((tmp_path / f"tune/{method}/trial-{number:03d}/results.json").read_text())["mIoU"]
+            for number in (0, 1)
+        ]
+        assert outcome[method]["default"] == pytest.approx(scores[0])
+        assert outcome[method]["best"] == pytest.approx(max(scores))
+        assert outcome[method]["trials"] == 2
+    assert json.loads((tmp_path / "tune/tuning.json").read_text()) == outcome
+    assert "<svg" in (tmp_path / "tune/tuning.svg").read_text()
+    best = here.started[1 + 2 * outcome["fakd"]["best trial"]]
+    _, chosen = parse(["distill", "--config", str(tmp_path / "tune/fakd.yaml")])
+    assert (chosen.options, chosen.learning_rate, chosen.holdout) == (best.options, best.learning_rate, 0.0)
+    assert (chosen.crop_size, chosen.max_steps, chosen.student) == ((32, 32), 2, NETWORK)
+
+
+def test_val_is_never_opened(make, here, monkeypatch) -> None:  # noqa: F811
+    here.student = None
+    seen: list[tuple[str, ...]] = []
+    config = make(trials=1, method="cwd")
+    spec = config.bases["cwd"].spec
+    opened = {split: [sample.name for sample in spec.open(None, split)] for split in ("train", "val")}
+    assert sorted(opened["train"] + opened["val"]) == [f"train/{number:04d}" for number in range(8)]
+    assert opened["val"]
+
+    from fakd.training import run
+
+    original = run.evaluate_model
+
+    def noting(model, images, *args, **options):
+        seen.append(tuple(name for batch in images for name in batch.name))
+        return original(model, images, *args, **options)
+
+    monkeypatch.setattr(run, "evaluate_model", noting)
+    tune(config)
+    assert set(seen) == {tuple(opened["val"])}
+
+
+def pretend_scores(here, score) -> None:  # noqa: F811
+    """Let runs end at once, with evaluations that the options decide."""
+
+    def stop(config: DistillConfig) -> None:
+        logs = config.output / "logs/csv/000"
+        logs.mkdir(parents=True, exist_ok=True)
+        curve = score(config)
+        rows = [f"{step - 1},{value}" for step, value in curve.items()]
+        (logs / "metrics.csv").write_text("\n".join(["step,val/mIoU", *rows]) + "\n")
+
+    here.stop = staticmethod(stop)
+
+
+def finish(config: DistillConfig, steps: int, best: float, last: float) -> None:
+    results = json.loads((config.output / "results.json").read_text())
+    write_json(config.output / "results.json", {**results, "steps": steps, "best_mIoU": best, "mIoU": last})
+
+
+def test_trials_below_the_median_end_early(make, here, monkeypatch) -> None:  # noqa: F811
+    """Of runs that would do as the curve says, if they ended where their options have them end."""
+    order = iter([10.0, 20.0, 30.0, 40.0, 50.0, 15.0, 35.0])
+    curves: dict[str, dict[int, float]] = {}
+    stopped: list[str] = []
+    original = command.run_all
+
+    def curve(config: DistillConfig) -> dict[int, float]:
+        level = next(order)
+        whole = {1: level, 2: level + 1, 3: level + 2}
+        for step in whole:
+            if config.gives_up(step, whole[step], stale=0):
+                stopped.append(config.output.name)
+                whole = {key: value for key, value in whole.items() if key <= step}
+                break
+        curves[config.output.name] = whole
+        return whole
+
+    def run_all(planned, *args):
+        done = original(planned, *args)
+        for one in planned:
+            whole = curves[one.config.output.name]
+            finish(one.config, max(whole), max(whole.values()), list(whole.values())[-1])
+        return done
+
+    pretend_scores(here, curve)
+    monkeypatch.setattr(command, "run_all", run_all)
+    outcome = tune(make(method="cwd", trials=7, max_steps=3))
+    floors = [config.at_least for config in here.started]
+    assert floors[:5] == [None] * 5
+    assert floors[5] == {1: median([10, 20, 30, 40, 50]), 2: 31.0}  # none at the end, where nothing is saved
+    assert stopped == ["trial-005"]
+    assert (outcome["cwd"]["ended early"], outcome["cwd"]["trials"], outcome["cwd"]["best"]) == (1, 7, 52.0)
+
+
+def test_going_on_loses_no_trial_and_repeats_none(make, here, tmp_path) -> None:  # noqa: F811
+    def killed(config: DistillConfig) -> None:
+        if len(here.started) == 4:
+            raise KeyboardInterrupt  # as a kill: nothing is put in order
+
+    here.stop = staticmethod(killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(make())
+    before = [config.to_dict() for config in here.started]
+    here.stop = staticmethod(lambda config: None)
+    outcome = tune(make())
+    assert {method: found["trials"] for method, found in outcome.items()} == {"cwd": 4, "fakd": 4}
+    after = [config.to_dict() for config in here.started[4:]]
+    assert after[0] == before[3]
+    ran = [(config["method"], config["output"]) for config in before[:3] + after]
+    assert len(set(ran)) == len(ran) == 8
+    values = {str((config["options"], config["learning_rate"])) for config in before[:3] + after}
+    assert len(values) == 8
+    assert tune(make()) == outcome
+    assert len(here.started) == 9
+
+
+def test_an_undisturbed_search_draws_the_same(make, here, tmp_path) -> None:  # noqa: F811
+    tune(make(output=tmp_path / "whole"))
+    whole = [(config.options, config.learning_rate) for config in here.started]
+    here.started.clear()
+    tune(make(output=tmp_path / "parts", trials=2))
+    tune(make(output=tmp_path / "parts"))
+    assert [(config.options, config.learning_rate) for config in here.started] == whole
+
+
+def test_a_trial_that_diverges_counts_and_one_that_fails_is_tried_again(make, here, tmp_path) -> None:  # noqa: F811
+    def fail(config: DistillConfig) -> str | None:
+        if config.output.name == "trial-001":
+            (config.output / "nonfinite").mkdir(parents=True)
+            (config.output / "nonfinite/step.pt").touch()
+            return "the loss is nan"
+        return "out of memory" if config.output.name == "trial-002" else None
+
+    here.fail = staticmethod(fail)
+    with pytest.raises(
+        ValueError, match=r"1 trials failed; the same command tries them again. cwd-trial-002: out of memory"
+    ):
+        tune(make(method="cwd"))
+    assert yaml.safe_load((tmp_path / "tune/cwd.yaml").read_text())["method"] == "cwd"
+    here.fail = staticmethod(lambda config: None)
+    here.started.clear()
+    assert tune(make(method="cwd"))["cwd"]["ended early"] == 1
+    assert names(here.started) == ["trial-002"]
+
+
+def test_overwrite_and_other_options(make, here, tmp_path) -> None:  # noqa: F811
+    tune(make(method="cwd", trials=1))
+    with pytest.raises(ValueError, match="started with other options: max_steps was 2 and is 3"):
+        tune(make(method="cwd", trials=1, max_steps=3))
+    with pytest.raises(FileExistsError, match="holds trials: leave out --no-resume"):
+        tune(make(method="cwd", resume=False))
+    tune(make(method="cwd", trials=1, max_steps=3, overwrite=True))
+    assert [config.max_steps for config in here.started] == [2, 3]
+
+
+def test_what_is_searched(make) -> None:
+    spaces = make(method="cwd,fakd,none,cirkd").spaces
+    assert spaces["none"] == {"learning_rate": (0.001, 0.1)}
+    assert spaces["cwd"]["weight"] == pytest.approx((0.3, 30))
+    assert spaces["cirkd"]["memory_pixel_weight"] == pytest.approx((0.01, 1))
+    own = make(search={"strength": "0.5,2", "weight_decay": [1e-5, 1e-3], "learning-rate": None}).spaces
+    assert own["fakd"] | {"temperature": 0, "weight": 0} == {
+        "strength": (0.5, 2.0),
+        "weight_decay": (1e-5, 1e-3),
+        "temperature": 0,
+        "weight": 0,
+    }
+    assert "strength" not in own["cwd"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"width": "1,2"}}, "search has width; what can be searched here is"),
+        ({"search": {"strength": "2,1"}}, "search.strength must be two numbers, the smaller first"),
+        ({"search": {"strength": "2"}}, "search.strength must be two numbers"),
+        ({"method": "none", "search": {"learning_rate": None}}, "leaves nothing to search for method 'none'"),
+        ({"trials": 0}, "trials must be 1 or more, got 0"),
+        ({"holdout": 0.0}, "holdout must be above 0"),
+        ({"method": "cwd,cwd"}, "method has a name twice"),
+        ({"method": "cwdd"}, "there is no method 'cwdd'"),
+    ],
+)
+def test_wrong_options(make, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_without_optuna(make, monkeypatch) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        make()
+    assert str(caught.value).endswith(install_command("tune"))
