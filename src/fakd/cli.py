@@ -61,7 +61,7 @@ SUMMARIES = {
     "benchmark": "Time networks on this machine, in turns: latency, throughput, memory, arithmetic and parameters.",
     "compare": "Run several methods with several seeds on one data set, and compare them with the student alone.",
     "ablate": "Change the options of a method one at a time, and compare with its defaults.",
-    "tune": "Search good options for methods, each by the same number of trials, without a look at the validation split.",
+    "tune": "Search good options for methods, each by as many trials, without a look at the validation split.",
     "analyze": "Show where finished runs differ: by class, at boundaries, in confidence, in features and their "
     "covariance.",
     "report": "Write finished runs as one self-contained page: tables, plots, pictures, and the commands that repeat "

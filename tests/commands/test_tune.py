@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -81,57 +80,33 @@ def test_val_is_never_opened(make, here, monkeypatch) -> None:  # noqa: F811
     assert set(seen) == {tuple(opened["val"])}
 
 
-def pretend_scores(here, score) -> None:  # noqa: F811
-    """Let runs end at once, with evaluations that the options decide."""
-
-    def stop(config: DistillConfig) -> None:
-        logs = config.output / "logs/csv/000"
-        logs.mkdir(parents=True, exist_ok=True)
-        curve = score(config)
-        rows = [f"{step - 1},{value}" for step, value in curve.items()]
-        (logs / "metrics.csv").write_text("\n".join(["step,val/mIoU", *rows]) + "\n")
-
-    here.stop = staticmethod(stop)
-
-
-def finish(config: DistillConfig, steps: int, best: float, last: float) -> None:
-    results = json.loads((config.output / "results.json").read_text())
-    write_json(config.output / "results.json", {**results, "steps": steps, "best_mIoU": best, "mIoU": last})
-
-
 def test_trials_below_the_median_end_early(make, here, monkeypatch) -> None:  # noqa: F811
-    """Of runs that would do as the curve says, if they ended where their options have them end."""
-    order = iter([10.0, 20.0, 30.0, 40.0, 50.0, 15.0, 35.0])
-    curves: dict[str, dict[int, float]] = {}
-    stopped: list[str] = []
+    """Of runs that do as their level says, to where their options have them end."""
+    levels = iter([10.0, 20.0, 30.0, 40.0, 50.0, 15.0, 35.0])
+    lengths: list[int] = []
     original = command.run_all
 
-    def curve(config: DistillConfig) -> dict[int, float]:
-        level = next(order)
-        whole = {1: level, 2: level + 1, 3: level + 2}
-        for step in whole:
-            if config.gives_up(step, whole[step], stale=0):
-                stopped.append(config.output.name)
-                whole = {key: value for key, value in whole.items() if key <= step}
-                break
-        curves[config.output.name] = whole
-        return whole
-
-    def run_all(planned, *args):
+    def run_all(planned: Any, *args: Any) -> Any:
         done = original(planned, *args)
         for one in planned:
-            whole = curves[one.config.output.name]
-            finish(one.config, max(whole), max(whole.values()), list(whole.values())[-1])
+            level, folder = next(levels), one.folder
+            whole = {step: level + step for step in (1, 2, 3)}
+            length = next((step for step in whole if one.config.gives_up(step, whole[step], stale=0)), 3)
+            lengths.append(length)
+            (folder.logs / "csv/000").mkdir(parents=True)
+            rows = [f"{step - 1},{whole[step]}" for step in range(1, length + 1)]
+            (folder.logs / "csv/000/metrics.csv").write_text("\n".join(["step,val/mIoU", *rows]) + "\n")
+            ended = {"steps": length, "best_mIoU": whole[length], "mIoU": whole[length]}
+            write_json(folder.results, {**json.loads(folder.results.read_text()), **ended})
         return done
 
-    pretend_scores(here, curve)
     monkeypatch.setattr(command, "run_all", run_all)
     outcome = tune(make(method="cwd", trials=7, max_steps=3))
     floors = [config.at_least for config in here.started]
     assert floors[:5] == [None] * 5
-    assert floors[5] == {1: median([10, 20, 30, 40, 50]), 2: 31.0}  # none at the end, where nothing is saved
-    assert stopped == ["trial-005"]
-    assert (outcome["cwd"]["ended early"], outcome["cwd"]["trials"], outcome["cwd"]["best"]) == (1, 7, 52.0)
+    assert floors[5] == {1: 31.0, 2: 32.0}  # none at the end, where nothing is saved
+    assert lengths == [3, 3, 3, 3, 3, 1, 3]
+    assert (outcome["cwd"]["ended early"], outcome["cwd"]["trials"], outcome["cwd"]["best"]) == (1, 7, 53.0)
 
 
 def test_going_on_loses_no_trial_and_repeats_none(make, here, tmp_path) -> None:  # noqa: F811

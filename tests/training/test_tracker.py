@@ -140,12 +140,13 @@ def test_mlflow_keeps_all_of_a_resumed_run_in_one(distill_config, monkeypatch, t
 
 
 def test_wandb_keeps_all_of_a_resumed_run_under_one_id(distill_config, monkeypatch, tmp_path) -> None:
-    pytest.importorskip("wandb", reason="needs the extra wandb")
+    wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     crash_at(monkeypatch, 3)
     with pytest.raises(Crash):
         distill(distill_config(tracker="wandb", tracker_group="grid"))
     distill(distill_config(tracker="wandb", tracker_group="grid", resume=True))
+    wandb.teardown()  # which waits for what is being written
     logs = tmp_path / "run/logs"
     known = json.loads((logs / "wandb.json").read_text())["id"]
     starts = sorted(logs.glob("wandb/offline-run-*"))

@@ -33,7 +33,7 @@ _FILE = "trials.log"
 
 @dataclass(kw_only=True)
 class TuneConfig(DistillConfig):
-    """Search good options for methods, each by the same number of trials, without a look at the validation split.
+    """Search good options for methods, each by as many trials, without a look at the validation split.
 
     A trial is a run as of `fakd distill` on a part of the training images, scored on the rest. The first of each method
     has its defaults. Trials that are finished stay, those that were interrupted go on; several machines may search

@@ -1,5 +1,6 @@
 """The search for a method's options: trials, each of which is a run, and the file that remembers them."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from matplotlib import pyplot
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 from optuna.visualization.matplotlib import plot_optimization_history
@@ -87,9 +89,8 @@ class Search:
     @property
     def default(self) -> float | None:
         """The score of the first trial; None where it did not have the defaults, or diverged."""
-        return next(
-            (trial.value for trial in self.finished if trial.number == 0 and trial.params == self.defaults), None
-        )
+        first = [trial for trial in self.finished if trial.number == 0 and trial.params == self.defaults]
+        return first[0].value if first else None
 
     def at_work(self, new: int) -> list[PlannedTrial]:
         """The trials to carry out now: those that were begun and not finished, and so many new ones, if any are left.
@@ -158,7 +159,8 @@ def draw_searches(searches: Sequence[Search], path: Path) -> None:
         searches: each with a finished trial.
         path: the file to write, of any of matplotlib's formats.
     """
-    with pyplot.rc_context(STYLE):
+    with pyplot.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # such is every plot of Optuna's
         axes = plot_optimization_history([search.study for search in searches], target_name="mIoU, held-out images")
         axes.set_title("")
         axes.figure.savefig(path)
