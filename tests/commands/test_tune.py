@@ -104,7 +104,7 @@ def test_trials_below_the_median_end_early(make, here, monkeypatch) -> None:  # 
     outcome = tune(make(method="cwd", trials=7, max_steps=3))
     floors = [config.at_least for config in here.started]
     assert floors[:5] == [None] * 5
-    assert floors[5] == {1: 31.0, 2: 32.0}  # none at the end, where nothing is saved
+    assert floors[5] == {"1": 31.0, "2": 32.0}  # none at the end, where nothing is saved
     assert lengths == [3, 3, 3, 3, 3, 1, 3]
     assert (outcome["cwd"]["ended early"], outcome["cwd"]["trials"], outcome["cwd"]["best"]) == (1, 7, 53.0)
 

@@ -85,7 +85,7 @@ class TuneConfig(DistillConfig):
         self.spaces = self._spaces()
         """What is searched for each method, and between which values."""
 
-    def plan(self, method: str, number: int, values: Mapping[str, float], floors: Mapping[int, float]) -> PlannedRun:
+    def plan(self, method: str, number: int, values: Mapping[str, float], floors: Mapping[str, float]) -> PlannedRun:
         """The run of a trial.
 
         Args:

@@ -20,7 +20,7 @@ from fakd.experiments.run_queue import PlannedRun
 
 Span = tuple[float, float]
 """The least and the largest value of an option."""
-Plan = Callable[[int, Mapping[str, float], Mapping[int, float]], PlannedRun]
+Plan = Callable[[int, Mapping[str, float], Mapping[str, float]], PlannedRun]
 """The run of a trial, of its number, the values of the options, and the scores it must reach at its evaluations."""
 
 _BEFORE_PRUNING = 5
@@ -112,7 +112,7 @@ class Search:
         values = {name: trial.suggest_float(name, *span, log=span[0] > 0) for name, span in self.space.items()}
         if "at_least" not in trial.user_attrs:
             trial.set_user_attr("at_least", self._floors())
-        return self._plan(number, values, {int(step): score for step, score in trial.user_attrs["at_least"].items()})
+        return self._plan(number, values, trial.user_attrs["at_least"])
 
     def finish(self, number: int, run: PlannedRun) -> None:
         """Remember how a trial ended; one that did not goes on at the next start.
@@ -136,13 +136,13 @@ class Search:
         else:
             self.study.tell(number, done.results["mIoU"])
 
-    def _floors(self) -> dict[int, float]:
+    def _floors(self) -> dict[str, float]:
         """The median of what finished trials had at each evaluation but the last."""
         finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not self._prune or len(finished) < _BEFORE_PRUNING:
             return {}
         steps = set.intersection(*(set(trial.intermediate_values) for trial in finished))
-        return {step: median(trial.intermediate_values[step] for trial in finished) for step in sorted(steps)[:-1]}
+        return {str(step): median(trial.intermediate_values[step] for trial in finished) for step in sorted(steps)[:-1]}
 
     def _trial(self, number: int) -> optuna.trial.Trial:
         """A trial of this process or another one, whose random numbers are its own."""

@@ -199,7 +199,11 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
             best: the best mIoU so far.
             stale: evaluations since that one.
         """
-        return 0 < self.patience <= stale or best < (self.at_least or {}).get(step, best)
+        return 0 < self.patience <= stale or best < self.floor(step)
+
+    def floor(self, step: int) -> float:
+        """The mIoU that must be reached by then; below every mIoU where none must."""
+        return float((self.at_least or {}).get(str(step), -1))
 
     @property
     def crops(self) -> tuple[int, int]:
@@ -232,14 +236,14 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
         return {item.name: _plain(item.default) for item in fields(cls) if item.default is not MISSING}
 
 
-def _floors(given: Mapping[Any, Any]) -> dict[int, float]:
-    """Scores by the step, whose numbers may have come as words.
+def _floors(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Scores by the step, which is a word in files and on the command line.
 
     Raises:
         ValueError: they are no numbers.
     """
     try:
-        return {int(step): float(score) for step, score in given.items()}
+        return {str(int(step)): float(score) for step, score in given.items()}
     except (TypeError, ValueError):
         raise ValueError(f"at_least must be mIoU by step, as --at-least.400 31.5; got {dict(given)}.") from None
 

@@ -154,7 +154,7 @@ def fit(
     if vote.any(stop.asked):
         raise Interrupted.at(done, config.max_steps)
     if done < config.max_steps:
-        floor = (config.at_least or {}).get(done, best)
+        floor = config.floor(done)
         short = f"the best mIoU, {best:.2f} of step {best_step}, is below {floor:.2f}"
         stalled = f"{stale} evaluations were no better than mIoU {best:.2f} of step {best_step}"
         say(f"stopped early at step {done}: {short if best < floor else stalled}")
