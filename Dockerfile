@@ -16,9 +16,9 @@ COPY src src
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" torch torchvision \
     && pip install --no-cache-dir '.[export,hf,smp,video]' \
-    && useradd --create-home user
+    && useradd --create-home --uid 1000 user
 
-USER user
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["fakd"]
 CMD ["--help"]

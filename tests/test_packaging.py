@@ -1,4 +1,4 @@
-"""What surrounds the code: what it needs is declared, and the files that people and services look for say what is true."""
+"""What surrounds the code: what it needs is declared, and the files that people look for say what is true."""
 
 import ast
 import json

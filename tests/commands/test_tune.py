@@ -63,7 +63,8 @@ def test_val_is_never_opened(make, here, monkeypatch) -> None:  # noqa: F811
     seen: list[tuple[str, ...]] = []
     config = make(trials=1, method="cwd")
     spec = config.bases["cwd"].spec
-    opened = {split: [sample.name for sample in spec.open(None, split)] for split in ("train", "val")}
+    sources = {split: spec.open(None, split) for split in ("train", "val")}
+    opened = {split: [source[index].name for index in range(len(source))] for split, source in sources.items()}
     assert sorted(opened["train"] + opened["val"]) == [f"train/{number:04d}" for number in range(8)]
     assert opened["val"]
 

@@ -1,5 +1,6 @@
 """Images that are held out of training: which they are, and that nothing else is looked at."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,22 @@ import torch
 from colour_source import ColourSource
 from tiny import SMALL
 
-from fakd.data import DATASETS, DataError
+from fakd.data import DATASETS, DataError, DatasetSpec, Source
 from fakd.data.held_out import chosen, with_held_out
 from fakd.data.paired_files import PairedFiles, image_identity, label_table
 
 
-def opened(spec, root: Path | None = None) -> tuple[list[str], list[str]]:
-    return tuple([sample.name for sample in spec.open(root, split)] for split in ("train", "val"))
+def names(source: Source) -> list[str]:
+    return [source[index].name for index in range(len(source))]
+
+
+def opened(spec: DatasetSpec) -> tuple[list[str], list[str]]:
+    return names(spec.open(None, "train")), names(spec.open(None, "val"))
 
 
 def test_the_training_images_are_parted(colour_spec) -> None:
     train, val = opened(with_held_out(colour_spec, 0.4))
-    whole = [sample.name for sample in ColourSource(count=7)]
+    whole = names(ColourSource(count=7))
     assert sorted(train + val) == sorted(whole)
     assert train
     assert val
@@ -36,8 +41,6 @@ def test_samples_are_those_of_the_whole() -> None:
 
 
 def test_files_stay_files(write_pair, tmp_path) -> None:
-    from dataclasses import replace
-
     for name in "abcdefgh":
         write_pair(f"{name}.png", f"{name}.png")
     table = label_table({index: index for index in range(12)})
@@ -50,8 +53,7 @@ def test_files_stay_files(write_pair, tmp_path) -> None:
     spec = replace(DATASETS["camvid"], open=open_files)
     parts = {split: with_held_out(spec, 0.3).open(tmp_path, split) for split in ("train", "val")}
     assert all(isinstance(part, PairedFiles) for part in parts.values())
-    names = {split: [part[index].name for index in range(len(part))] for split, part in parts.items()}
-    assert sorted(names["train"] + names["val"]) == [f"train/{name}" for name in "abcdefgh"]
+    assert sorted(names(parts["train"]) + names(parts["val"])) == [f"train/{name}" for name in "abcdefgh"]
     for part in parts.values():
         part.check()
         assert part.pixels is not None
@@ -60,16 +62,14 @@ def test_files_stay_files(write_pair, tmp_path) -> None:
 
 
 def test_a_new_name_moves_no_other() -> None:
-    names = [f"{number}.png" for number in range(200)]
-    before = {names[place] for place in chosen(names, 0.2)}
-    more = sorted([*names, "new.png", "1.jpg"])
+    files = [f"{number}.png" for number in range(200)]
+    before = {files[place] for place in chosen(files, 0.2)}
+    more = sorted([*files, "new.png", "1.jpg"])
     assert {more[place] for place in chosen(more, 0.2)} - {"new.png", "1.jpg"} == before
     assert 20 < len(before) < 60
 
 
 def test_too_few_images(colour_spec) -> None:
-    from dataclasses import replace
-
     spec = replace(colour_spec, open=lambda root, split: ColourSource(count=1))
     with pytest.raises(DataError, match="colours has 1 training image, expected two or more"):
         with_held_out(spec, 0.5).open(None, "train")

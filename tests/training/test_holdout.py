@@ -25,10 +25,8 @@ def test_a_run_with_a_holdout_does_not_look_at_val(train_config, monkeypatch, ca
     monkeypatch.setitem(DATASETS, "toy-scenes", replace(whole, open=no_val))
     config = train_config(holdout=0.4)
     data = open_data(config)
-    names = {
-        split: [data.source(split)[index].name for index in range(len(data.source(split)))]
-        for split in ("train", "val")
-    }
+    sources = {split: data.source(split) for split in ("train", "val")}
+    names = {split: [source[index].name for index in range(len(source))] for split, source in sources.items()}
     assert sorted(names["train"] + names["val"]) == [f"train/{number:04d}" for number in range(8)]
     train(config)
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["holdout"] == 0.4
@@ -59,9 +57,10 @@ def test_a_run_below_its_floor_ends_and_is_a_result(train_config, tmp_path, caps
 
 def test_a_floor_is_seen_again_on_resuming(train_config, monkeypatch) -> None:
     changes = {"max_steps": 6, "eval_every": 2, "at_least": {"2": 100}}
-    with monkeypatch.context() as patch, pytest.raises(Crash):
+    with monkeypatch.context() as patch:
         patch.setattr("fakd.training.run.save_model", fails)
-        train(train_config(**changes))
+        with pytest.raises(Crash):
+            train(train_config(**changes))
     crash_at(monkeypatch, 2, once=False)  # no step more
     assert train(train_config(**changes, resume=True))["steps"] == 2
 
@@ -78,7 +77,7 @@ def test_options_of_both(train_config, distill_config, tmp_path) -> None:
     for wrong in (-0.1, 1.0):
         with pytest.raises(ValueError, match=r"holdout must be at least 0 and below 1"):
             train_config(holdout=wrong)
-    with pytest.raises(ValueError, match="at_least must be mIoU by step, as --at-least.400 31.5; got"):
+    with pytest.raises(ValueError, match=r"at_least must be mIoU by step, as --at-least.400 31.5; got"):
         train_config(at_least={"soon": 3})
-    with pytest.raises(ValueError, match="holdout is a share of labelled images.*--val-share"):
+    with pytest.raises(ValueError, match=r"holdout is a share of labelled images.*--val-share"):
         distill_config(dataset=None, unlabelled=[str(tmp_path)], holdout=0.1)

@@ -74,7 +74,10 @@ class Search:
     @property
     def finished(self) -> list[optuna.trial.FrozenTrial]:
         """The trials that ended, early ones too."""
-        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        ended: list[optuna.trial.FrozenTrial] = self.study.get_trials(
+            deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)
+        )
+        return ended
 
     @property
     def ended_early(self) -> int:
@@ -159,7 +162,7 @@ def draw_searches(searches: Sequence[Search], path: Path) -> None:
         searches: each with a finished trial.
         path: the file to write, of any of matplotlib's formats.
     """
-    with pyplot.rc_context(STYLE), warnings.catch_warnings():
+    with pyplot.rc_context(dict(STYLE)), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # such is every plot of Optuna's
         axes = plot_optimization_history([search.study for search in searches], target_name="mIoU, held-out images")
         axes.set_title("")
