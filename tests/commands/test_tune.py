@@ -1,7 +1,13 @@
 """A search: the same number of trials for each method, on a part of train, which a kill does not lose."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +139,7 @@ def test_going_on_loses_no_trial_and_repeats_none(make, here, tmp_path) -> None:
 
 
 def test_an_undisturbed_search_draws_the_same(make, here, tmp_path) -> None:  # noqa: F811
+    make = partial(make, method="fakd", trials=3)
     tune(make(output=tmp_path / "whole"))
     whole = [(config.options, config.learning_rate) for config in here.started]
     here.started.clear()
@@ -202,6 +209,34 @@ def test_what_is_searched(make) -> None:
 def test_wrong_options(make, changes, message) -> None:
     with pytest.raises(ValueError, match=message):
         make(**changes)
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on(tmp_path) -> None:
+    """Four trials of toy-scenes in processes of their own; the search is killed with its run in the middle."""
+    words = f"tune --teacher toy-scenes --student {NETWORK} --head-channels 8 --method cwd --trials 4 --max-steps 4"
+    words += " --batch-size 2 --crop-size 32 --base-size 64x96 --workers 0 --accelerator cpu --eval-every 2"
+    words += f" --checkpoint-every 1 --log-every 1 --output {tmp_path / 'tune'}"
+    command = [sys.executable, "-m", "fakd", *words.split()]
+    folder = tmp_path / "tune/cwd"
+    first = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (folder / "trial-001/checkpoints/last.ckpt").exists():
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    trials = json.loads((tmp_path / "tune/tuning.json").read_text())["cwd"]
+    assert trials["trials"] == 4
+    found = sorted(path.parent for path in folder.glob("trial-*/results.json"))
+    assert [path.name for path in found] == [f"trial-{number:03d}" for number in range(4)]
+    tried = {yaml.safe_load((path / "config.yaml").read_text())["learning_rate"] for path in found}
+    assert len(tried) == 4
+    best = yaml.safe_load((tmp_path / "tune/cwd.yaml").read_text())
+    assert best["learning_rate"] == trials["options"]["learning_rate"]
 
 
 def test_without_optuna(make, monkeypatch) -> None:

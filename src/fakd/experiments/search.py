@@ -74,10 +74,9 @@ class Search:
     @property
     def finished(self) -> list[optuna.trial.FrozenTrial]:
         """The trials that ended, early ones too."""
-        ended: list[optuna.trial.FrozenTrial] = self.study.get_trials(
-            deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)
-        )
-        return ended
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        found: list[optuna.trial.FrozenTrial] = self.study.get_trials(deepcopy=False, states=ended)
+        return found
 
     @property
     def ended_early(self) -> int:
@@ -162,7 +161,8 @@ def draw_searches(searches: Sequence[Search], path: Path) -> None:
         searches: each with a finished trial.
         path: the file to write, of any of matplotlib's formats.
     """
-    with pyplot.rc_context(dict(STYLE)), warnings.catch_warnings():
+    settings: Any = dict(STYLE)  # of the many that there are
+    with pyplot.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # such is every plot of Optuna's
         axes = plot_optimization_history([search.study for search in searches], target_name="mIoU, held-out images")
         axes.set_title("")
