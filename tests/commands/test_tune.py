@@ -215,7 +215,9 @@ def test_wrong_options(make, changes, message) -> None:
 def test_a_search_that_is_killed_goes_on(tmp_path) -> None:
     """Four trials of toy-scenes in processes of their own; the search is killed with its run in the middle."""
     words = f"tune --teacher toy-scenes --student {NETWORK} --head-channels 8 --method cwd --trials 4 --max-steps 4"
-    words += " --batch-size 2 --crop-size 32 --base-size 64x96 --workers 0 --accelerator cpu --eval-every 2"
+    words += (
+        " --batch-size 2 --crop-size 32 --base-size 64x96 --workers 0 --accelerator cpu --eval-every 2 --holdout 0.02"
+    )
     words += f" --checkpoint-every 1 --log-every 1 --output {tmp_path / 'tune'}"
     command = [sys.executable, "-m", "fakd", *words.split()]
     folder = tmp_path / "tune/cwd"
