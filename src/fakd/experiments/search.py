@@ -166,5 +166,6 @@ def draw_searches(searches: Sequence[Search], path: Path) -> None:
         warnings.simplefilter("ignore", ExperimentalWarning)  # such is every plot of Optuna's
         axes = plot_optimization_history([search.study for search in searches], target_name="mIoU, held-out images")
         axes.set_title("")
-        axes.figure.savefig(path)
-        pyplot.close(axes.figure)
+        figure: Any = axes.figure
+        figure.savefig(path)
+        pyplot.close(figure)
