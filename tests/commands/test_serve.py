@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from PIL import Image
 
 from fakd.commands.serve import ServeConfig, _find_samples, served
+from fakd.console import install_command
 from fakd.data import DataError
 from fakd.evaluation.predictor import Predictor
 from fakd.models import create_model, save_model
@@ -142,7 +144,7 @@ def test_without_gradio(teacher_run, monkeypatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     with (
-        pytest.raises(ModuleNotFoundError, match=r"pip install 'fakd\[serve\]'"),
+        pytest.raises(ModuleNotFoundError, match=re.escape(install_command("serve"))),
         served(ServeConfig(str(teacher_run))),
     ):
         pass

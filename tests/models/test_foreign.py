@@ -1,6 +1,7 @@
 """The networks of other libraries obey the contract of this project's own."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.transforms.v2.functional import normalize
 
+from fakd.console import install_command
 from fakd.functional import resize_logits
 from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
@@ -341,7 +343,7 @@ def test_networks_that_cannot_be_built(name: str, options: dict[str, Any], messa
 
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "segmentation_models_pytorch", None)
-    with pytest.raises(ModuleNotFoundError, match=r"not installed: pip install 'fakd\[smp\]'"):
+    with pytest.raises(ModuleNotFoundError, match=re.escape(f"not installed: {install_command('smp')}")):
         create_model("smp:unet/resnet18", num_classes=2)
 
 

@@ -26,7 +26,7 @@ UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
 _SHARED = {
     *("seed", "output", "resume", "overwrite", "data_root", "workers", "check_data", "accelerator", "devices"),
     *("num_nodes", "eval_every", "checkpoint_every", "keep_checkpoints", "log_every", "allow_bad_teacher"),
-    *("cache_images", "channels_last", "compile"),
+    *("cache_images", "channels_last", "compile", "tracker", "tracker_group"),
 }
 
 

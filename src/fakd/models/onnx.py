@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fakd.console import install_command
 from fakd.functional.inputs import uncompiled
 from fakd.models.network import Scorer
 from fakd.models.scoring import tried
@@ -185,7 +186,7 @@ def _imported(name: str) -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"ONNX needs a package that is missing ({error}): pip install 'fakd[export]'"
+            f"ONNX needs a package that is missing ({error}): {install_command('export')}"
         ) from None
 
 

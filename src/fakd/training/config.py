@@ -1,11 +1,13 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.evaluation.inference import InferenceConfig
@@ -17,13 +19,14 @@ from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
 from fakd.training.recipe import follow_recipe
 from fakd.training.teacher_options import TeacherCacheConfig, check_method, check_source, check_teachers
+from fakd.training.tracker_options import TrackerConfig
 from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
+class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
@@ -100,6 +103,12 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
 
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
+    holdout: float = 0.0
+    """Share of the training images, by a hash of their names, that is kept out of training and validated on in place of
+    the validation split, which is not looked at: for choosing options. 0 validates on the split."""
+    at_least: Options | None = None
+    """Evaluations that must be reached, or the run stops early: the best mIoU so far by the step, as
+    --at-least.400 31.5; none by default."""
     eval_every: int | None = None
     """Steps between evaluations on the validation split; by default a tenth of max_steps, or more where evaluating
     would take over a tenth of the run."""
@@ -124,9 +133,12 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         """
         self.data_root = None if self.data_root is None else Path(self.data_root)
         self.dataset = self.dataset or "toy-scenes"
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout must be at least 0 and below 1, got {self.holdout}.")
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
+        self.at_least = self.at_least and _floors(self.at_least)
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
             value = getattr(self, name)
@@ -135,6 +147,7 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         follow_recipe(self)
         self.check_optimizer(self.max_steps)
         self.check_label_loss(spec.classes)
+        self.check_tracker()
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -170,15 +183,32 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
+            if self.holdout:
+                raise ValueError("holdout is a share of labelled images, and none is given: see --val-share.")
             teachers = teacher_names(getattr(self, "teacher", None) or "")
             return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
-        return get_dataset(self.dataset, self.data_root)
+        spec = get_dataset(self.dataset, self.data_root)
+        return with_held_out(spec, self.holdout) if self.holdout else spec
 
     @property
     def score(self) -> str:
         """How the mean IoU on the validation split is called, where it is not the truth that it is taken against."""
         return "agreement with the teacher" if self.dataset == UNLABELLED_SET else "mIoU"
+
+    def gives_up(self, step: int, best: float, stale: int) -> bool:
+        """Whether the run ends here: after too many evaluations that were no better, or below what was to be reached.
+
+        Args:
+            step: how many steps are done.
+            best: the best mIoU so far.
+            stale: evaluations since that one.
+        """
+        return 0 < self.patience <= stale or best < self.floor(step)
+
+    def floor(self, step: int) -> float:
+        """The mIoU that must be reached by then; below every mIoU where none must."""
+        return float((self.at_least or {}).get(str(step), -1))
 
     @property
     def crops(self) -> tuple[int, int]:
@@ -209,6 +239,18 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     def defaults(cls) -> dict[str, Any]:
         """The options that have one value by default, in the same form."""
         return {item.name: _plain(item.default) for item in fields(cls) if item.default is not MISSING}
+
+
+def _floors(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Scores by the step, which is a word in files and on the command line.
+
+    Raises:
+        ValueError: they are no numbers.
+    """
+    try:
+        return {str(int(step)): float(score) for step, score in given.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"at_least must be mIoU by step, as --at-least.400 31.5; got {dict(given)}.") from None
 
 
 def _plain(value: Any) -> Any:

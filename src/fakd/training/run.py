@@ -34,6 +34,7 @@ from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, wr
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
+from fakd.training.tracker import track_results, tracked
 from fakd.training.unlabelled import teacher_masks
 from fakd.training.verdicts import listed, never_found, run_verdicts
 
@@ -136,7 +137,7 @@ class _Run:
         self.fabric.launch()
         self.data.rank, self.data.world_size = self.fabric.global_rank, self.fabric.world_size
         try:
-            with self.stop.heard():
+            with self.stop.heard(), tracked(self.fabric, self.config.to_dict()):
                 yield
         except Interrupted as interrupted:
             say(str(interrupted))
@@ -224,6 +225,7 @@ class _Run:
             with full_disk_explained(folder):
                 save_model(student, folder.student, config.spec.notes(config.base_size))
                 write_json(folder.results, results)
+            track_results(self.fabric, results, trained.steps)
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from fakd.console import install_command
+
 _LONGEST = 1 << 24  # bytes; the longest configurations have names of ten thousand classes
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -109,7 +111,7 @@ def library(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise ModuleNotFoundError(f"this needs {module}, which is not installed: pip install 'fakd[{extra}]'") from None
+        raise ModuleNotFoundError(f"this needs {module}, which is not installed: {install_command(extra)}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
