@@ -68,6 +68,7 @@ ONLY_CHECKED = {
     ("docs/benchmarks/", ""): "measurements, whose figures stand beside them",
     ("docs/tune.md", "pip install"): "hours, and CamVid; tests/commands/test_tune.py searches on toy-scenes",
     ("docs/tracking.md", "pip install"): "CamVid, and an account; tests/training/test_tracker.py has both without",
+    ("docs/tutorials/own-data.md", "fakd train --dataset folder --data-root DATA --network fcn"): _CAMVID,
     ("docs/serve.md", "pip install"): "waits for a browser; tests/serve has one",
     ("docs/export.md", "fakd benchmark"): "starts a process for each network; its own tests do",
     ("docs/tutorials/several-gpus.md", "fakd distill"): "starts processes of its own: test_two_processes",

