@@ -20,7 +20,7 @@ from fakd.models import OnnxNetwork, load_model, save_model
 from fakd.models.class_rows import class_rows
 from fakd.serve.pair import PairConfig, open_pair
 from fakd.training import DistillConfig, TrainConfig, distill
-from fakd.training.run import create_student
+from fakd.training.student import create_student
 
 pytestmark = pytest.mark.usefixtures("few_scenes")
 HOW: dict[str, Any] = {"workers": 0, "device": "cpu"}

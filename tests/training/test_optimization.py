@@ -18,7 +18,7 @@ from fakd.models import load_model
 from fakd.training import TrainConfig, distill, train
 from fakd.training.learner import Learner
 from fakd.training.optimization import create_optimizer, learning_rate_share, parameter_groups
-from fakd.training.run import create_student
+from fakd.training.student import create_student
 
 ADAMW = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2, "clip_grad": 1.0}
 

@@ -15,7 +15,7 @@ from fakd.training import DistillConfig, TrainConfig, train
 from fakd.training.learner import Learner
 from fakd.training.optimization import parameter_groups
 from fakd.training.recipe import read_recipe, recipe_names
-from fakd.training.run import create_student
+from fakd.training.student import create_student
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from fakd.models import load_model
 from fakd.training import DistillConfig, distill
 from fakd.training.learner import Learner
 from fakd.training.optimization import parts
-from fakd.training.run import create_student
+from fakd.training.student import create_student
 from fakd.training.teacher import load_teacher
 from fakd.training.unlabelled import find_unlabelled, set_aside
 from fakd.types import IGNORE_INDEX, UNLABELLED

@@ -16,11 +16,12 @@ from fakd.data.seeds import mixed_seed
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file
-from fakd.training.config import DistillConfig, RunConfig, TrainConfig
+from fakd.training.config import RunConfig, TrainConfig
+from fakd.training.distill_config import DistillConfig
 from fakd.training.learner import Learner
 from fakd.training.optimization import parts
-from fakd.training.run import create_student
 from fakd.training.run_folder import NONFINITE
+from fakd.training.student import create_student
 from fakd.training.teacher import load_teacher
 
 _AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

@@ -11,7 +11,8 @@ from typing import Any
 from fakd.console import console, progress, say
 from fakd.experiments import run_process
 from fakd.experiments.run_process import RunProcess
-from fakd.training.config import DistillConfig, TrainConfig
+from fakd.training.config import TrainConfig
+from fakd.training.distill_config import DistillConfig
 from fakd.training.launch import launched
 from fakd.training.run_folder import RunFolder, check_folder
 

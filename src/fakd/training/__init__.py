@@ -1,6 +1,7 @@
 """Training and distilling networks."""
 
-from fakd.training.config import DistillConfig, RunConfig, TrainConfig
+from fakd.training.config import RunConfig, TrainConfig
+from fakd.training.distill_config import DistillConfig
 from fakd.training.run import distill, train
 
 __all__ = ["DistillConfig", "RunConfig", "TrainConfig", "distill", "train"]

@@ -1,7 +1,7 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -9,16 +9,15 @@ from typing import Any, Literal
 from fakd.data import DatasetSpec, get_dataset
 from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
-from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
+from fakd.evaluation.ensembles import teacher_names
 from fakd.evaluation.inference import InferenceConfig
-from fakd.methods import method_options
 from fakd.models.names import plain_name
-from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size, Teachers
+from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
 from fakd.training.recipe import follow_recipe
-from fakd.training.teacher_options import TeacherCacheConfig, check_method, check_source, check_teachers
+from fakd.training.teacher_options import check_source
 from fakd.training.tracker_options import TrackerConfig
 from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
@@ -272,67 +271,6 @@ class TrainConfig(RunConfig):
     def trained_network(self) -> str:
         """Name of the network that learns."""
         return self.network
-
-
-@dataclass(kw_only=True)
-class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
-    """Distil a trained teacher into a student."""
-
-    teacher: Teachers
-    """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
-    checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
-    for torchvision's, hf:NAME, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
-    torchscript:FILE, for methods that learn from scores alone, as do several teachers: --teacher A --teacher B."""
-    student: str = "pspnet-r18"
-    """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
-    smp:unet/mobilenet_v2; named as in `fakd train`."""
-    method: str = "fakd"
-    """Distillation method, one of those listed below; none is the student alone."""
-    options: Options = field(default_factory=dict)
-    """Options of the method, as --options.strength 0.5; those of each method are listed below."""
-    allow_bad_teacher: bool = False
-    """Go on even when the teacher is no better than chance."""
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without touching data or networks.
-
-        Raises:
-            ValueError: a value is out of range, or the method has no such option.
-        """
-        known = method_options(self.method)
-        if unknown := [name for name in self.options if name not in known]:
-            raise ValueError(
-                f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
-            )
-        self.teacher = as_given(self.teacher)
-        self.check_teacher_classes(len(teacher_names(self.teacher)))
-        check_method(self.method, self.teacher)
-        self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
-        super().__post_init__()
-        assert self.output is not None  # resolved there
-        self.check_unlabelled(self.method, self.processes * self.accumulate, self.spec)
-        for name, value in (("loss", "ce"), ("class_weights", "none"), ("label_smoothing", 0)):
-            if self.dataset == UNLABELLED_SET and (given := getattr(self, name)) != value:
-                raise ValueError(
-                    f"{name} {given} is about labels, and no image has any: leave it out, or give --dataset."
-                )
-        if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
-            self.base_size, self.crop_size = (
-                self.base_size or self.spec.base_size,
-                self.crop_size or self.spec.crop_size,
-            )
-        check_teachers(self.teacher, self.output, self.spec, self)
-        self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
-
-    @property
-    def trained_network(self) -> str:
-        """Name of the network that learns."""
-        return self.student
-
-    @property
-    def run_name(self) -> str:
-        """Name of the run folder below runs/DATASET."""
-        return f"{plain_name(self.student)}-{self.method}-seed{self.seed}"
 
 
 _LEAST: dict[str, float] = {

@@ -8,22 +8,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import seed_everything
 
 from fakd.console import is_main_process, progress, say
 from fakd.data.batches import SegmentationData
-from fakd.data.class_names import Classes
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.methods import create_method
-from fakd.models import Network, Scorer, copy_weights, create_model, load_model, save_model
+from fakd.models import Scorer, load_model, save_model
 from fakd.training.checkpoints import full_disk_explained
-from fakd.training.config import DistillConfig, RunConfig, TrainConfig
+from fakd.training.config import RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
+from fakd.training.distill_config import DistillConfig
 from fakd.training.fabric import check_compiler, create_fabric, say_step
-from fakd.training.freezing import freeze_encoder
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
@@ -32,6 +30,7 @@ from fakd.training.metrics_file import read_metrics
 from fakd.training.run_data import open_data
 from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
+from fakd.training.student import count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.tracker import track_results, tracked
@@ -93,29 +92,6 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
         network = teaching.network if data.taught is None else None
         return run.train(Learner(student, method, network, config), notes={"teacher": scores})
     return run.interrupted()
-
-
-def create_student(config: RunConfig) -> Network:
-    """Make the network that learns, from the run's seed and the weights it is to start from."""
-    seed_everything(config.seed, verbose=False)
-    student = create_model(
-        config.trained_network,
-        num_classes=config.spec.num_classes,
-        output_stride=config.output_stride,
-        channels=config.head_channels,
-        dropout=config.dropout,
-        aux=config.aux_weight > 0 and not config.freeze_backbone,  # it is there to train the encoder
-        backbone_weights=config.backbone_weights,
-    )
-    if config.init is not None:
-        copy_weights(config.init, student, Classes.of_dataset(config.spec))
-    frozen = ""
-    if config.freeze_backbone:
-        freeze_encoder(student, config.trained_network)
-        frozen = f", {sum(p.numel() for p in student.parameters() if p.requires_grad) / 1e6:.2f} M of them learn"
-    without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
-    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{frozen}{without}")
-    return student
 
 
 class _Run:
@@ -215,7 +191,7 @@ class _Run:
             "report_step": trained.best_step if kept_best else trained.steps,
             "best_step": trained.best_step,
             "best_mIoU": trained.best if trained.best_step else None,
-            "parameters": _parameters(student),
+            "parameters": count_parameters(student),
             **self._cost(trained),
             **notes,
         }
@@ -313,7 +289,3 @@ def _finished(config: RunConfig) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{folder.results} is damaged ({error}): delete it, and --resume writes it anew.") from None
     return results
-
-
-def _parameters(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -5,7 +5,8 @@ from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
 from fakd.data.spec import SPLITS
-from fakd.training.config import DistillConfig, RunConfig
+from fakd.training.config import RunConfig
+from fakd.training.distill_config import DistillConfig
 from fakd.training.verdicts import check_files
 
 

@@ -21,7 +21,7 @@ from fakd.data.teacher_logits import LogitStore, coded_bytes, load_checked, save
 from fakd.data.views import TaughtViews, View
 from fakd.evaluation import to_float_images
 from fakd.files.checksum import digest
-from fakd.training.config import DistillConfig
+from fakd.training.distill_config import DistillConfig
 from fakd.training.teacher import Teacher
 
 _VERSION = 2
