@@ -22,8 +22,8 @@ from tiny import NETWORK, SETTINGS
 from fakd.cli import parse
 from fakd.commands.compare import CompareConfig, compare
 from fakd.experiments import step_time
-from fakd.experiments.run_grid import FailedRunsError
 from fakd.experiments.run_process import RunProcess
+from fakd.experiments.run_queue import FailedRunsError
 from fakd.experiments.step_time import steps_within
 from fakd.methods import METHODS
 from fakd.models import load_model
@@ -332,5 +332,5 @@ def test_a_method_of_an_installed_package_in_a_process_of_its_own(teacher_run, t
 
 def test_run_here_is_what_a_process_is() -> None:
     public = {name for name in dir(RunHere) if not name.startswith("_")} - {"started", "fail", "stop", "student"}
-    assert public == {"poll", "interrupt", "last_line", "reason"}
+    assert public == {"wait", "stop"}
     assert public < set(dir(RunProcess))

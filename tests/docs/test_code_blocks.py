@@ -205,7 +205,7 @@ def run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         stop = staticmethod(lambda config: None)
         student = None
 
-    monkeypatch.setattr("fakd.experiments.run_queue.RunProcess", Trained)
+    monkeypatch.setattr("fakd.experiments.local_engine.RunProcess", Trained)
     monkeypatch.setattr("fakd.training.run.chance_miou", lambda matrix: -1.0)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
 

@@ -14,7 +14,7 @@ from fakd.analysis.run_options import with_defaults
 from fakd.analysis.runs import Run, read_run
 from fakd.analysis.statistics import Difference, difference_text, parts, signed, spread_text
 from fakd.experiments.grid import Arm, GridConfig
-from fakd.experiments.run_queue import Failure
+from fakd.experiments.planned_run import Failure
 from fakd.models import open_model
 from fakd.training.run_folder import RunFolder
 
