@@ -1,9 +1,9 @@
 """Runs on this machine: as many side by side as there are GPUs for."""
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 
 import torch
 
@@ -27,10 +27,8 @@ class LocalEngine:
         config = planned[0].config
         slots = device_groups(config.accelerator, config.devices, jobs)[: len(planned)]
         self._threads = threads_each(len(slots) * config.devices)
-        self._free: SimpleQueue[str | None] = SimpleQueue()
-        for slot in slots:
-            self._free.put(slot)
-        self._pool = ThreadPoolExecutor(len(slots))
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(len(slots), initializer=lambda: setattr(self._own, "gpus", slots.pop(0)))
         self._running: list[RunProcess] = []
         self._stopped = False
 
@@ -52,10 +50,9 @@ class LocalEngine:
     def _carry_out(self, run: PlannedRun) -> str | None:
         if is_owned(new_lease(run.folder.lock)):
             return BUSY
-        gpus = self._free.get()
         environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self._threads))}
-        if gpus is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus
+        if self._own.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._own.gpus
         process = RunProcess(run.words, run.log, environment)
         self._running.append(process)
         try:
@@ -66,7 +63,6 @@ class LocalEngine:
             return process.wait()
         finally:
             self._running.remove(process)
-            self._free.put(gpus)
 
 
 def device_groups(accelerator: str, devices: int, jobs: int | None) -> list[str | None]:

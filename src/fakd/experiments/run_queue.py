@@ -62,7 +62,8 @@ def run_all(planned: Sequence[PlannedRun], engine: EngineConfig, *, others: bool
             if stop.asked and not told:
                 told = True
                 at_work.stop()
-            for future in wait(futures, _PAUSE, FIRST_COMPLETED).done:
+            wait(futures, _PAUSE, FIRST_COMPLETED)
+            for future in [future for future in futures if future.done()]:  # or cancelled, which `wait` does not tell
                 one, reason = futures.pop(future), _outcome(future)
                 if reason == BUSY:
                     busy[one.name] = one, new_lease(one.folder.lock)
