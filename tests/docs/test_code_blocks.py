@@ -56,7 +56,9 @@ ONLY_CHECKED = {
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,
-    ("docs/scaling.md", "srun"): "needs a cluster",
+    ("docs/scaling.md", "srun"): "needs a cluster; tests/experiments/test_plan.py has a stand-in",
+    ("docs/scaling.md", "fakd compare --dataset cityscapes"): _LONG,
+    ("docs/scaling.md", "pip install 'fakd[ray]'"): "a cluster; tests/experiments/test_ray_engine.py has one",
     ("docs/scaling.md", "python -m pytest"): _TESTS,
     ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/commands/test_share.py does it "
     "to a server of its own",
