@@ -204,7 +204,7 @@ def run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     class Trained(RunHere):
         started: list = []  # noqa: RUF012
         fail = staticmethod(lambda config: None)
-        stop = staticmethod(lambda config: None)
+        before = staticmethod(lambda config: None)
         student = None
 
     monkeypatch.setattr("fakd.experiments.local_engine.RunProcess", Trained)

@@ -25,7 +25,7 @@ class RunHere:
     """Every config that was run, in order."""
     fail: Callable[[RunConfig], str | None]
     """Why a run fails; None lets it run."""
-    stop: Callable[[RunConfig], None]
+    before: Callable[[RunConfig], None]
     """Called before each run."""
     student: Path | None
     """Whose network and scores every run ends with, in place of training one; None trains."""
@@ -33,7 +33,7 @@ class RunHere:
     def __init__(self, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         config = run_config(json.loads(words[-1]), "the run")
         type(self).started.append(config)
-        type(self).stop(config)
+        type(self).before(config)
         self._reason = type(self).fail(config)
         if self._reason is None:
             if self.student is not None:
@@ -65,7 +65,7 @@ def here(monkeypatch: pytest.MonkeyPatch, teacher_run: Path) -> type[RunHere]:
     class Fresh(RunHere):
         started: list[RunConfig] = []  # noqa: RUF012
         fail = staticmethod(lambda config: None)
-        stop = staticmethod(lambda config: None)
+        before = staticmethod(lambda config: None)
         student = teacher_run
 
     def cost(model: Segmentor, size: tuple[int, int]) -> Any:

@@ -185,7 +185,7 @@ def test_stopped_and_gone_on_with(stand_in, make, tmp_path, capsys, number) -> N
 
 def test_a_run_that_another_process_does_is_waited_for_and_what_it_leaves_is_done(stand_in, make, tmp_path) -> None:
     """As after the comparison itself was killed, or where the same one was started twice."""
-    grid = [make("cwd"), make("none")]
+    grid = [make("fakd"), make("none")]
     folder = grid[0].folder
     folder.root.mkdir(parents=True)
     other = new_lease(folder.lock)
@@ -193,7 +193,6 @@ def test_a_run_that_another_process_does_is_waited_for_and_what_it_leaves_is_don
     assert run_all(grid, EngineConfig(), others=False) == []
     assert [one.finished for one in grid] == [False, True]
     assert starts(grid[0]) == 0
-    (folder.root / "half").write_text("")
     threading.Timer(0.5, other.release).start()
     assert run_all(grid, EngineConfig()) == []
     assert [starts(one) for one in grid] == [1, 1]
