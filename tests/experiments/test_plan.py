@@ -120,6 +120,7 @@ def test_srun_shares_the_runs_among_its_tasks(make, here, plan, monkeypatch) -> 
     compare(make(plan=plan))
     for name, value in {"SLURM_STEP_NUM_TASKS": "3", "SLURM_NTASKS_PER_NODE": "3", "SLURM_PROCID": "2"}.items():
         monkeypatch.setenv(name, value)
+    here.before = staticmethod(lambda config: monkeypatch.delenv("SLURM_PROCID", raising=False))  # as a run's own
     run(RunPlanConfig(plan, all=True))
     assert [config.output.name for config in here.started] == [
         "pixel-seed0",
