@@ -10,10 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from fakd.data import DATASETS
+from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.experiments.engines import EngineConfig
+from fakd.experiments.plan import planned_run
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.run_queue import run_all
+from fakd.training import DistillConfig, distill
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'fakd[ray]'")
 pytestmark = pytest.mark.slow
@@ -58,6 +64,7 @@ def engine(cluster) -> EngineConfig:
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `python -m fakd` finds in the folder from which runs are started."""
     (tmp_path / "fakd").mkdir()
+    (tmp_path / "fakd/__init__.py").touch()
     (tmp_path / "fakd/__main__.py").write_text(textwrap.dedent(STAND_IN))
     monkeypatch.chdir(tmp_path)
 
@@ -85,9 +92,18 @@ def test_twenty_runs_and_then_ctrl_c(engine, stand_in, distill_config, tmp_path,
     assert "stopped with 0 of 3 runs finished" in capsys.readouterr().out
 
 
-def test_a_lost_machine(engine, cluster, distill_config, teacher_run, tmp_path) -> None:
+def test_a_lost_machine(engine, cluster, distill_config, tmp_path, monkeypatch) -> None:
     """Its run goes on from the checkpoint on the other one, and ends with the bits of one that nothing happened to."""
-    own = {"base_size": (48, 72), "max_steps": 400, "checkpoint_every": 20, "eval_every": 400, "dataset": "toy-scenes"}
+    # not the few scenes of other tests, which a process of its own would not see
+    monkeypatch.setitem(DATASETS, "toy-scenes", TOY_SCENES)
+    own = {
+        "base_size": (48, 72),
+        "max_steps": 60,
+        "checkpoint_every": 5,
+        "eval_every": 60,
+        "check_data": False,
+        "dataset": "toy-scenes",
+    }
     run = PlannedRun("run", distill_config(**own, resume=True, output=tmp_path / "lost"))
     lost: list[str] = []
 
@@ -108,3 +124,9 @@ def test_a_lost_machine(engine, cluster, distill_config, teacher_run, tmp_path) 
     assert len(lost) == 1
     assert "resuming  from" in run.log.read_text()
     assert len(list(run.folder.logs.glob("csv/*"))) == 2
+    calm = planned_run(run.line.replace(str(run.folder.root), str(tmp_path / "calm")), "it").config
+    assert isinstance(calm, DistillConfig)
+    distill(calm)
+    weights = [load_file(folder / "student.safetensors") for folder in (run.folder.root, tmp_path / "calm")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
