@@ -6,7 +6,6 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -24,33 +23,41 @@ from fakd.training import DistillConfig, distill
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'fakd[ray]'")
 pytestmark = pytest.mark.slow
 
-# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start.
+# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start, for runs below "quick".
 STAND_IN = """
-    import json, pathlib, signal, sys, time
-    config = json.loads(sys.argv[3])
-    run = pathlib.Path(config["output"])
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "starts").open("a") as file:
-        file.write("x")
-    if config["method"] == "cwd":
-        def stop(*_):
-            (run / "checkpoint").write_text("")
-            sys.exit(130)
-        signal.signal(signal.SIGTERM, stop)
-        (run / "half").write_text("")
-        time.sleep(60)
-    (run / "results.json").write_text('{"mIoU": 1, "mAcc": 2, "seconds": 3}')
+    import sys
+    if sys.orig_argv[1:3] == ["-m", "fakd"] and "/quick/" in sys.orig_argv[-1]:
+        import json, os, pathlib, signal, time
+        config = json.loads(sys.orig_argv[-1])
+        run = pathlib.Path(config["output"])
+        run.mkdir(parents=True, exist_ok=True)
+        with (run / "starts").open("a") as file:
+            file.write("x")
+        if config["method"] == "cwd":
+            def stop(*_):
+                (run / "checkpoint").write_text("")
+                os._exit(130)
+            signal.signal(signal.SIGTERM, stop)
+            (run / "half").write_text("")
+            time.sleep(60)
+        (run / "results.json").write_text('{"mIoU": 1, "mAcc": 2, "seconds": 3}')
+        os._exit(0)
 """
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[object]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Two machines of one core, as far as Ray is concerned, and one that only keeps the books."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(textwrap.dedent(STAND_IN))
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", path)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     yield cluster, nodes
     cluster.shutdown()
 
@@ -60,19 +67,10 @@ def engine(cluster) -> EngineConfig:
     return EngineConfig(engine="ray", ray_address=cluster[0].address, cpus=1)
 
 
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `python -m fakd` finds in the folder from which runs are started."""
-    (tmp_path / "fakd").mkdir()
-    (tmp_path / "fakd/__init__.py").touch()
-    (tmp_path / "fakd/__main__.py").write_text(textwrap.dedent(STAND_IN))
-    monkeypatch.chdir(tmp_path)
-
-
-def test_twenty_runs_and_then_ctrl_c(engine, stand_in, distill_config, tmp_path, capsys) -> None:
+def test_twenty_runs_and_then_ctrl_c(engine, distill_config, tmp_path, capsys) -> None:
     def planned(method: str, seed: int) -> PlannedRun:
         name = f"{method}-seed{seed}"
-        return PlannedRun(name, distill_config(method=method, seed=seed, resume=True, output=tmp_path / "grid" / name))
+        return PlannedRun(name, distill_config(method=method, seed=seed, resume=True, output=tmp_path / "quick" / name))
 
     runs = [planned("none", seed) for seed in range(20)]
     assert run_all(runs, engine) == []
