@@ -46,7 +46,7 @@ class RayEngine:
             signal.signal(signal.SIGTERM, asked)
         config = planned[0].config
         wanted = {"CPU": cpus or config.devices * (1 + config.workers)}
-        if config.accelerator == "gpu" or (config.accelerator == "auto" and ray.cluster_resources().get("GPU")):
+        if config.accelerator == "gpu" or (config.accelerator == "auto" and self._ray.cluster_resources().get("GPU")):
             wanted["GPU"] = config.devices
         self._warn(wanted)
         self._task = ray.remote(

@@ -25,6 +25,7 @@ def begun(config: RunConfig) -> Iterator[dict[str, Any] | None]:
     if finished or not is_main_process():
         yield finished
         return
+    made = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
     folder.root.mkdir(parents=True, exist_ok=True)
     try:
         with only_writer(folder.lock, str(folder.root)):
@@ -33,7 +34,8 @@ def begun(config: RunConfig) -> Iterator[dict[str, Any] | None]:
             yield _results(config, folder)  # another process may have finished it while this one looked
     finally:
         with suppress(OSError):  # where nothing came of it, nothing is left
-            folder.root.rmdir()
+            for path in made:
+                path.rmdir()
 
 
 def _results(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
