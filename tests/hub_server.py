@@ -21,6 +21,8 @@ class HubServer(ThreadingHTTPServer):
         self.created: list[dict[str, Any]] = []
         self.files: dict[str, dict[str, bytes]] = {}
         self.tokens: set[str | None] = set()
+        self.error: str | None = None
+        """What downloads are answered by, as the Hub calls it: RepoNotFound, RevisionNotFound or GatedRepo."""
         self.refuse = False
         """Whether uploads are answered as to one who may not write."""
 
@@ -54,10 +56,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def do_GET(self) -> None:
-        found = re.fullmatch(r"/(.+)/resolve/[^/]+/(.+)", self.path)
+        found = re.fullmatch(r"/(.+)/resolve/[^/]+/([^/]+)", self.path)
         content = self.server.files.get(found[1], {}).get(found[2]) if found else None
-        if content is None:
-            self.send_error(404)
+        if content is None or self.server.error is not None:
+            self.send_response(403 if self.server.error == "GatedRepo" else 404)
+            self.send_header("X-Error-Code", self.server.error or "EntryNotFound")
+            if self.server.error is None:
+                self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         self.send_response(200)
         self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')

@@ -407,7 +407,7 @@ def test_runs_with_and_without_their_name(parse, words) -> None:
 def test_help_names_other_libraries_networks(command, capsys) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
-    assert "torchvision:NAME, smp:FOLDER or hf:FOLDER" in " ".join(capsys.readouterr().out.split())
+    assert "torchvision:NAME, smp:FOLDER or hf:NAME" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

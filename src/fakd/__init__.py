@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fakd.methods import FAKD, ChannelKD, FAKDPixel, PixelKD
     from fakd.methods.covariance import ClassCovariance
-    from fakd.models import ClassifierTap, Segmentor, create_model, load_mmseg, load_model, save_mmseg, save_model
+    from fakd.models import (
+        ClassifierTap,
+        ScoringTeacher,
+        Segmentor,
+        create_model,
+        load_mmseg,
+        load_model,
+        save_mmseg,
+        save_model,
+    )
     from fakd.types import IGNORE_INDEX, SegmentationModel, SegmentationOutput
 
 __version__ = "0.3.0"
@@ -19,6 +28,7 @@ __all__ = [
     "ClassifierTap",
     "FAKDPixel",
     "PixelKD",
+    "ScoringTeacher",
     "SegmentationModel",
     "SegmentationOutput",
     "Segmentor",
@@ -34,7 +44,8 @@ _MODULES = {
     "fakd.methods": ("FAKD", "ChannelKD", "FAKDPixel", "PixelKD"),
     "fakd.methods.covariance": ("ClassCovariance",),
     "fakd.models": (
-        *("ClassifierTap", "Segmentor", "create_model", "load_mmseg", "load_model", "save_mmseg", "save_model"),
+        *("ClassifierTap", "ScoringTeacher", "Segmentor", "create_model"),
+        *("load_mmseg", "load_model", "save_mmseg", "save_model"),
     ),
     "fakd.types": ("IGNORE_INDEX", "SegmentationModel", "SegmentationOutput"),
 }

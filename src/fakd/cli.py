@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": "fakd.commands.compare:compare",
     "ablate": "fakd.commands.ablate:ablate",
     "run": "fakd.commands.run:run",
+    "tune": "fakd.commands.tune:tune",
     "analyze": "fakd.commands.analyze:analyze",
     "report": "fakd.commands.report:report",
     "share": "fakd.commands.share:share",
@@ -62,6 +63,7 @@ SUMMARIES = {
     "compare": "Run several methods with several seeds on one data set, and compare them with the student alone.",
     "ablate": "Change the options of a method one at a time, and compare with its defaults.",
     "run": "Do one run of a plan that `fakd compare --plan` or `fakd ablate --plan` wrote, or all of them.",
+    "tune": "Search good options for methods, each by as many trials, without a look at the validation split.",
     "analyze": "Show where finished runs differ: by class, at boundaries, in confidence, in features and their "
     "covariance.",
     "report": "Write finished runs as one self-contained page: tables, plots, pictures, and the commands that repeat "
@@ -163,7 +165,7 @@ def _app(names: Container[str]) -> App:
             app.command(groups[group])
         if name in names:
             options = _options(config_class(resolve_name(path)))
-            epilogue = _describe_methods() if name == "distill" else None
+            epilogue = _describe_methods() if name in ("distill", "tune") else None
             groups[group].command(options, last, help=options.__doc__, help_epilogue=epilogue, sort_key=place)
         else:
             groups[group].command(path, last, help=SUMMARIES[name], sort_key=place)

@@ -1,10 +1,13 @@
 """The words that people read: one console, silence from the libraries below, and advice where memory is short."""
 
+import json
 import logging
 import os
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -62,6 +65,27 @@ def progress(unit: str) -> Progress:
         transient=True,
         disable=not console.is_terminal or not is_main_process(),
     )
+
+
+def install_command(extra: str) -> str:
+    """The command that installs one of this package's extras, from where the package itself was installed.
+
+    Args:
+        extra: its name, as "video".
+
+    Returns:
+        As `pip install 'fakd[video]'`, or with the folder of a clone, or the address, that it came from.
+    """
+    try:
+        origin = json.loads(distribution("fakd").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    url = origin.get("url", "")
+    if origin.get("dir_info", {}).get("editable"):
+        return f"pip install -e '{unquote(urlsplit(url).path)}[{extra}]'"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}"
+    return f"pip install 'fakd[{extra}]{f' @ {url}' if url else ''}'"
 
 
 _SHORT = ("can't allocate memory", "not enough memory", "out of memory")

@@ -79,6 +79,20 @@ def _one_or_many(_kind: Any, tokens: Sequence[Token]) -> str | list[str]:
     return words[0] if len(words) == 1 else words
 
 
+def _each(kind: Any, tokens: Sequence[Token]) -> Any:
+    """One word of an option that is given once, or a list; none stands for nothing in its place."""
+    words = [token.value if token.implicit_value is UNSET else token.implicit_value for token in tokens]
+    nothing = Path in _parts(kind)
+    values = [None if nothing and word in (None, "none", "null") else str(word) for word in words]
+    made = [value if value is None or not nothing else Path(value) for value in values]
+    return made[0] if len(made) == 1 else made
+
+
+def _parts(kind: Any) -> set[Any]:
+    """The types that a type is made of."""
+    return {kind}.union(*map(_parts, get_args(kind)))
+
+
 def _shown(numbers: Sequence[float] | None) -> str | None:
     return None if numbers is None else ",".join(map(str, numbers))
 
@@ -97,6 +111,10 @@ Options = Annotated[dict[str, Any], Parameter(converter=_plain_values)]
 """Plain values by name, as --options.strength 0.5."""
 Names = Annotated[list[str] | str, Parameter(converter=_one_or_many, metavar="NAME,...")]
 """Names with commas in between, or a list of a file."""
+Teachers = Annotated[str | list[str], Parameter(converter=_each, n_tokens=1, metavar="NAME")]
+"""One name, or the option once for each of several."""
+EachPath = Annotated[Path | list[Path | None], Parameter(converter=_each, n_tokens=1, metavar="FILE")]
+"""One file, or the option once for each of several teachers, with none for those that need no file."""
 Seeds = Annotated[int | list[int] | str, Parameter(converter=_plain_values, metavar="NUMBER,...")]
 """How many, or which, as 0,1,2."""
 Paths = Annotated[list[str], Parameter(consume_multiple=True)]

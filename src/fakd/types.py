@@ -19,7 +19,7 @@ class SegmentationOutput(NamedTuple):
     logits: Tensor
     """(B, C, h, w) raw scores, not upsampled."""
     features: Tensor
-    """(B, A, h, w) the input of the last convolution, before dropout."""
+    """(B, A, h, w) the input of the last convolution, before dropout; (B, 0, h, w) of a network that only scores."""
     aux: Tensor | None = None
     """(B, C, h', w') the auxiliary head's scores, only in training."""
     stages: tuple[Tensor, ...] = ()
@@ -60,3 +60,23 @@ class SegmentationModel(Protocol):
         """The last convolution: C output channels, A input channels."""
 
     def __call__(self, images: Tensor) -> SegmentationOutput: ...
+
+
+@runtime_checkable
+class ScoringModel(Protocol):
+    """Any module that scores pixels and has no features to learn from: masks with classes, an exported file, several.
+
+    It maps images as a `SegmentationModel` does. The features of its output have no channel, (B, 0, h, w), and it has
+    no attribute `classifier`.
+    """
+
+    @property
+    def num_classes(self) -> int:
+        """C, the channels of the logits."""
+
+    def __call__(self, images: Tensor) -> SegmentationOutput: ...
+
+
+def scores_alone(model: object) -> bool:
+    """Whether a network gives scores and no features, so that it teaches only methods that need no more."""
+    return not hasattr(model, "classifier")

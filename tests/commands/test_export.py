@@ -13,6 +13,7 @@ from settled import TINY, settled
 from fakd.cli import main
 from fakd.commands.evaluate import EvaluateConfig, evaluate
 from fakd.commands.export import ExportConfig, export
+from fakd.console import install_command
 from fakd.models import OnnxNetwork, load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("few_scenes")
@@ -143,7 +144,7 @@ def test_without_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["export", str(checkpoint), str(tmp_path / "a.onnx")]) == 1
-    assert "pip install 'fakd[export]'" in capsys.readouterr().err
+    assert install_command("export") in capsys.readouterr().err
 
 
 def test_a_network_that_onnx_changes_is_not_kept(

@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from PIL import Image
 
 from fakd.commands.serve import ServeConfig, _find_samples, served
+from fakd.console import install_command
 from fakd.data import DataError
 from fakd.evaluation.predictor import Predictor
 from fakd.models import create_model, save_model
@@ -66,7 +68,7 @@ def test_a_teacher_that_was_moved(student_run, teacher_run, tmp_path, capsys) ->
 
 def test_networks_of_other_classes(teacher_run, tmp_path) -> None:
     save_model(create_model("pspnet/test_resnet", num_classes=3, channels=8), tmp_path / "three.safetensors")
-    with pytest.raises(ValueError, match=r"scores 12 classes, but its teacher .*three.safetensors has 3. Name another"):
+    with pytest.raises(ValueError, match=r"three.safetensors scores 3 classes, but .*teacher has 12. Name another"):
         pair(teacher_run, str(tmp_path / "three.safetensors"))
 
 
@@ -142,7 +144,7 @@ def test_without_gradio(teacher_run, monkeypatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     with (
-        pytest.raises(ModuleNotFoundError, match=r"pip install 'fakd\[serve\]'"),
+        pytest.raises(ModuleNotFoundError, match=re.escape(install_command("serve"))),
         served(ServeConfig(str(teacher_run))),
     ):
         pass

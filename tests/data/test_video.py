@@ -1,12 +1,14 @@
 """Frames of videos."""
 
 import builtins
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torch import Tensor
 
+from fakd.console import install_command
 from fakd.data.spec import DataError
 from fakd.data.video import VIDEO_SUFFIXES, count_frames, read_video
 
@@ -112,5 +114,5 @@ def test_without_av(tmp_path: Path, monkeypatch) -> None:
         return found(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fakd\[video\]'"):
+    with pytest.raises(ModuleNotFoundError, match=re.escape(install_command("video"))):
         next(read_video(tmp_path / "clip.mp4"))

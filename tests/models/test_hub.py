@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 import fakd
 from fakd.models import Segmentor, create_model, open_model
-from fakd.models.by_name import names_trained_model
+from fakd.models.names import names_trained_model
 from fakd.models.network import config_from_json
 
 NOTES = {"dataset": "toy-scenes", "classes": '["a", "b", "c"]'}

@@ -244,15 +244,20 @@ def test_default_widths() -> None:
         ({"name": "pspnet-r18", "backbone": "resnet50"}, "preset with backbone 'resnet18_v1c'.*resnet50"),
         ({"name": "pspnet/resnet18", "backbone": "resnet50"}, "already names a backbone"),
         ({"name": "pspnet/resnet19"}, "unknown backbone 'resnet19'; did you mean .*resnet18"),
-        ({"name": "pspnet/test_vit"}, "output_stride 8.*some that can: resnet18"),
+        (
+            {"name": "pspnet/test_vit", "output_stride": 8},
+            "output_stride 8: its strides are 16, 16, 16.* Leave output_stride out",
+        ),
+        ({"name": "linear/beit_base_patch16_224"}, r"gives no feature maps of images of any size \(Input height"),
+        ({"name": "linear/test_resnet", "channels": 7}, "as wide as the maps that it reads, .* got 7"),
         pytest.param(
             {"name": "pspnet/test_coatnet"},
-            "output_stride 8.*some that can: resnet18",
+            "no feature maps of images of any size",
             marks=pytest.mark.skipif("test_coatnet" not in timm.list_models(), reason="newer than this timm"),
         ),
         ({"name": "hrnet-w18s", "output_stride": 8}, "'hrnetv2_w18_small' cannot give feature maps at output_stride 8"),
         ({"name": "pspnet-r18", "num_classes": 0}, "num_classes must be at least 1, got 0"),
-        ({"name": "pspnet-r18", "output_stride": 4}, r"one of \(8, 16, 32\), got 4"),
+        ({"name": "pspnet-r18", "output_stride": 4}, "cannot give feature maps at output_stride 4"),
         ({"name": "pspnet-r18", "channels": 0}, "channels must be at least 1"),
         ({"name": "pspnet-r18", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
@@ -304,7 +309,7 @@ def test_runs_under_autocast_and_channels_last() -> None:
 
 
 def test_suggested_backbones_work() -> None:
-    from fakd.models.encoder import SUGGESTED
+    from fakd.models.backbones import SUGGESTED
 
     for name in SUGGESTED.split(", "):
         with torch.device("meta"):

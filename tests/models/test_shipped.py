@@ -12,7 +12,7 @@ from fakd.commands.demo import TEACHER
 from fakd.commands.evaluate import EvaluateConfig, evaluate
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.models import create_model, open_model, save_model
-from fakd.models.by_name import NetworkName, names_trained_model
+from fakd.models.names import NetworkName, names_trained_model
 from fakd.models.shipped import SHIPPED, shipped_file
 
 FILE = shipped_file("toy-scenes")

@@ -13,12 +13,12 @@ _SHARES = 0.6 ** np.arange(CLASSES - 1)
 """How often each class but the background is drawn: a long tail."""
 
 
-def draw(rng: np.random.Generator, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
     """A photo of clothes, so to speak: grainy background on four fifths of it, and things of a few classes' colours."""
     mask = np.zeros((size, size), dtype=np.uint8)
     for label in 1 + rng.choice(CLASSES - 1, size=4, p=_SHARES / _SHARES.sum()):
-        height, width = rng.integers(10, 20, 2)
-        top, left = rng.integers(0, size - 20, 2)
+        height, width = rng.integers(8, 16, 2)
+        top, left = rng.integers(0, size - 16, 2)
         mask[top : top + height, left : left + width] = label
     hues = np.random.default_rng(0).integers(30, 226, (CLASSES, 3))
     image = hues[mask] + rng.normal(0, 20, (size, size, 3)) + rng.normal(0, 10, 3)
@@ -29,7 +29,7 @@ def draw(rng: np.random.Generator, size: int = 64) -> tuple[np.ndarray, np.ndarr
 def clothes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, rng = tmp_path_factory.mktemp("clothes"), np.random.default_rng(2026)
     (root / "classes.txt").write_text("".join(f"class {index}\n" for index in range(CLASSES)))
-    for split, count in (("train", 60), ("val", 30)):
+    for split, count in (("train", 100), ("val", 50)):
         for number in range(count):
             image, mask = draw(rng)
             for kind, pixels in (("images", image), ("masks", mask)):
@@ -60,7 +60,7 @@ def test_own_beats_paper_by_five_points(clothes, tmp_path) -> None:
                 recipe=recipe,
                 max_steps=300,
                 batch_size=8,
-                crop_size=(64, 64),
+                crop_size=(48, 48),
                 head_channels=32,
                 workers=0,
                 accelerator="cpu",

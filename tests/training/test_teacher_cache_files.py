@@ -17,6 +17,7 @@ from cached_teacher import CPU, files, filled, opened
 from PIL import Image
 
 from fakd.data import DataError
+from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.teacher_logits import LogitStore
 from fakd.models import open_model, save_model
 from fakd.training import DistillConfig
@@ -113,7 +114,7 @@ def test_images_and_labels_that_changed_are_computed_anew(distill_config, writte
         Image.new("RGB", (72, 48), (90, 20, 40)).save(root / f"images/{name}.png")
         Image.new("L", (72, 48), 0).save(root / f"masks/{name}.png")
     (root / "val.txt").write_text("v\n")
-    (root / "classes.txt").write_text("\n".join(f"class{number}" for number in range(12)))
+    (root / "classes.txt").write_text("\n".join(TOY_SCENES.classes))
     config = distill_config(
         dataset="folder", data_root=root, teacher_cache=tmp_path / "cache", method="cwd", teacher_views=1
     )

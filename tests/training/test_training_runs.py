@@ -13,8 +13,8 @@ from fakd.analysis.runs import read_metrics
 from fakd.commands.evaluate import EvaluateConfig, evaluate
 from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, load_model, open_model, save_model
-from fakd.models.by_name import names_trained_model
 from fakd.models.inference_copy import inference_copy
+from fakd.models.names import names_trained_model
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
 from fakd.training.learner import Learner

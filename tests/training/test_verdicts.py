@@ -49,6 +49,8 @@ def test_a_teacher_worse_than_its_student() -> None:
     found = run_verdicts({**GOOD, "teacher": {"mIoU": 10.87, "IoU": {}}})
     assert found["teacher"].startswith("the teacher (mIoU 10.87) is worse than its student (60.00).")
     assert "teacher" not in run_verdicts({**GOOD, "teacher": {"mIoU": 60.0, "IoU": {}}})
+    several = run_verdicts({**GOOD, "teacher": {"mIoU": 10.87, "IoU": {}}}, teachers=["runs/a", "runs/b"])["teacher"]
+    assert several.startswith("the mean of runs/a + runs/b (mIoU 10.87) is worse than its student (60.00). Score each")
 
 
 def test_a_loss_that_still_falls() -> None:
@@ -90,7 +92,9 @@ def test_training_says_what_the_data_lack(train_config, tmp_path, capsys) -> Non
 
 
 def test_a_run_ends_with_its_verdicts(distill_config, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(run_module, "run_verdicts", lambda results, losses: {"nothing": f"{len(losses)} losses"})
+    monkeypatch.setattr(
+        run_module, "run_verdicts", lambda results, losses, teachers: {"nothing": f"{len(losses)} losses"}
+    )
     distill(distill_config())
     assert "verdict   4 losses" in capsys.readouterr().out
 

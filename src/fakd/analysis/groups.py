@@ -12,6 +12,7 @@ from fakd.analysis.run_options import changed_options, with_defaults
 from fakd.analysis.runs import Run, find_teacher_run
 from fakd.analysis.statistics import Difference, Spread, holm, paired_difference, spread
 from fakd.data import get_dataset
+from fakd.evaluation.ensembles import teacher_title
 from fakd.methods import METHODS
 from fakd.models import open_model
 from fakd.models.cost import measure_cost
@@ -25,7 +26,7 @@ UNREADABLE = (ValueError, OSError, ModuleNotFoundError)
 _SHARED = {
     *("seed", "output", "resume", "overwrite", "data_root", "workers", "check_data", "accelerator", "devices"),
     *("num_nodes", "eval_every", "checkpoint_every", "keep_checkpoints", "log_every", "allow_bad_teacher"),
-    *("cache_images", "channels_last", "compile"),
+    *("cache_images", "channels_last", "compile", "tracker", "tracker_group"),
 }
 
 
@@ -132,7 +133,7 @@ def teacher_group(label: str, network: str, run: Run, costs: Mapping[str, Any] |
     """
     config = {name: run.config.get(name) for name in ("dataset", "data_root", "crop_size")}
     results = {**run.results["teacher"], **(costs or {})}
-    told = Run(Path(str(run.config["teacher"])), config, results, {})
+    told = Run(Path(teacher_title(run.config["teacher"])), config, results, {})
     return Group(label, {"dataset": run.config["dataset"], "network": network}, [told], is_teacher=True)
 
 
@@ -252,5 +253,5 @@ def method_title(method: str) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return "x".join(map(_short, value))
+        return (" + " if any(isinstance(one, str) for one in value) else "x").join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

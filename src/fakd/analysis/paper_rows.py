@@ -13,6 +13,7 @@ from fakd.analysis.groups import Group
 from fakd.analysis.run_options import method_defaults
 from fakd.analysis.runs import Run, teacher_places
 from fakd.data.plain_yaml import read_yaml
+from fakd.evaluation.ensembles import teacher_names
 from fakd.methods import METHODS
 from fakd.models.mmseg.published import PREFIX, find_teacher, published_teachers
 from fakd.models.shipped import SHIPPED
@@ -186,7 +187,7 @@ def group_row(group: Group, teacher: Run | None = None) -> PaperRow | None:
 
 
 def run_teacher_network(run: Run, teacher: Run | None) -> str | None:
-    """Architecture of a run's teacher; None if nothing is left that says it.
+    """Architecture of a run's teacher, or of several with a plus in between; None if nothing is left that says it.
 
     Args:
         run: of `fakd distill`.
@@ -194,13 +195,19 @@ def run_teacher_network(run: Run, teacher: Run | None) -> str | None:
     """
     if teacher is not None:
         return _network(teacher.config)
-    name = str(run.config["teacher"])
+    found = [_network_of(run, name) for name in teacher_names(run.config["teacher"])]
+    return " + ".join(network for network in found if network) if all(found) else None
+
+
+def _network_of(run: Run, name: str) -> str | None:
+    """Architecture of one of a run's teachers."""
     if name.startswith(PREFIX):
         try:
             return teacher_network(name)
         except ValueError:  # a name that this version does not know
             return None
-    return next((found for path in teacher_places(run) if (found := teacher_network(str(path))) is not None), None)
+    places = teacher_places(run, name)
+    return next((found for path in places if (found := teacher_network(str(path))) is not None), None)
 
 
 def teacher_network(name: str) -> str | None:

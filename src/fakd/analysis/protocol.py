@@ -9,6 +9,7 @@ from fakd.analysis.paper_rows import run_teacher_network
 from fakd.analysis.run_options import changed_options, run_inference, with_defaults
 from fakd.analysis.runs import Run
 from fakd.data import DATASETS, DatasetSpec
+from fakd.evaluation.ensembles import teacher_names
 
 # A path from the root on, at the start of a word or behind what separates its parts.
 _ABSOLUTE = re.compile(r"(?:(?<=[:=@,])|^)/[^:=@,]*")
@@ -57,6 +58,7 @@ def training_lines(
         "whole images" if window is None else f"windows of {size_text(window.size)}, {size_text(window.stride)} apart",
         *[f"scales {scales}"] * (inference.scales != (1.0,)),
         *["flip"] * inference.flip,
+        *[f"on {options['holdout']:.0%} of the training images, held out"] * bool(options["holdout"]),
     ]
     return [
         ["training images", f"{images}random scale {'-'.join(f'{x:g}' for x in options['scale'])}, flip{colours}"],
@@ -143,8 +145,15 @@ def _method(options: Mapping[str, Any]) -> str:
 
 def _teacher(run: Run, teacher: Run | None) -> str:
     network = run_teacher_network(run, teacher)
-    scores = run.results.get("teacher")
-    known = [f"`{network}`"] if network else [f"`{without_folders(str(run.config['teacher']))}`"]
+    scores, teachers = run.results.get("teacher"), teacher_names(run.config["teacher"])
+    known = [f"`{network}`"] if network else [", ".join(f"`{without_folders(name)}`" for name in teachers)]
+    if len(teachers) > 1:
+        known[0] = f"{len(teachers)} teachers, the mean of their probabilities{_weighed(run)}: {known[0]}"
     if scores:
         known.append(", ".join(f"{name} {scores[name]:.2f} %" for name in ("mIoU", "mAcc", "aAcc")))
     return ": ".join(known)
+
+
+def _weighed(run: Run) -> str:
+    weights = run.config.get("teacher_weights")
+    return f" weighed {', '.join(f'{weight:g}' for weight in weights)}" if weights else ""

@@ -80,6 +80,8 @@ def option_words(name: str, value: Any) -> list[str]:
         return ["--unlabelled", *value]
     if isinstance(value, Mapping):
         return [word for key, inner in value.items() for word in option_words(f"{name}.{key}", inner)]
+    if name in ("teacher", "class_map", "teacher_classes") and isinstance(value, list | tuple):
+        return [word for one in value for word in option_words(name, "none" if one is None else one)]
     if isinstance(value, list | tuple):
         text = ",".join(map(str, value)) if len(value) > 1 else f"[{', '.join(map(str, value))}]"
     elif isinstance(value, str | Path):

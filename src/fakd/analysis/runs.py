@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fakd.data.plain_yaml import read_yaml
+from fakd.evaluation.ensembles import teacher_names
 from fakd.training.metrics_file import read_metrics
 from fakd.training.run_folder import RunFolder
 
@@ -154,25 +155,26 @@ def _require_one_data_set(runs: Sequence[Run]) -> None:
 
 
 def find_teacher_run(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run that taught another, if it is among those; also after all of them were moved together."""
-    if (name := run.config.get("teacher")) is None:
+    """The run that taught another alone, if it is among those; also after all of them were moved together."""
+    names = teacher_names(run.config.get("teacher") or ())
+    if len(names) != 1:
         return None
     by_folder = {other.folder.resolve(): other for other in runs}
     return next((by_folder[path.resolve()] for path in teacher_places(run) if path.resolve() in by_folder), None) or (
-        next((other for other in runs if other.config.get("output") == name), None)
+        next((other for other in runs if other.config.get("output") == names[0]), None)
     )
 
 
-def teacher_places(run: Run) -> list[Path]:
-    """Where a run's teacher may lie: as the run was told, or beside the run if both were moved."""
-    path = Path(str(run.config["teacher"]))
-    return [path, run.folder.parent / path.name, run.folder.parent.parent / path.name]
+def teacher_places(run: Run, name: str | None = None) -> list[Path]:
+    """Where a run's teachers, or the one of that name, may lie: as the run was told, or beside it if all were moved."""
+    beside = (run.folder.parent, run.folder.parent.parent)
+    paths = map(Path, teacher_names(run.config["teacher"] if name is None else name))
+    return [place for path in paths for place in (path, *(folder / path.name for folder in beside))]
 
 
-def missing_teacher(run: Run) -> bool:
-    """Whether the folder or file of the run's teacher is gone."""
-    places = teacher_places(run)
-    return not any(path.is_file() or RunFolder(path).student.is_file() for path in places)
+def missing_teacher(run: Run, name: str) -> bool:
+    """Whether the folder or file of a run's teacher is gone."""
+    return not any(path.is_file() or RunFolder(path).student.is_file() for path in teacher_places(run, name))
 
 
 def _check_same_data(first: Run, run: Run) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fakd.analysis.groups import Group
+from fakd.evaluation.ensembles import teacher_names
 from fakd.training.verdicts import run_verdicts
 
 
@@ -13,7 +14,11 @@ def group_verdicts(groups: Sequence[Group], *, equal_time: bool = False) -> list
 
 def _of(group: Group) -> list[str]:
     judged = [
-        run_verdicts(run.results, [loss for _, loss in run.metrics.get("loss/total", ())])
+        run_verdicts(
+            run.results,
+            [loss for _, loss in run.metrics.get("loss/total", ())],
+            teacher_names(run.config.get("teacher") or ()),
+        )
         for run in group.runs
         if "mIoU" in run.results
     ]

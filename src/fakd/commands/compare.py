@@ -7,7 +7,7 @@ from typing import Any
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.run_grid import run_grid
 from fakd.methods import method_options
-from fakd.models.by_name import plain_name
+from fakd.models.names import plain_name
 from fakd.options import Names
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fakd.console import say
 from fakd.data import get_dataset
-from fakd.data.spec import check_num_classes
+from fakd.data.class_names import notes_of_dataset
 from fakd.models.by_name import open_model
 from fakd.models.mmseg.checkpoint import save_mmseg
 from fakd.models.network import save_model
@@ -22,7 +22,7 @@ class ConvertConfig:
     source: str
     """Trained network: a .pth checkpoint of MMSegmentation, mmseg:NAME for a published one, a .safetensors file,
     toy-scenes, which comes with the package, or a run folder; or one of another library, as torchvision:NAME,
-    smp:FOLDER or hf:FOLDER."""
+    smp:FOLDER or hf:NAME."""
     target: Path
     """File to write: .safetensors, or .pth with --to mmseg."""
     _: KW_ONLY
@@ -59,10 +59,9 @@ def convert(config: ConvertConfig) -> Path:
     spec = get_dataset(config.dataset, config.data_root) if config.dataset else None
     model, notes = open_model(config.source)
     if spec is not None:
-        check_num_classes(config.source, model.num_classes, spec.name, spec.num_classes)
         # The size that training images were fitted into stays the network's own.
         own = {"base_size": notes["base_size"]} if "base_size" in notes else {}
-        notes = notes | spec.notes() | own
+        notes = notes | notes_of_dataset(config.source, model.num_classes, notes, spec, None) | own
     if config.to == "mmseg":
         if not isinstance(model, Segmentor):
             raise ValueError(f"MMSegmentation has no network {model.config.network}: leave out --to mmseg.")

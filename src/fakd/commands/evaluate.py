@@ -1,4 +1,4 @@
-"""`fakd evaluate`: scores of a trained network on a data set."""
+"""`fakd evaluate`: scores of a trained network, or of several together, on a data set."""
 
 import json
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -9,24 +9,33 @@ from rich.table import Table
 from rich.text import Text
 
 from fakd.console import console, progress, say
+from fakd.data.class_names import Classes
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.evaluate import evaluate_model, validation_data
 from fakd.evaluation.inference import InferenceConfig
-from fakd.evaluation.predictor import Device, Predictor
+from fakd.evaluation.predictor import Device, Predictor, base_size_in
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.files.atomic import check_free, written_at_once
 from fakd.models.by_name import open_any
-from fakd.options import Output, Size
+from fakd.options import Output, Size, Teachers
 
 
 @dataclass
-class EvaluateConfig(InferenceConfig):
-    """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc."""
+class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
+    """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc.
+
+    A network of other classes is brought to the data set's by --class-map, as a teacher is to its student's. With
+    others by --ensemble-with it is the mean of their probabilities that is scored, as several teachers teach it.
+    """
 
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
     for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
-    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    torchvision:NAME, smp:FOLDER or hf:NAME; or another program's .onnx file, or torchscript:FILE."""
     _: KW_ONLY
+    ensemble_with: Teachers | None = None
+    """Another network to score it together with; may be given several times. --class-map and --teacher-weights are then
+    for all of them, the first one included."""
     dataset: str | None = None
     """Data set; by default the one that the network was trained on."""
     data_root: Path | None = None
@@ -56,10 +65,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     if config.output is not None:
         check_free(config.output, config.overwrite)
-    model, notes = open_any(config.model)
-    data = validation_data(config.model, model.num_classes, notes, config)
+    names = (config.model, *teacher_names(config.ensemble_with or ()))
+    opened = [open_any(name) for name in names]
+    notes = opened[0][1]
+    data = validation_data(config.model, notes, config)
     spec = data.spec
-    network = Predictor.of(config.model, model, notes, config, spec.window, device=config.device)
+    advice = "Name by --dataset the one that it was trained on, or say by --class-map which classes belong together."
+    model = as_one(names, opened, config, spec.name, Classes.of_dataset(spec), advice)
+    known = {**notes, **spec.notes(base_size_in(notes, config.model))}
+    network = Predictor.of(teacher_title(names), model, known, config, spec.window, device=config.device)
     with progress("images") as bar:
         task = bar.add_task("evaluating", total=len(data.source("val")), note="")
         matrix = evaluate_model(
@@ -68,12 +82,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             spec.num_classes,
             device=network.device,
             inference=network.inference,
+            name=network.name,
             on_image=lambda count: bar.advance(task, count),
         )
     scores = scores_from_confusion(matrix, spec.classes)
     _print_scores(scores, spec.name)
     if config.output is not None:
-        asked = {"model": str(config.model), "dataset": spec.name, "inference": asdict(network.inference)}
+        asked = {"model": teacher_title(names), "dataset": spec.name, "inference": asdict(network.inference)}
         with written_at_once(config.output) as temporary:
             temporary.write_text(json.dumps(asked | scores.to_dict(), indent=2))
         say(f"written to {config.output}")

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fakd import __version__
 from fakd.console import say
-from fakd.data import DatasetSpec, get_dataset
-from fakd.data.spec import check_num_classes
+from fakd.data import get_dataset
+from fakd.data.class_names import notes_of_dataset
 from fakd.evaluation.predictor import base_size_in
 from fakd.export.int8 import Calibration, write_int8
 from fakd.export.onnx_check import check_graph, print_checks, require_equal
@@ -33,7 +33,7 @@ class ExportConfig:
 
     checkpoint: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes,
-    which comes with the package, or one of another library, as torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    which comes with the package, or one of another library, as torchvision:NAME, smp:FOLDER or hf:NAME."""
     output: Output
     """File to write: .onnx, or .safetensors for the weights alone, without the auxiliary head."""
     _: KW_ONLY
@@ -119,9 +119,9 @@ def _notes_of(config: ExportConfig, num_classes: int, known: Mapping[str, str]) 
     """What the named data set says; the size that training images were fitted into stays as it is."""
     if config.dataset is None:
         return {}
-    spec: DatasetSpec = get_dataset(config.dataset, config.data_root)
-    check_num_classes(config.checkpoint, num_classes, spec.name, spec.num_classes)
-    return spec.notes(config.base_size or base_size_in(known, config.checkpoint))
+    base_size = config.base_size or base_size_in(known, config.checkpoint)
+    spec = get_dataset(config.dataset, config.data_root)
+    return notes_of_dataset(config.checkpoint, num_classes, known, spec, base_size)
 
 
 def _describe(model: Network, deployed: Deployed, notes: Mapping[str, str]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from rich.table import Column, Table
 from fakd.console import console, say
 from fakd.methods import create_method, method_options
 from fakd.models import Network, create_model, open_model
-from fakd.models.by_name import names_trained_model
 from fakd.models.cost import Cost, measure_cost
+from fakd.models.names import names_trained_model
 from fakd.options import Size
+from fakd.types import scores_alone
 
 LARGEST_CROP = 128
 """Side in pixels beyond which the method's terms are not computed."""
@@ -90,20 +91,25 @@ def _build(names: dict[str, str], config: InspectConfig) -> dict[str, Network]:
 
 def _describe(network: Network, cost: Cost, config: InspectConfig) -> dict[str, str]:
     height, width = config.crop_size
-    classifier = network.classifier
-    size = "x".join(map(str, classifier.kernel_size))
     return {
         "parameters": f"{cost.parameters:,}",
         "without auxiliary head": f"{cost.inference_parameters:,}",
         f"GMACs at {height}x{width}": f"{cost.macs / 1e9:,.2f}",
         "stride of the logits": f"{cost.stride:g}",
         "logits (C, h, w)": str(cost.logits_shape),
-        "features (A, h, w)": str(cost.features_shape),
+        "features (A, h, w)": "none" if scores_alone(network) else str(cost.features_shape),
         "auxiliary logits": str(cost.aux_shape or "none"),
-        "classifier": f"{size}, {classifier.in_channels} -> {classifier.out_channels}",
+        "classifier": "none" if scores_alone(network) else _classifier(network),
         "memory, inference of 1 image": _bytes(cost.inference_memory),
-        f"memory, training step of {config.batch_size} images": _bytes(cost.training_memory),
+        f"memory, training step of {config.batch_size} images": "cannot be trained"
+        if cost.training_memory is None
+        else _bytes(cost.training_memory),
     }
+
+
+def _classifier(network: Network) -> str:
+    found = network.classifier
+    return f"{'x'.join(map(str, found.kernel_size))}, {found.in_channels} -> {found.out_channels}"
 
 
 def _bytes(count: int) -> str:

@@ -39,7 +39,7 @@ class PredictConfig(InferenceConfig):
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
     for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
-    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
+    torchvision:NAME, smp:FOLDER or hf:NAME."""
     images: list[Path] | Path
     """Images and videos; folders, which are searched for images in all their subfolders; patterns in quotes, as
     'photos/**/*.jpg'. As many as you like."""

@@ -98,7 +98,10 @@ def _config(kept: dict[str, Any]) -> RunConfig:
     }
     options |= {"resume": False, "overwrite": False, "devices": 1, "num_nodes": 1, "compile": False}
     options |= {"backbone_weights": None, "init": None}  # all weights are in the file
-    return DistillConfig(**options) if "teacher" in options else TrainConfig(**options)
+    frozen = options.pop("freeze_backbone", False)  # which without them is refused
+    config = DistillConfig(**options) if "teacher" in options else TrainConfig(**options)
+    config.freeze_backbone = frozen
+    return config
 
 
 def _build(kept: dict[str, Any], run: RunConfig) -> Learner:

@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import FrameType
 
-from fakd.console import say
+from fakd.console import install_command, say
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.reading import MOST_PIXELS
 from fakd.serve.pair import PairConfig, open_pair
@@ -125,7 +125,7 @@ def _require_gradio(folder: str) -> None:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"the page needs a package that is missing ({error}): pip install 'fakd[serve]'"
+            f"the page needs a package that is missing ({error}): {install_command('serve')}"
         ) from None
 
 

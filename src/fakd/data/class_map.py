@@ -9,13 +9,15 @@ index, or null for one that the student does not have:
     sky: null
 
 A class of the teacher that no line names goes to the student's class of the same name; where there is none, the file is
-refused. So is one that leaves a class of the student without any of the teacher's.
+refused. So is one that leaves a class of the student without any of the teacher's. Names are compared without regard to
+case, spaces, hyphens and underscores.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fakd.data.class_names import comparable, plain_name
 from fakd.data.pairing import listed
 from fakd.data.plain_yaml import read_short_text, read_yaml
 from fakd.data.spec import DataError
@@ -48,8 +50,8 @@ def read_class_map(
         raise DataError(f"{path}: expected lines as 'person: human', a class of the teacher and one of the student.")
     if teacher_classes is not None and len(teacher_classes) != teacher_count:
         raise DataError(f"there are {len(teacher_classes)} names of classes, but the teacher scores {teacher_count}.")
-    theirs = {name: index for index, name in enumerate(teacher_classes or ())}
-    ours = {name: index for index, name in enumerate(student_classes)}
+    plain = comparable(teacher_classes or (), student_classes)
+    theirs, ours = ({name: index for index, name in enumerate(names)} for names in plain)
     faults: list[str] = []
     targets: dict[int, int | None] = {}
     for source, target in content.items():
@@ -100,4 +102,4 @@ def _index(given: Any, names: Mapping[str, int], count: int) -> int | None:
     """The index of a class that is given by its name or its index; None where there is none."""
     if isinstance(given, int) and not isinstance(given, bool):
         return given if 0 <= given < count else None
-    return names.get(given) if isinstance(given, str) else None
+    return names.get(given, names.get(plain_name(given))) if isinstance(given, str) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fakd.console import install_command
 from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import DataError
 
@@ -92,7 +93,7 @@ def require_av() -> ModuleType:
         import av
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"videos need a package that is missing ({error}): pip install 'fakd[video]'"
+            f"videos need a package that is missing ({error}): {install_command('video')}"
         ) from None
     return av
 

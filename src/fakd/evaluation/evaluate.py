@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from fakd.data import Sample, get_dataset
 from fakd.data.batches import SegmentationData
-from fakd.data.spec import check_num_classes
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.predictor import base_size_in
 from fakd.evaluation.scores import ConfusionMatrix
@@ -66,17 +65,16 @@ class DataOptions(Protocol):
     workers: int
 
 
-def validation_data(network: str, num_classes: int, notes: Mapping[str, str], options: DataOptions) -> SegmentationData:
+def validation_data(network: str, notes: Mapping[str, str], options: DataOptions) -> SegmentationData:
     """Open the data set that a network is to be scored on: the one that is named, or that it was trained on.
 
     Args:
         network: its name, for errors.
-        num_classes: that it scores.
         notes: what its file says.
         options: of the command.
 
     Raises:
-        ValueError: no data set is named, or it has other classes than the network.
+        ValueError: no data set is named.
         DataError: the data set is not as it should be.
     """
     name = options.dataset or notes.get("dataset")
@@ -85,7 +83,6 @@ def validation_data(network: str, num_classes: int, notes: Mapping[str, str], op
     spec = get_dataset(name, options.data_root)
     if spec.needs_root and options.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data-root FOLDER.")
-    check_num_classes(network, num_classes, name, spec.num_classes)
     base_size = options.base_size or base_size_in(notes, network)
     data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
     data.source("val").check()

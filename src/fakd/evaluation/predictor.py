@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +11,13 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from fakd.data import DATASETS
-from fakd.data.class_map import Groups
 from fakd.data.palette import Palette
 from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import SlidingWindow
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation.inference import Inference, InferenceConfig, predict_logits
 from fakd.functional import teacher_classes
-from fakd.models import Network, Scorer, open_any
-from fakd.models.merged_teacher import MergedTeacher
+from fakd.models import Scorer, open_any
 from fakd.models.onnx import OnnxNetwork
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -83,25 +81,6 @@ class Predictor:
     def num_classes(self) -> int:
         """C."""
         return self.model.num_classes
-
-    def merged(self, groups: Groups | None, classes: Sequence[str], palette: Palette) -> "Predictor":
-        """The same network where it scores a student's classes, see `MergedTeacher`.
-
-        Args:
-            groups: for each class of the student, the indices of the network's that belong to it; None leaves it.
-            classes: the student's.
-            palette: their colours.
-
-        Raises:
-            ValueError: it is an exported file, or has been merged already.
-        """
-        if groups is None:
-            return self
-        if not isinstance(self.model, Network):
-            raise ValueError(
-                f"the classes of {self.name} cannot be merged: name the checkpoint that it was exported from."
-            )
-        return replace(self, model=MergedTeacher(self.model, groups), classes=tuple(classes), palette=palette)
 
     def fit(self, image: Tensor) -> Tensor:
         """Bring an image (3, H, W) to the size at which the network is shown it."""

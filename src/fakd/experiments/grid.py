@@ -1,4 +1,4 @@
-"""The options that every grid of runs has: one data set, one teacher, several methods, several seeds."""
+"""The options that every grid of runs has: one data set, one teacher or several as one, methods, seeds."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -7,18 +7,19 @@ from typing import Any, Literal
 
 from fakd.analysis.run_options import method_values, option_words, run_values
 from fakd.data.unlabelled import UNLABELLED_SET
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.planned_run import PlannedRun
 from fakd.methods import METHODS
-from fakd.options import Options, Output, Seeds
+from fakd.options import Options, Output, Seeds, Teachers
 from fakd.training import DistillConfig, RunConfig, TrainConfig
 from fakd.training.launch import share_among_tasks
 from fakd.training.run_folder import RunFolder
-from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
+from fakd.training.teacher_options import TeacherCacheConfig, check_teachers
 from fakd.training.unlabelled import UnlabelledConfig
 
 # What is said of the students' network, which a teacher that is trained here does not take over.
-_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout"}
+_STUDENTS_OWN = {"backbone_weights", "init", "output_stride", "head_channels", "dropout", "freeze_backbone"}
 _DATA = ("dataset", "data_root")
 _RUNS_OWN = {"seed", "output", "resume", "overwrite", "check_data"}
 
@@ -43,9 +44,9 @@ class Arm:
 class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
-    teacher: str | None = None
+    teacher: Teachers | None = None
     """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
-    checkpoint of MMSegmentation, or mmseg:NAME for one of its published ones; or another library's, named as in `fakd
+    checkpoint of MMSegmentation, or mmseg:NAME for one of its published ones; or another, or several, named as in `fakd
     distill`."""
     teacher_network: str | None = None
     """Network to train as the teacher first, in place of --teacher, as pspnet-r101; named as in `fakd train`."""
@@ -97,8 +98,8 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         self.resume = self.resume and not self.overwrite
         super().__post_init__()
         self.resume = bool(self.given["resume"])
-        self.teacher = None if teacher is None else str(teacher)
-        self.check_class_map()
+        self.teacher = None if teacher is None else as_given(teacher)
+        self.check_teacher_classes(1 if teacher is None else len(teacher_names(teacher)))
         self.seed_list = self._seeds()
         """The seeds, in order."""
         self._check_budget()
@@ -127,8 +128,8 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         return self.output
 
     @property
-    def teacher_path(self) -> str:
-        """The teacher of every run."""
+    def teacher_path(self) -> str | list[str]:
+        """The teacher of every run, or several."""
         return self.teacher if self.teacher is not None else str(self.root / "teacher")
 
     def plan_teacher(self) -> PlannedRun | None:
@@ -167,7 +168,7 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         options |= {item.name: getattr(self, item.name) for item in fields(TeacherCacheConfig)}
         if METHODS[arm.method].needs != "nothing" or self.dataset == UNLABELLED_SET:  # which is refused
             options |= {item.name: getattr(self, item.name) for item in fields(UnlabelledConfig)}
-        options |= {"class_map": self.class_map, "teacher_classes": self.teacher_classes}
+        options |= {item.name: getattr(self, item.name) for item in fields(TeacherClassesConfig)}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return PlannedRun(f"{arm.name}-seed{seed}", DistillConfig(**options))
 
@@ -185,7 +186,8 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
     def _shared(self) -> dict[str, Any]:
         """What all runs have in common; epochs are steps by now. Files are checked once for all of them."""
         given = {key: value for key, value in self.given.items() if key not in _RUNS_OWN}
-        return {**given, "max_steps": self.max_steps, "epochs": None, "check_data": False}
+        group = {"tracker_group": self.tracker_group or self.root.name} if self.tracker else {}
+        return {**given, "max_steps": self.max_steps, "epochs": None, "check_data": False, **group}
 
     def _seeds(self) -> list[int]:
         given = self.seeds
@@ -220,7 +222,7 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         if self.teacher_options:
             raise ValueError("teacher_options are for training a teacher: give --teacher-network, not --teacher.")
         if self.overwrite:
-            check_source(self.teacher, "teacher", self.root, self.spec, mapped=self.class_map is not None)
+            check_teachers(self.teacher, self.root, self.spec, self)
         if RunFolder(self.root).config.is_file():
             raise ValueError(f"output {self.root} is a run, or holds the teacher; choose another --output.")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fakd.analysis.protocol import size_text, start_text, training_lines
 from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import class_lines, markdown_lines
+from fakd.evaluation.ensembles import teacher_names
+from fakd.experiments.grid import GridConfig
 from fakd.experiments.results_table import GridResults, table_lines
 
 _LIBRARIES = {
@@ -99,11 +101,20 @@ def _teacher(results: GridResults) -> str:
     if config.teacher_cache is not None:
         about += f", asked once about {config.teacher_views} crops of every image ({config.teacher_cache_format})"
     if config.teacher_network is None:
-        return f"{about}, from `{config.teacher}`"
+        names = ", ".join(f"`{name}`" for name in teacher_names(config.teacher_path))
+        return f"{about}, from {names}{_weighed(config)}"
     options = ", ".join(
         f"{name} {_value(value)}" for name, value in config.teacher_options.items() if name != "max_steps"
     )
     return f"{about}, trained for {teacher.runs[0].results['steps']:,} steps" + (f" with {options}" if options else "")
+
+
+def _weighed(config: GridConfig) -> str:
+    """What is said of several teachers."""
+    if len(teacher_names(config.teacher_path)) == 1:
+        return ""
+    weights = ", ".join(f"{weight:g}" for weight in config.teacher_weights or ())
+    return f"; the mean of their probabilities{f', weights {weights}' if weights else ''}"
 
 
 def _budget(results: GridResults) -> str:
@@ -120,7 +131,8 @@ def _value(value: object) -> str:
 
 def _explanation(results: GridResults) -> str:
     config = results.config
-    sentences = ["Scores are percent, mean ± sample standard deviation over seeds; the teacher is one network."]
+    one = "several networks as one" if len(teacher_names(config.teacher_path)) > 1 else "one network"
+    sentences = [f"Scores are percent, mean ± sample standard deviation over seeds; the teacher is {one}."]
     if config.score != "mIoU":
         sentences.append(
             "No image is labelled: scores say how far a student agrees with the teacher's own masks of images set "

@@ -13,9 +13,10 @@ from fakd.analysis.paper_rows import PaperRow, group_row, run_teacher_network
 from fakd.analysis.run_options import with_defaults
 from fakd.analysis.runs import Run, read_run
 from fakd.analysis.statistics import Difference, difference_text, parts, signed, spread_text
+from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.planned_run import Failure
-from fakd.models import open_model
+from fakd.models import open_any
 from fakd.training.run_folder import RunFolder
 
 SCORES = ("mIoU", "mAcc")
@@ -88,11 +89,15 @@ def group_results(
 
 def _teacher(config: GridConfig, run: Run) -> Group:
     """The teacher as every run has evaluated it; what its training took, where it was a run."""
-    folder = RunFolder(Path(config.teacher_path))
-    own = read_run(folder.root).results if folder.config.is_file() and folder.results.is_file() else {}
+    names = teacher_names(config.teacher_path)
+    folder = RunFolder(Path(names[0]))
+    trained = len(names) == 1 and folder.config.is_file() and folder.results.is_file()
+    own = read_run(folder.root).results if trained else {}
     costs = {name: own.get(name) for name in ("steps", *_COSTS)}
-    costs["parameters"] = sum(parameter.numel() for parameter in open_model(config.teacher_path)[0].parameters())
-    return teacher_group("teacher", run_teacher_network(run, None) or config.teacher_path, run, costs)
+    networks = [open_any(name)[0] for name in names]
+    # of a file that scores alone nobody knows how many there are
+    costs["parameters"] = sum(weight.numel() for network in networks for weight in network.parameters()) or None
+    return teacher_group("teacher", run_teacher_network(run, None) or teacher_title(names), run, costs)
 
 
 def table_lines(results: GridResults) -> list[list[str]]:

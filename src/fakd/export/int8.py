@@ -14,10 +14,12 @@ from torch import Tensor
 from fakd.console import console, progress
 from fakd.data import read_image
 from fakd.data.batches import SegmentationData
+from fakd.data.class_names import Classes, class_order
 from fakd.evaluation.evaluate import DataOptions, evaluate_model, validation_data
 from fakd.evaluation.images import find_sources
 from fakd.evaluation.inference import Inference, to_float_images
 from fakd.evaluation.scores import scores_from_confusion
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.onnx import INPUT, OnnxNetwork, require_onnx, require_onnxruntime
 
 
@@ -40,6 +42,8 @@ class Calibration:
     """Images of the user's folder, or none."""
     count: int
     """How many images ranges are taken from, at most."""
+    order: list[int] | None = None
+    """For each class of the data set the network's, where their order is another."""
 
     @classmethod
     def of(cls, options: Options, num_classes: int, notes: Mapping[str, str]) -> "Calibration":
@@ -50,9 +54,12 @@ class Calibration:
             FileNotFoundError: the folder has no image.
             DataError: the data set is not as it should be.
         """
-        data = validation_data(options.checkpoint, num_classes, notes, options)
+        data = validation_data(options.checkpoint, notes, options)
+        theirs, ours = Classes.of_network(num_classes, notes), Classes.of_dataset(data.spec)
+        advice = "Name by --dataset the one that the network was trained on."
+        order = class_order(options.checkpoint, theirs, data.spec.name, ours, advice)
         found = [] if options.calibration is None else find_sources([options.calibration], options.output)
-        return cls(data, tuple(source.path for source in found), options.calibration_images)
+        return cls(data, tuple(source.path for source in found), options.calibration_images, order)
 
     def images(self) -> Iterator[Tensor]:
         """Return float images (1, 3, H, W), as the network is shown them, evenly spread over all there are."""
@@ -89,13 +96,14 @@ def write_int8(source: Path, target: Path, calibration: Calibration) -> dict[str
 def score_file(path: Path, calibration: Calibration) -> float:
     """Return the mIoU of an ONNX file on the validation split, in percent."""
     data, network = calibration.data, OnnxNetwork(path)
+    inference = Inference(None if network.gives_labels else data.spec.window)
     with progress("images") as bar, torch.no_grad():
         task = bar.add_task("scoring", total=len(data.source("val")), note="")
         matrix = evaluate_model(
-            network,
+            network if calibration.order is None else MergedTeacher(network, [[index] for index in calibration.order]),
             data.val_dataloader(),
             data.spec.num_classes,
-            inference=Inference(None if network.gives_labels else data.spec.window),
+            inference=inference,
             on_image=lambda count: bar.advance(task, count),
         )
     return scores_from_confusion(matrix, data.spec.classes).mIoU

@@ -18,9 +18,10 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from fakd.models.by_name import NetworkName, create_model, open_any
+from fakd.models.by_name import create_model, open_any
 from fakd.models.cost import inference_cost
 from fakd.models.inference_copy import inference_copy
+from fakd.models.names import NetworkName
 from fakd.models.network import RUN_FILE, Network, Scorer, network_of
 from fakd.models.onnx import OnnxNetwork, require_onnxruntime
 

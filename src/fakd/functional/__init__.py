@@ -7,7 +7,15 @@ from fakd.functional.cwd import channel_kd
 from fakd.functional.fakd import augmented_channel_kd, augmented_pixel_kd, logit_offsets
 from fakd.functional.fitnet import hint_kd
 from fakd.functional.ifvd import intra_class_kd
-from fakd.functional.maps import merge_logits, resize_labels, resize_logits, teacher_classes, unfold_features
+from fakd.functional.maps import (
+    mean_log_probability,
+    merge_logits,
+    resize_labels,
+    resize_logits,
+    teacher_classes,
+    unfold_features,
+)
+from fakd.functional.masks import mask_scores
 from fakd.functional.moments import class_moments, merge_moments
 from fakd.functional.pixel import pixel_kd
 from fakd.functional.skds import pairwise_affinity
@@ -23,6 +31,8 @@ __all__ = [
     "hint_kd",
     "intra_class_kd",
     "logit_offsets",
+    "mask_scores",
+    "mean_log_probability",
     "memory_kd",
     "merge_logits",
     "merge_moments",

@@ -1,12 +1,13 @@
-"""Maps brought to another size, to classes, to what a large convolution sees, to unions of classes."""
+"""Maps brought to another size, to classes, to what a large convolution sees, to unions of classes, to their mean."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import full_precision
+from fakd.functional.inputs import full_precision, log_shares
 from fakd.types import IGNORE_INDEX
 
 
@@ -132,3 +133,38 @@ def merge_logits(logits: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     return torch.cat(
         [parts[0] if len(parts) == 1 else torch.cat(parts, 1).logsumexp(1, keepdim=True) for parts in members], 1
     )
+
+
+def mean_log_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return what several networks say together: the logarithm of the weighted mean of their probabilities.
+
+        m_c = log sum_k w_k softmax(q_k)_c,   w_k = weights_k / sum weights
+
+    Maps of different sizes are first brought to that of the finest, see `resize_logits`. softmax(m) is the mean itself,
+    and m <= 0: a loss that divides m by a temperature sharpens or flattens that mean.
+
+    Args:
+        logits: of each network (B, C, h_k, w_k).
+        weights: of each, above 0.
+
+    Returns:
+        (B, C, h, w), float32 or float64, with the h and w of the map that has the most positions.
+
+    Raises:
+        ValueError: there is no network, or not one weight above 0 for each.
+
+    Example:
+        >>> import torch
+        >>> maps = [torch.tensor(shares).log().view(1, 2, 1, 1) for shares in ([0.9, 0.1], [0.3, 0.7])]
+        >>> mean_log_probability(maps, [2, 1]).exp().flatten()
+        tensor([0.7000, 0.3000])
+    """
+    if not logits or len(weights) != len(logits) or not all(0 < weight < math.inf for weight in weights):
+        raise ValueError(f"expected a weight above 0 for each of {len(logits)} networks, got {list(weights)}")
+    size = max((maps.shape[-2:] for maps in logits), key=lambda sides: sides[0] * sides[1])
+    total = None
+    for maps, weight in zip(logits, weights, strict=True):
+        share = log_shares(resize_logits(maps, size), 1.0, dim=1) + math.log(weight / sum(weights))
+        total = share if total is None else torch.logaddexp(total, share)
+    assert total is not None
+    return total

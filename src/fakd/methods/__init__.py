@@ -15,7 +15,7 @@ from fakd.methods.none import NoDistillation
 from fakd.methods.pixel import PixelKD
 from fakd.methods.skds import SKDS
 from fakd.plugins import Registry
-from fakd.types import SegmentationModel
+from fakd.types import ScoringModel, SegmentationModel
 
 METHODS: Registry[type[Method]] = Registry(
     "fakd.methods",
@@ -65,7 +65,7 @@ def method_options(name: str) -> dict[str, inspect.Parameter]:
 def create_method(
     name: str,
     student: SegmentationModel,
-    teacher: SegmentationModel | None,
+    teacher: SegmentationModel | ScoringModel | None,
     *,
     max_steps: int,
     options: Mapping[str, Any] | None = None,
@@ -80,7 +80,8 @@ def create_method(
         options: what to change of the method's defaults.
 
     Raises:
-        ValueError: there is no such method or option, or a value is out of range.
+        ValueError: there is no such method or option, a value is out of range, or the teacher has no features and the
+            method needs them.
     """
     known = method_options(name)
     unknown = [key for key in options or {} if key not in known]

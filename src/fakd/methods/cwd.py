@@ -7,7 +7,7 @@ from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.fitnet import Projector
 from fakd.methods.method import Method
 from fakd.methods.options import check_numbers, check_positive
-from fakd.types import SegmentationModel, SegmentationOutput
+from fakd.types import ScoringModel, SegmentationModel, SegmentationOutput
 
 
 class ChannelKD(Method):
@@ -33,7 +33,7 @@ class ChannelKD(Method):
     def __init__(
         self,
         student: SegmentationModel,
-        teacher: SegmentationModel,
+        teacher: SegmentationModel | ScoringModel,
         *,
         max_steps: int,
         weight: float = 3.0,

@@ -10,7 +10,7 @@ from fakd.functional.inputs import Bound, Reference, check_choice
 from fakd.methods.augmentation import CovarianceForm, LogitAugmentation, ScheduleName
 from fakd.methods.method import Method
 from fakd.methods.options import check_flags, check_numbers, check_positive
-from fakd.types import SegmentationModel, SegmentationOutput
+from fakd.types import ScoringModel, SegmentationModel, SegmentationOutput
 
 
 class FAKD(Method):
@@ -72,7 +72,7 @@ class FAKD(Method):
     def __init__(
         self,
         student: SegmentationModel,
-        teacher: SegmentationModel,
+        teacher: SegmentationModel | ScoringModel,
         *,
         max_steps: int,
         weight: float = 3.0,
@@ -193,7 +193,7 @@ class FAKDPixel(FAKD):
     def __init__(
         self,
         student: SegmentationModel,
-        teacher: SegmentationModel,
+        teacher: SegmentationModel | ScoringModel,
         *,
         max_steps: int,
         weight: float = 1.0,

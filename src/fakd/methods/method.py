@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from fakd.methods.augmentation import LogitAugmentation
-from fakd.types import SegmentationModel, SegmentationOutput
+from fakd.types import ScoringModel, SegmentationModel, SegmentationOutput, scores_alone
 
 Needs = Literal["nothing", "logits", "features"]
 
@@ -24,7 +24,8 @@ class Method(nn.Module, ABC):
         max_steps: T, the length of the run in optimizer steps, for what grows or fades over it.
 
     Raises:
-        ValueError: student and teacher do not score the same number of classes.
+        ValueError: student and teacher do not score the same number of classes, or the method needs features and the
+            teacher only scores.
     """
 
     needs: ClassVar[Needs] = "features"
@@ -33,14 +34,21 @@ class Method(nn.Module, ABC):
     confidence: float = 0.0
     """The least probability at which the teacher's class is the label of a pixel that nobody labelled."""
 
-    def __init__(self, student: SegmentationModel, teacher: SegmentationModel | None, *, max_steps: int) -> None:
+    def __init__(
+        self, student: SegmentationModel, teacher: SegmentationModel | ScoringModel | None, *, max_steps: int
+    ) -> None:
         super().__init__()
         if max_steps < 1:
             raise ValueError(f"max_steps must be 1 or more, got {max_steps}.")
         if self.needs_teacher:
             if teacher is None:
                 raise ValueError(f"{type(self).__name__} needs a teacher, got None.")
-            ours, theirs = student.classifier.out_channels, teacher.classifier.out_channels
+            if self.needs == "features" and scores_alone(teacher):
+                raise ValueError(
+                    f"{type(self).__name__} learns from a teacher's features, and this {type(teacher).__name__} gives "
+                    "scores alone: choose a method that needs no more, as cwd, pixel or fakd."
+                )
+            ours, theirs = student.classifier.out_channels, _classes(teacher)
             if ours != theirs:
                 raise ValueError(
                     f"student and teacher must score the same classes: the student has {ours}, the teacher {theirs}."
@@ -90,3 +98,8 @@ class Method(nn.Module, ABC):
         Returns:
             Scalars by name, already weighted; their sum is the method's loss.
         """
+
+
+def _classes(teacher: SegmentationModel | ScoringModel) -> int:
+    classes: int = teacher.classifier.out_channels if hasattr(teacher, "classifier") else teacher.num_classes
+    return classes

@@ -6,7 +6,7 @@ from fakd.functional import pixel_kd, resize_logits
 from fakd.methods.augmentation import LogitAugmentation
 from fakd.methods.method import Method
 from fakd.methods.options import check_numbers, check_positive
-from fakd.types import SegmentationModel, SegmentationOutput
+from fakd.types import ScoringModel, SegmentationModel, SegmentationOutput
 
 
 class PixelKD(Method):
@@ -32,7 +32,7 @@ class PixelKD(Method):
     def __init__(
         self,
         student: SegmentationModel,
-        teacher: SegmentationModel,
+        teacher: SegmentationModel | ScoringModel,
         *,
         max_steps: int,
         weight: float = 1.0,

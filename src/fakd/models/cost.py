@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fakd.functional import cross_entropy
 from fakd.models.network import Network
-from fakd.types import SegmentationOutput
+from fakd.types import SegmentationOutput, scores_alone
 
-# Every usual stride divides it; of an odd image, the ratio to its rounded-up logits would not be the stride.
-_ALIGNED_SIZE = (512, 512)
+# Every usual stride divides it, 14 too; of another image, the ratio to its rounded-up logits would not be the stride.
+_ALIGNED_SIZE = (448, 448)
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,19 @@ class Cost:
     logits_shape: tuple[int, ...]
     """(C, h, w)."""
     features_shape: tuple[int, ...]
-    """(A, h, w)."""
+    """(A, h, w); (0, h, w) of a network that only scores."""
     aux_shape: tuple[int, ...] | None
     """(C, h', w') of the auxiliary scores; None without an auxiliary head."""
     inference_memory: int
     """Peak bytes of one image in eval mode without autograd, see `measure_cost`."""
-    training_memory: int
-    """Peak bytes of one training step, see `measure_cost`."""
+    training_memory: int | None
+    """Peak bytes of one training step, see `measure_cost`; None of a network that cannot be trained."""
 
 
 def measure_cost(model: Network, image_size: tuple[int, int], batch_size: int = 16) -> Cost:
     """Measure a network without computing anything: a copy of it runs on PyTorch's meta device.
+
+    Networks that only score look at their own values on the way, so that a copy of them really runs, on the CPU.
 
     The memory is what tensors of float32 hold at once, at the worst moment:
 
@@ -72,13 +74,16 @@ def measure_cost(model: Network, image_size: tuple[int, int], batch_size: int = 
     if min(*image_size, batch_size) < 1:
         raise ValueError(f"image_size and batch_size must be at least 1, got {image_size} and {batch_size}")
     output, macs, inference_memory = _run_inference(model, image_size)
-    aligned, _, _ = _run_inference(model, _ALIGNED_SIZE)
-    aux_shape, training_memory = _run_training(model, image_size, batch_size)
+    one = getattr(model, "size", None)  # of a network that takes no other
+    aligned_size = _ALIGNED_SIZE if one is None else (one, one)
+    aligned = output if image_size == aligned_size else _run_inference(model, aligned_size)[0]
+    trained = None if scores_alone(model) else _run_training(model, image_size, batch_size)
+    aux_shape, training_memory = trained or (None, None)
     return Cost(
         parameters=_count(model),
         inference_parameters=_count(model) - (0 if model.aux_head is None else _count(model.aux_head)),
         macs=macs,
-        stride=_ALIGNED_SIZE[0] / aligned.logits.shape[-2],
+        stride=aligned_size[0] / aligned.logits.shape[-2],
         logits_shape=tuple(output.logits.shape[1:]),
         features_shape=tuple(output.features.shape[1:]),
         aux_shape=aux_shape,
@@ -148,7 +153,12 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 def _run_inference(model: Network, image_size: tuple[int, int]) -> tuple[SegmentationOutput, int, int]:
     """Return the output for one image, its multiply-accumulates, and the peak bytes."""
     with torch.no_grad(), PeakMemory() as memory, FlopCounterMode(display=False) as counter:
-        output = _without_content(model).eval()(torch.empty(1, 3, *image_size, device="meta"))
+        if scores_alone(model):
+            # the counter's hooks take what asks for a gradient for what has one
+            real = copy.deepcopy(model).to("cpu").requires_grad_(False)
+            output = real(torch.zeros(1, 3, *image_size))
+        else:
+            output = _without_content(model).eval()(torch.empty(1, 3, *image_size, device="meta"))
     return output, counter.get_total_flops() // 2, memory.peak
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fakd.functional import merge_logits
-from fakd.models.network import Network, Scorer
+from fakd.models.network import Scorer
 from fakd.types import Classifier, SegmentationOutput
 
 
@@ -37,17 +37,25 @@ class MergedTeacher(Scorer):
         groups: for each class of the student, the indices of the network's that belong to it.
 
     Raises:
-        ValueError: a group is empty, or an index is none of the network's classes.
+        ValueError: a group is empty, an index is none of the network's classes, or a network that gives labels alone is
+            to have classes united.
     """
 
     classifier: Classifier
+    """Only where the network has one."""
 
-    def __init__(self, network: Network, groups: Sequence[Sequence[int]]) -> None:
+    def __init__(self, network: Scorer, groups: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.network = network
         self.groups = tuple(map(tuple, groups))
         merge_logits(torch.zeros(1, network.num_classes, 1, 1), self.groups)  # groups that cannot be fail here
-        self.classifier = MergedClassifier(network.classifier.in_channels, self.num_classes)
+        if network.gives_labels and any(len(group) > 1 for group in self.groups):
+            raise ValueError(
+                "classes of a network that gives labels and no scores cannot be merged: use one with scores."
+            )
+        self.gives_labels = network.gives_labels
+        if (own := getattr(network, "classifier", None)) is not None:
+            self.classifier = MergedClassifier(own.in_channels, self.num_classes)
         self.register_buffer("mean", network.mean, persistent=False)
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -12,9 +12,9 @@ from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from fakd.files.atomic import written_at_once
+from fakd.models.meta import on_meta
 from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
 from fakd.types import SegmentationOutput
 
@@ -121,18 +121,23 @@ class Network(
     """A `NetworkConfig`."""
     std: Tensor
     classifier: Any
-    """The last convolution, see `fakd.types.Classifier`."""
+    """The last convolution, see `fakd.types.Classifier`; missing where `fakd.types.scores_alone` says so."""
     aux_head: Any
     """The auxiliary head, or None."""
-    _kinds: ClassVar[dict[type, type["Network"]]] = {}
-    """Class of a config -> class of the network that it builds."""
+    _kinds: ClassVar[dict[type, Callable[[Any], "Network"]]] = {}
+    """Class of a config -> what builds its network, which is nearly always the network's class."""
 
     def __init_subclass__(cls, built_from: type | None = None, **about: Any) -> None:
         super().__init_subclass__(**about)
         # The weights' own file says how the network is built; config.json is for readers, and is not interpreted.
         cls._hub_mixin_init_parameters = {}
         if built_from is not None:
-            Network._kinds[built_from] = cls
+            Network.build_by(built_from, cls)
+
+    @staticmethod
+    def build_by(kind: type, build: Callable[[Any], "Network"]) -> None:
+        """Let a class or a function build the networks of a class of configs."""
+        Network._kinds[kind] = build
 
     @property
     def num_classes(self) -> int:
@@ -261,7 +266,7 @@ def network_of(text: str) -> Network:
 
 
 def _without_weights(config: NetworkConfig) -> Network:
-    with torch.device("meta"), _RatesOnCPU():
+    with on_meta():
         return _build(config)
 
 
@@ -287,16 +292,4 @@ def config_from_json(text: str) -> NetworkConfig:
 
 
 def _build(config: NetworkConfig) -> Network:
-    build: Any = Network._kinds[type(config)]
-    network: Network = build(config)
-    return network
-
-
-class _RatesOnCPU(TorchFunctionMode):
-    """Lets constructors read the drop rates of their layers, which some make by linspace, where all else is meta."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs.setdefault("device", "cpu")
-        return func(*args, **kwargs)
+    return Network._kinds[type(config)](config)

@@ -1,4 +1,4 @@
-"""Networks that `fakd export` wrote as ONNX files: they predict, without PyTorch's layers, and cannot be trained."""
+"""ONNX files: they predict, without PyTorch's layers, and cannot be trained."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fakd.console import install_command
+from fakd.functional.inputs import uncompiled
 from fakd.models.network import Scorer
+from fakd.models.scoring import tried
 from fakd.types import SegmentationOutput
 
 SUFFIX = ".onnx"
@@ -22,13 +25,14 @@ INPUT, LOGITS, LABELS = "images", "logits", "labels"
 
 
 class OnnxNetwork(Scorer):
-    """Runs an exported network with onnxruntime on the CPU, as many threads as PyTorch's.
+    """Runs a network that `fakd export` wrote with onnxruntime on the CPU, as many threads as PyTorch's.
 
     It is called as every other network here, so that whatever predicts with those predicts with this. It knows no
     features, has no weights that PyTorch sees, and no gradient.
 
     Args:
         path: a file that `fakd export` wrote.
+        session: of onnxruntime, where the file is open already.
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
@@ -38,11 +42,11 @@ class OnnxNetwork(Scorer):
 
     std: Tensor
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, session: Any = None) -> None:
         super().__init__()
         self.path = Path(path)
         """The file."""
-        self._session = _open_session(self.path)
+        self._session = session or _open_session(self.path)
         found = dict(self._session.get_modelmeta().custom_metadata_map)
         outputs = [output.name for output in self._session.get_outputs()]
         inputs = [given.name for given in self._session.get_inputs()]
@@ -72,13 +76,14 @@ class OnnxNetwork(Scorer):
             images: (B, 3, H, W) float RGB in [0, 1].
 
         Returns:
-            logits (B, C, h, w) as the file gives them, and no features: (B, 0, h, w). A file that gives labels has
+            logits (B, C, h, w) as the file gives them, and no features. A file that gives labels has
             the score 1 for the class that wins and 0 for the others.
         """
         answer = self.answer(images)
         logits = F.one_hot(answer.long(), self.num_classes).movedim(-1, 1).float() if self.gives_labels else answer
         return SegmentationOutput(logits, logits[:, :0])
 
+    @uncompiled
     def answer(self, images: Tensor) -> Tensor:
         """Return what the file gives, as it gives it: scores (B, C, h, w) float, or labels (B, h, w) uint8.
 
@@ -89,6 +94,71 @@ class OnnxNetwork(Scorer):
         given = {INPUT: images.detach().to("cpu", torch.float32).contiguous().numpy()}
         (answer,) = self._session.run(None, given)
         return torch.from_numpy(answer).to(images.device)
+
+
+def open_onnx(path: str | Path, normalisation: str | None = None) -> Scorer:
+    """Open an ONNX file: one that `fakd export` wrote, or any that maps images to scores.
+
+    Args:
+        path: the file. Another program's has one input, float32 images (B, 3, H, W), and one output, float scores
+            (B, C, h, w); H and W may be fixed, and B may be fixed to 1.
+        normalisation: of images for another program's file, a key of `fakd.models.scoring.NORMALISATIONS`; None leaves
+            them RGB in [0, 1].
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or has other inputs and outputs.
+    """
+    session = _open_session(Path(path))
+    if VERSION_KEY not in session.get_modelmeta().custom_metadata_map:
+        function = _ScoringGraph(session, path)
+        return tried(function, path, normalisation, function.size)
+    if normalisation is not None:
+        raise ValueError(f"{path} normalises images itself: leave out @{normalisation}.")
+    return OnnxNetwork(path, session)
+
+
+class _ScoringGraph:
+    """Another program's graph as a function from images to scores, on the CPU."""
+
+    def __init__(self, session: Any, path: str | Path) -> None:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        taken, given = (
+            ", ".join(f"{one.name} {one.type.removeprefix('tensor')} {one.shape}" for one in several)
+            for several in (inputs, outputs)
+        )
+        shape = inputs[0].shape if len(inputs) == 1 else []
+        fits = (
+            len(shape) == 4
+            and shape[1] == 3
+            and inputs[0].type == "tensor(float)"
+            and (shape[0] == 1 or not isinstance(shape[0], int))
+        )
+        if not fits or len(outputs) != 1:
+            raise ValueError(
+                f"{path} takes {taken} and gives {given}: expected one input, float images (B, 3, H, W) with B free or "
+                "1, and one output, scores (B, C, h, w)."
+            )
+        self._session, self._input, self._path = session, inputs[0].name, path
+        self._one_by_one = shape[0] == 1
+        self._fixed = [side if isinstance(side, int) else None for side in shape[2:]]
+        self.size = (self._fixed[0] or 64, self._fixed[1] or 64)
+        """(height, width) of images that it takes, as far as they are fixed."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Score images (B, 3, H, W)."""
+        for side, fixed in zip(images.shape[-2:], self._fixed, strict=True):
+            if fixed not in (None, side):
+                height, width = self.size
+                raise ValueError(
+                    f"{self._path} takes images of {height}x{width} alone, got {images.shape[-2]}x{images.shape[-1]}: "
+                    f"give --crop-size {height},{width} --window {height},{width}, or a file whose size is free."
+                )
+        given = images.detach().to("cpu", torch.float32).contiguous()
+        parts = torch.split(given, 1) if self._one_by_one else [given]
+        answers = [torch.from_numpy(self._session.run(None, {self._input: part.numpy()})[0]) for part in parts]
+        return torch.cat(answers).to(images.device)
 
 
 def require_onnxruntime() -> ModuleType:
@@ -116,14 +186,14 @@ def _imported(name: str) -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"ONNX needs a package that is missing ({error}): pip install 'fakd[export]'"
+            f"ONNX needs a package that is missing ({error}): {install_command('export')}"
         ) from None
 
 
 def _open_session(path: Path) -> Any:
     onnxruntime = require_onnxruntime()
     if not path.is_file():
-        raise FileNotFoundError(f"no ONNX file at {path}; expected one that `fakd export` wrote")
+        raise FileNotFoundError(f"no ONNX file at {path}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # threads that wait would otherwise keep their cores busy, and slow down whatever comes next

@@ -10,7 +10,9 @@ from fakd.models.heads.aspp import ASPPHead
 from fakd.models.heads.fcn import FCNConcatHead, FCNHead
 from fakd.models.heads.head import DecodeHead, pixel_classifier
 from fakd.models.heads.isa import ISAHead
+from fakd.models.heads.linear import LinearConcatHead, LinearHead
 from fakd.models.heads.psp import PSPHead
+from fakd.models.heads.upernet import UPerHead
 from fakd.models.network import Network
 from fakd.plugins import Registry
 from fakd.types import SegmentationOutput
@@ -23,12 +25,12 @@ HEADS: Registry[type[DecodeHead]] = Registry(
         "deeplabv3plus": ASPPHead,
         "isanet": ISAHead,
         "fcn-concat": FCNConcatHead,
+        "upernet": UPerHead,
+        "linear": LinearHead,
+        "linear-concat": LinearConcatHead,
     },
 )
 """Head name -> class: those above, and what installed packages bring."""
-
-OUTPUT_STRIDES = (8, 16, 32)
-"""How many image pixels one cell of the encoder's last map may stand for, along each side."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ModelConfig:
     num_classes: int
     """C, at least 1."""
     output_stride: int = 8
-    """Image pixels per cell of the encoder's last map: 8, 16 or 32."""
+    """Image pixels per cell of the encoder's last map: 8, 16 or 32, or the encoder's own where it cannot be dilated."""
     channels: int | None = None
     """A, the width of the head and the classifier's input; None leaves it to the head's `default_channels`."""
     dropout: float = 0.1
@@ -57,8 +59,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
-        if self.output_stride not in OUTPUT_STRIDES:
-            raise ValueError(f"output_stride must be one of {OUTPUT_STRIDES}, got {self.output_stride}")
+        if self.output_stride < 1:
+            raise ValueError(f"output_stride must be at least 1, got {self.output_stride}")
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"channels must be at least 1 (or None for the default), got {self.channels}")
         if not 0.0 <= self.dropout < 1.0:
@@ -101,8 +103,8 @@ class Segmentor(Network, built_from=ModelConfig):
         super().__init__()
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}; valid heads: {', '.join(HEADS)}")
-        encoder = encoder or Encoder(config.backbone, config.output_stride)
         head = HEADS[config.head]
+        encoder = encoder or Encoder(config.backbone, config.output_stride, last_blocks=head.last_blocks)
         channels = config.channels or head.default_channels(encoder.channels)
         self.config = replace(config, channels=channels)
         self.register_buffer("mean", encoder.image_mean.clone())
@@ -131,7 +133,8 @@ class Segmentor(Network, built_from=ModelConfig):
         Returns:
             logits (B, C, h, w), features (B, A, h, w), the encoder's last four maps, and, in training mode if the
             network has an auxiliary head, its scores. h = ceil(H / s) with s the stride of the encoder's last map for
-            pspnet and isanet, of its first map (4) for deeplabv3plus and fcn-concat.
+            pspnet, isanet and linear, of its first map (4, but for plain transformers) for
+            deeplabv3plus, fcn-concat, linear-concat and upernet.
 
         Raises:
             ValueError: `images` is not a float tensor of three channels.

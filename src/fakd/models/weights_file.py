@@ -2,7 +2,8 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from fakd.models.unread_files import pickle_refusal, torchscript_refusal
 
 
 class _Inert:
@@ -39,6 +42,17 @@ _HARMLESS: list[Any] = [
 ]
 
 
+# Where training programs keep the weights; plain ones go before mean ones.
+_PLACES = (
+    *("state_dict", "model_state_dict", "model", "network", "net", "module", "student", "teacher"),
+    *("ema", "model_ema", "state_dict_ema"),
+)
+# What DistributedDataParallel, torch.compile, Lightning, distillation and mean weights put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "student.", "ema.", "ema_model.")
+_COUNT = "n_averaged"  # beside the names of torch.optim.swa_utils.AveragedModel
+_SHOWN = 8
+
+
 def read_torch_file(path: Path) -> Any:
     """Read a .pth or .pt file, of tensors and plain values only.
 
@@ -48,12 +62,14 @@ def read_torch_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights at {path}")
+    if refusal := torchscript_refusal(path):
+        raise ValueError(refusal)
     _require_stored(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(_refusal(path)) from error  # PyTorch's own text advises to run what is in the file
+        raise ValueError(pickle_refusal(path)) from error  # PyTorch's own text advises to run what is in the file
     except Exception as error:  # a damaged archive or pickle may raise anything
         raise ValueError(f"{path} cannot be read as a file of weights ({error}); was it cut short?") from error
 
@@ -72,32 +88,15 @@ def _require_stored(path: Path) -> None:
         )
 
 
-def _refusal(path: Path) -> str:
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # no pickle at all, or an older format
-        names = []
-    if not names:
-        return (
-            f"{path} cannot be read as a file of weights: it is no file of PyTorch, it was cut short, or it holds "
-            "objects that would have to be run."
-        )
-    return (
-        f"{path} holds more than weights: reading it would call {', '.join(sorted(names)[:5])}, which could run any "
-        "code. It is not read. If you trust where it comes from, save the weights alone: "
-        "torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
-    )
-
-
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of named tensors: .safetensors, or .pth with the names at the top or under "state_dict".
+    """Read a file of named tensors: .safetensors, or .pth with the names at the top or under "state_dict", "model"...
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or holds anything else.
     """
     if path.suffix == ".safetensors" and path.is_file():
-        return read_safetensors(path)[1]
+        return state_dict_of(read_safetensors(path)[1], path)
     return state_dict_of(read_torch_file(path), path)
 
 
@@ -117,21 +116,69 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of what `read_torch_file` read; `path` is for the error.
+    """Return the named tensors of what `read_torch_file` read, without what wrappers put before every name.
+
+    Args:
+        content: named tensors, or a dict with them under one of the usual names.
+        path: for the error.
 
     Raises:
         ValueError: there are none.
+
+    Example:
+        >>> weights = {"module.conv.weight": torch.zeros(1), "module.conv.bias": torch.zeros(1)}
+        >>> list(state_dict_of({"epoch": 3, "model": weights | {"n_averaged": torch.tensor(7)}}, Path("x.pth")))
+        ['conv.weight', 'conv.bias']
     """
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
-    ):
-        raise ValueError(f"{path} must hold named tensors, at the top or under 'state_dict'")
-    # What DistributedDataParallel puts before every name.
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    places = [content]
+    if isinstance(content, Mapping):
+        places = [content[place] for place in _PLACES if place in content] + places
+    state = next((place for place in places if _named_tensors(place)), None)
+    if state is None:
+        raise ValueError(
+            f"{path} must hold named tensors, at the top or under {', '.join(map(repr, _PLACES))}; {_held(content)}"
+        )
+    state = {name: tensor for name, tensor in state.items() if name != _COUNT}
+    while prefix := next((start for start in _WRAPPERS if all(name.startswith(start) for name in state)), ""):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _named_tensors(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content.keys() - {_COUNT})
+        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    )
+
+
+def _held(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"it holds a {type(content).__name__}."
+    entries = [f"{key!r} ({type(value).__name__})" for key, value in content.items()]
+    return f"it holds {', '.join(entries[:_SHOWN]) or 'nothing'}{', ...' if len(entries) > _SHOWN else ''}."
+
+
+def prefix_advice(expected: Iterable[str], found: Iterable[str]) -> str:
+    """Say what to strip from the names of a file, where that would make them known; else nothing.
+
+    Example:
+        >>> prefix_advice(["conv.weight", "conv.bias"], ["net.conv.weight", "net.conv.bias", "loss.weight"])
+        "\\n2 of its entries would be known without the prefix 'net.': save the file anew with \
+{name.removeprefix('net.'): tensor for name, tensor in weights.items() if name.startswith('net.')}"
+    """
+    known, prefixes = set(expected), Counter[str]()
+    for name in found:
+        ends = (place + 1 for place, letter in enumerate(name) if letter == ".")
+        if name not in known and (end := next((end for end in ends if name[end:] in known), 0)):
+            prefixes[name[:end]] += 1
+    if not prefixes:
+        return ""
+    (prefix, count), *_ = prefixes.most_common(1)
+    return (
+        f"\n{count} of its entries would be known without the prefix {prefix!r}: save the file anew with "
+        f"{{name.removeprefix({prefix!r}): tensor for name, tensor in weights.items() if name.startswith({prefix!r})}}"
+    )
 
 
 def mismatches(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:

@@ -3,25 +3,25 @@
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fakd.console import say
+from fakd.data import DATASETS
+from fakd.data.class_names import Classes
 from fakd.data.plain_yaml import read_yaml
-from fakd.data.spec import check_num_classes
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor
 from fakd.evaluation.scores import class_frequencies
-from fakd.models import Network
-from fakd.models.by_name import is_foreign
+from fakd.models import Ensemble, Network, OnnxNetwork, open_any
 from fakd.models.merged_teacher import MergedTeacher
-from fakd.models.mmseg.published import PREFIX
+from fakd.models.names import NetworkName
 from fakd.models.shipped import SHIPPED
-from fakd.options import Size
-from fakd.training.teacher_options import TeacherClassesConfig
+from fakd.options import Size, Teachers
 
 
 @dataclass
@@ -31,9 +31,9 @@ class PairConfig(InferenceConfig, TeacherClassesConfig):
     model: str
     """Trained network: a run folder, a .safetensors file, a .pth checkpoint of MMSegmentation, mmseg:NAME, toy-scenes
     for the teacher that comes with the package, an .onnx file of `fakd export`, or one of another library, as
-    torchvision:NAME, smp:FOLDER or hf:FOLDER."""
-    teacher: str | None = None
-    """Network to compare with; by default the one that taught the run."""
+    torchvision:NAME, smp:FOLDER or hf:NAME."""
+    teacher: Teachers | None = None
+    """Network to compare with; by default the one that taught the run, or those that did."""
     _: KW_ONLY
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
@@ -52,44 +52,60 @@ def open_pair(config: PairConfig) -> tuple[Predictor, Predictor | None]:
     student = open_predictor(config.model, config, config.base_size, config.device)
     run = Path(config.model) / "config.yaml"
     options = read_yaml(run) if run.is_file() else {}
-    name = config.teacher if config.teacher is not None else _teacher_of(run.parent, options)
-    if name is None:
+    names = _teachers_of(run.parent, options) if config.teacher is None else teacher_names(config.teacher)
+    if not names:
         return student, None
-    teacher = open_predictor(name, config, config.base_size, config.device)
-    classes = config if config.teacher is not None or config.class_map is not None else _class_map_of(options)
-    classes.check_class_map()
-    groups = classes.class_groups(student.classes, teacher.num_classes, teacher.notes)
-    teacher = teacher.merged(groups, student.classes, student.palette)
+    told = config if config.teacher is not None or config.class_map is not None else _told_by(options)
+    opened = [open_any(name) for name in names]
+    notes = opened[0][1]
+    ours = Classes.of_network(student.num_classes, student.notes)
     advice = "Name another by --teacher, or say by --class-map which of its classes belong together."
-    check_num_classes(config.model, student.num_classes, f"its teacher {name}", teacher.num_classes, advice)
-    return student, teacher
+    model = as_one(names, opened, told, config.model, ours, advice)
+    known = {key: student.notes[key] for key in ("classes", "palette") if key in student.notes}
+    known = {**{key: value for key, value in notes.items() if key not in ("classes", "palette")}, **known}
+    spec = DATASETS.get(notes.get("dataset", ""))
+    window = None if spec is None else spec.window
+    title = teacher_title(names)
+    return student, Predictor.of(title, model, known, config, window, config.base_size, config.device)
 
 
 def described(network: Predictor) -> str:
     """What it is, in a few words."""
-    model = network.model.network if isinstance(network.model, MergedTeacher) else network.model
-    if not isinstance(model, Network):
-        return f"{network.name}: an ONNX file of {Path(network.name).stat().st_size / 1e6:.1f} MB"
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"{network.name}: {model.config.network}, {parameters / 1e6:.1f} M parameters"
+    networks = network.model.networks if isinstance(network.model, Ensemble) else [network.model]
+    plain = [one.network if isinstance(one, MergedTeacher) else one for one in networks]
+    about = [_about(one) for one in plain]
+    return f"{network.name}: {' and '.join(about)}"
 
 
-def _teacher_of(folder: Path, options: Mapping[str, Any]) -> str | None:
-    """The one that a run was taught by: where the run was told, or beside the run if both were moved."""
-    name = options.get("teacher")
-    if name is None or is_foreign(name) or str(name).startswith(PREFIX) or str(name) in SHIPPED:
-        return name and str(name)
+def _about(model: nn.Module) -> str:
+    if isinstance(model, OnnxNetwork):
+        return f"an ONNX file of {model.path.stat().st_size / 1e6:.1f} MB"
+    parameters = f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f} M parameters"
+    return f"{model.config.network}, {parameters}" if isinstance(model, Network) else f"scores alone, {parameters}"
+
+
+def _teachers_of(folder: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that a run was taught by: where the run was told, or beside the run if both were moved."""
+    places = {name: _place_of(name, folder) for name in teacher_names(options.get("teacher") or ())}
+    if lost := [name for name, place in places.items() if place is None]:
+        gone = ", ".join(lost)
+        say(f"the teacher of {folder} is not at {gone} any more: the student is shown alone. Name it by --teacher.")
+        return ()
+    return tuple(place for place in places.values() if place is not None)
+
+
+def _place_of(name: str, folder: Path) -> str | None:
+    """Where a teacher is; None where its file is gone."""
+    asked = NetworkName.parse(name)
+    if asked.is_foreign or asked.kind in ("mmseg", "torchscript") or name in SHIPPED:
+        return name
     places = [Path(name), folder.parent / Path(name).name, folder.parent.parent / Path(name).name]
-    found = next((str(place) for place in places if place.exists()), None)
-    if found is None:
-        say(f"the teacher of {folder} is not at {name} any more: the student is shown alone. Name it by --teacher.")
-    return found
+    return next((str(place) for place in places if place.exists()), None)
 
 
-def _class_map_of(options: Mapping[str, Any]) -> TeacherClassesConfig:
-    return TeacherClassesConfig(
-        class_map=options.get("class_map") or None, teacher_classes=options.get("teacher_classes") or None
-    )
+def _told_by(options: Mapping[str, Any]) -> TeacherClassesConfig:
+    """What a run was told of its teachers' classes."""
+    return TeacherClassesConfig(**{item.name: options.get(item.name) or None for item in fields(TeacherClassesConfig)})
 
 
 MOST_PASSES = 5

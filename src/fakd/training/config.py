@@ -1,28 +1,32 @@
 """Everything a run can be told, as dataclasses; the command line is made from them."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
-from fakd.models.by_name import plain_name
-from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
+from fakd.models.names import plain_name
+from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size, Teachers
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
 from fakd.training.recipe import follow_recipe
-from fakd.training.teacher_options import TeacherCacheConfig, TeacherClassesConfig, check_source
+from fakd.training.teacher_options import TeacherCacheConfig, check_method, check_source, check_teachers
+from fakd.training.tracker_options import TrackerConfig
 from fakd.training.unlabelled import UnlabelledConfig, teacher_dataset
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
+class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
@@ -38,9 +42,10 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
     timm's or OpenMMLab's names; none by default."""
     init: str | None = None
     """Trained network whose weights to start from, heads included, named as a teacher is; of the same architecture,
-    but the output stride may differ."""
+    but the output stride may differ, and a classifier of another number of classes starts random."""
     output_stride: Literal[8, 16, 32] | None = None
-    """Image pixels per cell of the encoder's last map; by default the network's own: 32 for HRNet, 8 for others."""
+    """Image pixels per cell of the encoder's last map, where it can be dilated; by default the network's own: 32 for
+    HRNet and UPerNet, 8 for others, and the encoder's own where it cannot."""
     head_channels: int | None = None
     """Width of the decode head, in channels; by default the network's own."""
     dropout: float | None = None
@@ -98,6 +103,12 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
 
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
+    holdout: float = 0.0
+    """Share of the training images, by a hash of their names, that is kept out of training and validated on in place of
+    the validation split, which is not looked at: for choosing options. 0 validates on the split."""
+    at_least: Options | None = None
+    """Evaluations that must be reached, or the run stops early: the best mIoU so far by the step, as
+    --at-least.400 31.5; none by default."""
     eval_every: int | None = None
     """Steps between evaluations on the validation split; by default a tenth of max_steps, or more where evaluating
     would take over a tenth of the run."""
@@ -122,9 +133,12 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         """
         self.data_root = None if self.data_root is None else Path(self.data_root)
         self.dataset = self.dataset or "toy-scenes"
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout must be at least 0 and below 1, got {self.holdout}.")
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
+        self.at_least = self.at_least and _floors(self.at_least)
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
             value = getattr(self, name)
@@ -133,6 +147,7 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         follow_recipe(self)
         self.check_optimizer(self.max_steps)
         self.check_label_loss(spec.classes)
+        self.check_tracker()
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}.")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -153,27 +168,47 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         self.checkpoint_every = self.checkpoint_every or min(1000, max(1, self.max_steps // 50))
         self.log_every = self.log_every or min(50, max(1, self.max_steps // 100))
         self.output = Path(self.output or Path("runs") / self.dataset / self.run_name)
-        for name in ("init", "teacher"):
-            if (source := getattr(self, name, None)) is None:
-                continue
-            setattr(self, name, str(source))
-            mapped = name == "teacher" and getattr(self, "class_map", None) is not None
-            check_source(str(source), name, self.output, self.spec, mapped=mapped)
+        if self.init is not None:
+            self.init = str(self.init)
+            check_source(self.init, "init", self.output, self.spec, mapped=False)
         if self.init is not None and self.backbone_weights is not None:
             raise ValueError("init and backbone_weights contradict each other: both say where weights come from.")
+        if self.freeze_backbone and self.init is None and self.backbone_weights is None:
+            raise ValueError(
+                "freeze_backbone keeps the encoder as it starts, which is random here: give --backbone-weights "
+                "imagenet, or a file, or --init."
+            )
 
     @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
-            return teacher_dataset(str(getattr(self, "teacher", None)), tuple(self.unlabelled), self.val_share)
+            if self.holdout:
+                raise ValueError("holdout is a share of labelled images, and none is given: see --val-share.")
+            teachers = teacher_names(getattr(self, "teacher", None) or "")
+            return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
-        return get_dataset(self.dataset, self.data_root)
+        spec = get_dataset(self.dataset, self.data_root)
+        return with_held_out(spec, self.holdout) if self.holdout else spec
 
     @property
     def score(self) -> str:
         """How the mean IoU on the validation split is called, where it is not the truth that it is taken against."""
         return "agreement with the teacher" if self.dataset == UNLABELLED_SET else "mIoU"
+
+    def gives_up(self, step: int, best: float, stale: int) -> bool:
+        """Whether the run ends here: after too many evaluations that were no better, or below what was to be reached.
+
+        Args:
+            step: how many steps are done.
+            best: the best mIoU so far.
+            stale: evaluations since that one.
+        """
+        return 0 < self.patience <= stale or best < self.floor(step)
+
+    def floor(self, step: int) -> float:
+        """The mIoU that must be reached by then; below every mIoU where none must."""
+        return float((self.at_least or {}).get(str(step), -1))
 
     @property
     def crops(self) -> tuple[int, int]:
@@ -206,8 +241,22 @@ class RunConfig(LabelLossConfig, OptimizerConfig, InferenceConfig):
         return {item.name: _plain(item.default) for item in fields(cls) if item.default is not MISSING}
 
 
+def _floors(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Scores by the step, which is a word in files and on the command line.
+
+    Raises:
+        ValueError: they are no numbers.
+    """
+    try:
+        return {str(int(step)): float(score) for step, score in given.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"at_least must be mIoU by step, as --at-least.400 31.5; got {dict(given)}.") from None
+
+
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclass(kw_only=True)
@@ -217,7 +266,7 @@ class TrainConfig(RunConfig):
     network: str = "pspnet-r18"
     """Network to train: a preset (pspnet-, deeplabv3plus- or isanet-r101, hrnet-w48, pspnet- or isanet-r18, hrnet-w18s,
     deeplabv3plus-mv2); HEAD/BACKBONE with any timm backbone, as pspnet/efficientnet_lite2; or another library's, as
-    torchvision:fcn_resnet50, smp:unet/mobilenet_v2 or hf:FOLDER, with @PATH of its classifier where it is unsure."""
+    torchvision:fcn_resnet50, smp:unet/mobilenet_v2 or hf:NAME, with @PATH of its classifier where it is unsure."""
 
     @property
     def trained_network(self) -> str:
@@ -229,10 +278,11 @@ class TrainConfig(RunConfig):
 class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """Distil a trained teacher into a student."""
 
-    teacher: str
+    teacher: Teachers
     """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
     checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
-    for torchvision's, hf:FOLDER, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE."""
+    for torchvision's, hf:NAME, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
+    torchscript:FILE, for methods that learn from scores alone, as do several teachers: --teacher A --teacher B."""
     student: str = "pspnet-r18"
     """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
     smp:unet/mobilenet_v2; named as in `fakd train`."""
@@ -254,6 +304,9 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
             raise ValueError(
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
             )
+        self.teacher = as_given(self.teacher)
+        self.check_teacher_classes(len(teacher_names(self.teacher)))
+        check_method(self.method, self.teacher)
         self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
         super().__post_init__()
         assert self.output is not None  # resolved there
@@ -268,8 +321,8 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
                 self.base_size or self.spec.base_size,
                 self.crop_size or self.spec.crop_size,
             )
+        check_teachers(self.teacher, self.output, self.spec, self)
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
-        self.check_class_map()
 
     @property
     def trained_network(self) -> str:

@@ -7,11 +7,12 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
-from fakd.models.by_name import is_foreign
+from fakd.models.names import is_foreign
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
 from fakd.training.metrics_file import MetricsFile
 from fakd.training.run_folder import RunFolder
+from fakd.training.tracker import create_trackers
 
 
 def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
@@ -38,6 +39,7 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
                 # Written at once: a run that is killed and resumed must have every row before its checkpoint.
                 MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
                 TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+                *create_trackers(config, folder.root, folder.logs),
             ],
         )
     except (RuntimeError, MisconfigurationException) as error:  # no such hardware, or not as many

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fakd.console import say
+from fakd.console import install_command, say
 from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.paired_files import PairedFiles
@@ -58,8 +58,8 @@ class LabelLossConfig:
             raise ValueError("label_smoothing is for cross-entropy: leave it out with --loss focal.")
         if self.loss in _FROM_SMP and find_spec("segmentation_models_pytorch") is None:
             raise ModuleNotFoundError(
-                f"--loss {self.loss} needs segmentation_models_pytorch, which is not installed: pip install "
-                "'fakd[smp]', or choose --loss ce or ohem."
+                f"--loss {self.loss} needs segmentation_models_pytorch, which is not installed: "
+                f"{install_command('smp')}, or choose --loss ce or ohem."
             )
         if self.class_weights not in ("none", "balanced", "sqrt"):
             read_class_weights(Path(self.class_weights), classes)

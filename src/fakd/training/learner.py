@@ -14,6 +14,7 @@ from fakd.functional import resize_labels, teacher_classes
 from fakd.methods import Method
 from fakd.models.network import Network
 from fakd.training.config import RunConfig
+from fakd.training.freezing import let_frozen_rest
 from fakd.training.label_loss import LabelLoss
 from fakd.types import UNLABELLED, SegmentationOutput
 
@@ -64,8 +65,10 @@ class Learner(nn.Module):
         return self.student if self.ema is None else self.ema.module
 
     def train(self, mode: bool = True) -> "Learner":
-        """Set the mode of all that learns; mean weights are only ever asked."""
+        """Set the mode of all that learns; a frozen encoder rests, and mean weights are only ever asked."""
         super().train(mode)
+        if self.config.freeze_backbone:
+            let_frozen_rest(self.student)
         if self.ema is not None:
             self.ema.eval()
         return self

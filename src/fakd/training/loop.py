@@ -95,7 +95,7 @@ def fit(
     with progress("steps") as bar, clock.running():
         task = bar.add_task("training", total=config.max_steps, completed=first, note="")
         for step in range(first, config.max_steps):
-            if config.patience and stale >= config.patience:
+            if config.gives_up(step, best, stale):
                 break
             with clock.waiting():
                 batch = next(batches)
@@ -142,7 +142,7 @@ def fit(
                     best, best_step, stale = scores.mIoU, done, 0
                     save(folder.best)
 
-            ending = done == config.max_steps or 0 < config.patience <= stale
+            ending = done == config.max_steps or config.gives_up(done, best, stale)
             stopping = vote.any(stop.asked)  # or one process would wait for the others for ever
             if stopping or done % every == 0 or ending:
                 save(folder.last)
@@ -154,9 +154,10 @@ def fit(
     if vote.any(stop.asked):
         raise Interrupted.at(done, config.max_steps)
     if done < config.max_steps:
-        say(
-            f"stopped early at step {done}: {stale} evaluations were no better than mIoU {best:.2f} of step {best_step}"
-        )
+        floor = config.floor(done)
+        short = f"the best mIoU, {best:.2f} of step {best_step}, is below {floor:.2f}"
+        stalled = f"{stale} evaluations were no better than mIoU {best:.2f} of step {best_step}"
+        say(f"stopped early at step {done}: {short if best < floor else stalled}")
     return Trained(clock, done, best_step, best, matrix)
 
 

@@ -10,6 +10,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from fakd.data import Sample
+from fakd.evaluation.ensembles import teacher_title
 from fakd.files.atomic import written_at_once
 
 LARGEST = 50_000_000
@@ -200,7 +201,7 @@ def _finite(values: Iterable[Any]) -> Tensor:
 
 def _reason(look: _Look, module: nn.Module) -> str:
     if not bool(look.teacher):
-        name: str = module.config.teacher  # type: ignore[union-attr,assignment]
+        name = teacher_title(module.config.teacher)  # type: ignore[union-attr,arg-type]
         return (
             f"the teacher {name} gives logits that are infinite or NaN, at step {look.step}, on "
             f"{', '.join(look.images)}. Its file may be damaged; with 16-mixed precision try bf16-mixed."

@@ -31,6 +31,9 @@ class OptimizerConfig:
     """Steps over which the learning rate rises from 0 at first; by default the recipe's, at most a tenth of the run."""
     backbone_lr_factor: ByRecipe[float] = UNSAID
     """Learning rate of the student's encoder as a share of that of its heads; by default the recipe's."""
+    freeze_backbone: bool = False
+    """Whether the heads alone learn, while the encoder keeps its weights and batch statistics; it needs some to start
+    from, by --backbone-weights or --init."""
     layer_decay: float = 1.0
     """Learning rate of each layer of the encoder as a share of that of the layer behind it; 1 is the same for all."""
     momentum: float = 0.9

@@ -11,16 +11,19 @@ from lightning_fabric import seed_everything
 
 from fakd.console import progress, say
 from fakd.data.batches import SegmentationData
+from fakd.data.class_names import Classes
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
+from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.methods import create_method
-from fakd.models import Network, copy_weights, create_model, load_model, save_model
+from fakd.models import Network, Scorer, copy_weights, create_model, load_model, save_model
 from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import DistillConfig, RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
 from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.freezing import freeze_encoder
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
@@ -31,6 +34,7 @@ from fakd.training.run_folder import RunFolder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
+from fakd.training.tracker import track_results, tracked
 from fakd.training.unlabelled import teacher_masks
 from fakd.training.verdicts import listed, never_found, run_verdicts
 
@@ -59,11 +63,17 @@ def _train(config: TrainConfig) -> dict[str, Any] | None:
     return run.interrupted()
 
 
-def distill(config: DistillConfig) -> dict[str, Any] | None:
+def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, Any] | None:
     """Distil a trained teacher into a student.
 
     The teacher is evaluated first; one that is no better than chance is refused unless `allow_bad_teacher`. With a
     teacher cache that is done once, as are its logits, and it takes no part in training.
+
+    Args:
+        config: of the run.
+        teacher: the network that teaches, where it is no file, as a `fakd.ScoringTeacher` of any function. What the
+            config calls it stands for it in the run's files, and in the teacher cache: another function needs another
+            name.
 
     Returns:
         What results.json holds, or None if the run was interrupted.
@@ -73,24 +83,24 @@ def distill(config: DistillConfig) -> dict[str, Any] | None:
         BusyError: another process is at work on the run.
     """
     with begun(config) as finished:
-        return finished or _distill(config)
+        return finished or _distill(config, teacher)
 
 
-def _distill(config: DistillConfig) -> dict[str, Any] | None:
+def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
     data = open_data(config)
-    teacher = load_teacher(config.teacher, config)
+    teaching = load_teacher(config.teacher, config, teacher)
     student = create_student(config)
-    method = create_method(config.method, student, teacher.network, max_steps=config.max_steps, options=config.options)
+    method = create_method(config.method, student, teaching.network, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
-    inputs = run_inputs(config, teacher)
+    inputs = run_inputs(config, teaching)
     if data.unlabelled is not None:
         inputs["unlabelled"] = digest([name for _, name in data.unlabelled.files])
     folder = prepare_folder(config, inputs)
     run = _Run(config, folder, data)
     with run.stopped_together():
-        scores = run.teach(teacher, logits_wanted=method.needs_teacher)
-        network = teacher.network if data.taught is None else None
+        scores = run.teach(teaching, logits_wanted=method.needs_teacher)
+        network = teaching.network if data.taught is None else None
         return run.train(Learner(student, method, network, config), notes={"teacher": scores})
     return run.interrupted()
 
@@ -104,13 +114,17 @@ def create_student(config: RunConfig) -> Network:
         output_stride=config.output_stride,
         channels=config.head_channels,
         dropout=config.dropout,
-        aux=config.aux_weight > 0,
+        aux=config.aux_weight > 0 and not config.freeze_backbone,  # it is there to train the encoder
         backbone_weights=config.backbone_weights,
     )
     if config.init is not None:
-        copy_weights(config.init, student)
+        copy_weights(config.init, student, Classes.of_dataset(config.spec))
+    frozen = ""
+    if config.freeze_backbone:
+        freeze_encoder(student, config.trained_network)
+        frozen = f", {sum(p.numel() for p in student.parameters() if p.requires_grad) / 1e6:.2f} M of them learn"
     without = ", without an auxiliary head" if config.aux_weight and student.aux_head is None else ""
-    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{without}")
+    say(f"network   {config.trained_network}: {_parameters(student) / 1e6:.2f} M parameters{frozen}{without}")
     return student
 
 
@@ -133,7 +147,7 @@ class _Run:
         self.fabric.launch()
         self.data.rank, self.data.world_size = self.fabric.global_rank, self.fabric.world_size
         try:
-            with self.stop.heard():
+            with self.stop.heard(), tracked(self.fabric, self.config.to_dict()):
                 yield
         except Interrupted as interrupted:
             say(str(interrupted))
@@ -158,10 +172,11 @@ class _Run:
         """
         config, data = self.config, self.data
         assert isinstance(config, DistillConfig)
+        title = teacher_title(config.teacher)
         cache = None if config.teacher_cache is None else TeacherCache(config.teacher_cache, config, data, teacher)
 
         def count() -> torch.Tensor:
-            return self._count(teacher.network, "evaluating the teacher", f"the teacher {config.teacher}")
+            return self._count(teacher.network, "evaluating the teacher", f"the teacher {title}")
 
         own_truth = config.dataset == UNLABELLED_SET
         if own_truth:
@@ -169,7 +184,7 @@ class _Run:
         matrix = cache.confusion(count, self.fabric.broadcast) if cache and not own_truth else count()
         scores, chance = scores_from_confusion(matrix, data.spec.classes), chance_miou(matrix)
         found = "its masks stand for labels" if own_truth else f"mIoU {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}"
-        say(f"teacher   {found}  ({config.teacher}; chance is {chance:.2f})")
+        say(f"teacher   {found}  ({title}; chance is {chance:.2f})")
         if scores.mIoU <= chance and not config.allow_bad_teacher:
             raise ValueError(
                 f"the teacher's mIoU on {config.dataset} is {scores.mIoU:.2f}, no better than chance ({chance:.2f}): "
@@ -220,14 +235,16 @@ class _Run:
             with full_disk_explained(folder):
                 save_model(student, folder.student, config.spec.notes(config.base_size))
                 write_json(folder.results, results)
+            track_results(self.fabric, results, trained.steps)
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
         means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
         say(f"{means}  in {trained.clock.seconds:.0f} s", style="bold")
         say(f"written to {folder.root}")
+        teachers = teacher_names(config.teacher) if isinstance(config, DistillConfig) else ()
         losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
-        for verdict in run_verdicts(results, losses).values():
+        for verdict in run_verdicts(results, losses, teachers).values():
             say(f"verdict   {verdict}", style="yellow")
         return results
 

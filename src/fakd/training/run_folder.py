@@ -31,6 +31,8 @@ _FREE_ON_RESUME = {
     "allow_bad_teacher",
     "log_every",
     "keep_checkpoints",
+    "tracker",
+    "tracker_group",
 }
 NONFINITE = "nonfinite"
 _PATHS = {"data_root", "teacher", "init", "backbone_weights", "teacher_cache", "class_map", "teacher_classes"}
@@ -50,7 +52,7 @@ class RunFolder:
     inputs.json        digests of what the options only name: the teacher, the classes
     checkpoints/       last.ckpt to resume from, and until the run is finished previous.ckpt, the one before it, and
                        if more are to be kept, previous-2.ckpt and so on; best.ckpt by mIoU on val
-    logs/              metrics as CSV, one folder per start of the run; TensorBoard events
+    logs/              metrics as CSV, one folder per start of the run; TensorBoard events; the id of a tracked run
     nonfinite/         where the loss became infinite or NaN: what `fakd replay` needs to compute it again
     student.safetensors  the trained network alone
     results.json       its scores, size and cost
@@ -212,8 +214,8 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
         )
 
 
-def _resolved(paths: str | list[str]) -> list[Path]:
-    return [Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths)]
+def _resolved(paths: str | list[str | None]) -> list[Path | None]:
+    return [None if path is None else Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def _begun_with(folder: RunFolder) -> dict[str, Any]:

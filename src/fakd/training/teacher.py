@@ -1,24 +1,28 @@
-"""The network that teaches: opened, made fast, and brought to the student's classes."""
+"""What teaches: one network or several, opened, made fast, and brought to the student's classes."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from fakd.console import say
-from fakd.data.spec import check_num_classes
+from fakd.data.class_names import Classes
+from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.files.checksum import digest
-from fakd.models import Network, open_model
-from fakd.models.by_name import names_trained_model
+from fakd.models import Ensemble, Network, Scorer, open_any
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
+from fakd.models.names import NetworkName, names_trained_model
 from fakd.training.config import RunConfig
-from fakd.training.teacher_options import TeacherClassesConfig
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A trained network that teaches, and what tells it from others."""
 
-    network: Network | MergedTeacher
+    network: Scorer
     """In the form that is fastest to ask, which may differ from machine to machine; it scores the student's classes."""
     config: str
     """The architecture it was saved with."""
@@ -31,38 +35,72 @@ class Teacher:
         return digest([self.config, self.weights])
 
 
-def load_teacher(name: str, config: RunConfig) -> Teacher:
-    """Load a trained network for a data set.
+def load_teacher(teacher: str | Sequence[str], config: RunConfig, given: Scorer | None = None) -> Teacher:
+    """Load what teaches on a data set: a trained network, or several as one.
 
     Args:
-        name: as for `fakd.models.open_model`.
-        config: names the data set that the teacher must fit, and perhaps a map of its classes.
+        teacher: its name, as for `fakd.models.open_any`, or several; they then teach the mean of their probabilities.
+        config: names the data set that each must fit, and perhaps maps of their classes, and weights.
+        given: the network itself where there is one that no name is for; `teacher` is then what it is called.
 
     Raises:
         FileNotFoundError: there is nothing of that name, or the run is not finished.
-        ValueError: the network scores another number of classes, and no map says what they are.
+        ValueError: a network scores other classes, and no map says what they are.
     """
-    if Path(name).is_dir() and not names_trained_model(name):
+    names = teacher_names(teacher)
+    if given is not None and len(names) > 1:
+        raise ValueError(f"one network is given, and {len(names)} names of teachers: {teacher_title(names)}.")
+    options = config if isinstance(config, TeacherClassesConfig) else TeacherClassesConfig()
+    members = [_load(place, name, config, options, given) for place, name in enumerate(names)]
+    if len(members) == 1:
+        return members[0]
+    ensemble = Ensemble([member.network for member in members], options.teacher_weights)
+    say(
+        f"teachers  {len(members)}, of whose probabilities the student learns the mean, weights "
+        f"{', '.join(f'{weight:g}' for weight in ensemble.weights)}: {teacher_title(teacher)}"
+    )
+    weights = digest([repr(ensemble.weights), *(member.weights for member in members)])
+    return Teacher(ensemble, repr([member.config for member in members]), weights)
+
+
+def _load(place: int, name: str, config: RunConfig, options: TeacherClassesConfig, given: Scorer | None) -> Teacher:
+    """One of the teachers."""
+    if given is None and Path(name).is_dir() and not names_trained_model(name):
         raise FileNotFoundError(
             f"{name} holds no student.safetensors: the run is not finished, or it is no run folder."
         )
-    saved, notes = open_model(name)
-    groups = None
-    if isinstance(config, TeacherClassesConfig):
-        groups = config.class_groups(config.spec.classes, saved.num_classes, notes)
-    if groups is None:
-        advice = f"Give a teacher that was trained on {config.dataset}, or say by --class-map which of its classes "
-        advice += "belong together."
-        check_num_classes(f"the teacher {name}", saved.num_classes, config.dataset, config.spec.num_classes, advice)
-    tensors = saved.state_dict()
-    parts = (part for key in sorted(tensors) for part in (key, tensors[key]))
-    weights, architecture = digest([repr(groups), *parts]), repr(saved.config)
-    fast = inference_copy(saved)
+    saved, notes = open_any(name) if given is None else (given, given.notes)
+    if saved.gives_labels:
+        raise ValueError(
+            f"the teacher {name} gives labels and no scores, of which a student learns: export it with scores."
+        )
+    assert config.dataset is not None  # RunConfig resolves it
+    advice = f"Give a teacher that was trained on {config.dataset}, or say by --class-map which of its classes belong "
+    theirs, ours = Classes.of_network(saved.num_classes, notes), Classes.of_dataset(config.spec)
+    groups = options.class_groups(
+        f"the teacher {name}", theirs, config.dataset, ours, place=place, advice=f"{advice}together."
+    )
+    architecture, parts = _identity(name, saved, given)
+    weights = digest([repr(groups), *parts])
+    fast = inference_copy(saved) if isinstance(saved, Network) else saved.eval()
     if groups is None:
         return Teacher(fast, architecture, weights)
-    dropped = saved.num_classes - sum(map(len, groups))
-    say(f"classes   the teacher's {saved.num_classes} become {len(groups)}, {dropped} of them dropped")
+    if options.mapped(place):
+        dropped = saved.num_classes - sum(map(len, groups))
+        say(f"classes   the teacher's {saved.num_classes} become {len(groups)}, {dropped} of them dropped")
     return Teacher(MergedTeacher(fast, groups), architecture, weights)
+
+
+def _identity(name: str, saved: Scorer, given: Scorer | None) -> tuple[str, list[str | Tensor]]:
+    """What tells a network from others: its architecture, and what its scores depend on; of a file, its bytes."""
+    tensors = saved.state_dict()
+    parts = [part for key in sorted(tensors) for part in (key, tensors[key])]
+    if isinstance(saved, Network):
+        return repr(saved.config), parts
+    if given is not None:
+        return f"{type(saved).__name__} {name}", parts
+    with Path(NetworkName.parse(name).network).open("rb") as file:
+        return NetworkName.parse(name).kind, [*parts, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
 def run_inputs(config: RunConfig, teacher: Teacher | None = None) -> dict[str, str]:

@@ -52,10 +52,12 @@ class TeacherCache:
         crops, form = data.train_transform, config.teacher_cache_format
         libraries = [str(torch.__version__), str(torchvision.__version__)]
         self.config, self.data, self.teacher = config, data, teacher
-        self.key = digest([str(_VERSION), teacher.digest, data.spec.name, "train", repr(crops), form, *libraries])
+        # Files are by the number of an image, which is another one where some are held out.
+        part = f"train-without-{config.holdout:g}" if config.holdout else "train"
+        self.key = digest([str(_VERSION), teacher.digest, data.spec.name, part, repr(crops), form, *libraries])
         size = "x".join(map(str, crops.crop_size))
         self.root = root
-        self.folder = root / f"{data.spec.name}-train-{size}-{form}-{self.key[:12]}"
+        self.folder = root / f"{data.spec.name}-{part}-{size}-{form}-{self.key[:12]}"
 
     def confusion(self, count: Callable[[], Tensor], broadcast: Callable[[Any], Any]) -> Tensor:
         """The teacher's confusion matrix on the validation split.

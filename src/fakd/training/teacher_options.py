@@ -1,59 +1,16 @@
-"""What every command that distils may be told of its teacher: where its logits are kept, and what its classes are."""
+"""What every command that distils may be told of its teacher: where its logits are kept; and what cannot teach."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fakd.data import DatasetSpec, get_dataset
-from fakd.data.class_map import Groups, read_class_map, read_class_names
 from fakd.data.spec import check_num_classes
 from fakd.data.teacher_logits import TOP8, LogitFormat
+from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.methods import METHODS
-from fakd.models.by_name import NetworkName, published_classes
 from fakd.models.mmseg.published import find_teacher
-
-
-@dataclass(kw_only=True)
-class TeacherClassesConfig:
-    """What a teacher's classes are to a student that has others."""
-
-    class_map: Path | None = None
-    """YAML file for a teacher that was trained on other classes: each line one of its classes and the student's class
-    that it belongs to, as "rider: person", or null to drop it."""
-    teacher_classes: Path | None = None
-    """File with the names of the teacher's classes, one a line, where the teacher does not bring them."""
-
-    def check_class_map(self) -> None:
-        """Make the paths paths.
-
-        Raises:
-            ValueError: names are given that nothing reads.
-        """
-        self.class_map = None if self.class_map is None else Path(self.class_map)
-        self.teacher_classes = None if self.teacher_classes is None else Path(self.teacher_classes)
-        if self.teacher_classes is not None and self.class_map is None:
-            raise ValueError("teacher_classes names classes for a class map: give --class-map too, or leave it out.")
-
-    def class_groups(self, student_classes: Sequence[str], count: int, notes: Mapping[str, str]) -> Groups | None:
-        """Return which of the teacher's classes belong to each of the student's; None without a class map.
-
-        Args:
-            student_classes: their names.
-            count: of the classes that the teacher scores.
-            notes: what the teacher's file says about them.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the map does not fit the classes.
-        """
-        if self.class_map is None:
-            return None
-        names = None if self.teacher_classes is None else read_class_names(self.teacher_classes)
-        if names is None and "classes" in notes:
-            told = json.loads(notes["classes"])
-            names = tuple(map(str, told)) if isinstance(told, list) and len(told) == count else None
-        return read_class_map(self.class_map, student_classes, names, count)
+from fakd.models.names import NetworkName, names_scorer, published_classes
 
 
 @dataclass(kw_only=True)
@@ -99,6 +56,41 @@ class TeacherCacheConfig:
                 f"method {method!r} learns from the teacher's features, and a teacher cache keeps its logits only: "
                 f"leave out --teacher-cache, or choose one of the methods {', '.join(cacheable)}."
             )
+
+
+def check_teachers(
+    teacher: str | Sequence[str], output: Path, spec: DatasetSpec, classes: TeacherClassesConfig
+) -> None:
+    """Refuse teachers that cannot teach, see `check_source`.
+
+    Raises:
+        ValueError: one of them would be deleted by its own run, or cannot fit.
+    """
+    for place, name in enumerate(teacher_names(teacher)):
+        check_source(name, "teacher", output, spec, mapped=classes.mapped(place))
+
+
+def check_method(method: str, teacher: str | Sequence[str]) -> None:
+    """Refuse teachers that have no features for a method that learns from them, as far as their names tell.
+
+    Raises:
+        ValueError: they have none.
+    """
+    names = teacher_names(teacher)
+    if METHODS[method].needs != "features":
+        return
+    able = ", ".join(name for name, kind in METHODS.items() if kind.needs == "logits")
+    lacking = next((name for name in names if names_scorer(name)), None)
+    if len(names) > 1:
+        raise ValueError(
+            f"method {method!r} learns from a teacher's features, and {len(names)} teachers have none in common "
+            f"({teacher_title(teacher)}): name one of them, or choose one of the methods {able}."
+        )
+    if lacking is not None:
+        raise ValueError(
+            f"method {method!r} learns from a teacher's features, and {lacking} gives scores alone: name a network "
+            f"that gives both, or choose one of the methods {able}."
+        )
 
 
 def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, mapped: bool) -> None:

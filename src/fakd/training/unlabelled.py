@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fakd.data import DataError, DatasetSpec, Sample
 from fakd.data.batches import SegmentationData
+from fakd.data.held_out import chosen
 from fakd.data.paired_files import PairedFiles
-from fakd.data.seeds import mixed_seed
 from fakd.data.spec import SPLITS, Source
 from fakd.data.unlabelled import UNLABELLED_SET, UnlabelledImages
 from fakd.data.user.folder import crop_of
@@ -171,11 +171,9 @@ def set_aside(found: Sequence[Found], share: float) -> tuple[list[Found], list[F
     """
     if len(found) < 2:
         raise DataError(f"{len(found)} image without a label, expected two or more: one at least is set aside.")
-    ranks = {image: mixed_seed("set aside", image[1]) for image in found}
-    order = sorted(found, key=lambda image: ranks[image])
-    below = sum(rank < share * 2**64 for rank in ranks.values())
-    chosen = set(order[: min(max(1, below), len(found) - 1)])
-    return [image for image in found if image not in chosen], [image for image in found if image in chosen]
+    places = chosen([name for _, name in found], share)
+    train, val = ([image for place, image in enumerate(found) if (place in places) is aside] for aside in (False, True))
+    return train, val
 
 
 def find_unlabelled(given: Iterable[str], labelled: Iterable[Source] = ()) -> list[Found]:

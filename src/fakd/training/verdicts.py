@@ -24,12 +24,15 @@ _IGNORED = 0.1
 """Share of ignored pixels that is worth a word."""
 
 
-def run_verdicts(results: Mapping[str, Any], losses: Sequence[float] = ()) -> dict[str, str]:
+def run_verdicts(
+    results: Mapping[str, Any], losses: Sequence[float] = (), teachers: Sequence[str] = ()
+) -> dict[str, str]:
     """Judge a finished run.
 
     Args:
         results: what its results.json holds.
         losses: its logged losses, in order.
+        teachers: the names of those that taught it, where they are known.
 
     Returns:
         Sentences by what they are about: "nothing", "never", "teacher", "falling".
@@ -53,6 +56,10 @@ def run_verdicts(results: Mapping[str, Any], losses: Sequence[float] = ()) -> di
         found["teacher"] = (
             f"the teacher (mIoU {teacher['mIoU']:.2f}) is worse than its student ({score:.2f}). Train the teacher "
             "longer or on more, give another, or leave it out by --method none."
+            if len(teachers) < 2
+            else f"the mean of {' + '.join(teachers)} (mIoU {teacher['mIoU']:.2f}) is worse than its student "
+            f"({score:.2f}). Score each by `fakd evaluate`, and leave out the weakest or give it less of the "
+            "--teacher-weights."
         )
     if (fall := _late_fall(losses)) > _FALL:
         found["falling"] = (

@@ -13,9 +13,9 @@ from fakd.files import download as download_module
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import DownloadError
 from fakd.models import PRESETS, create_model, open_model, save_mmseg
-from fakd.models.by_name import names_trained_model
 from fakd.models.mmseg import published as zoo
 from fakd.models.mmseg.published import fetch_teacher, find_teacher, published_teachers
+from fakd.models.names import names_trained_model
 
 DESIGN = SHARED / "design" / "mmseg_teachers.csv"
 NAME = "fcn_hr48_4xb4-160k_ade20k-512x512"

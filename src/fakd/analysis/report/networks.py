@@ -1,8 +1,7 @@
 """The networks whose masks are shown: one of each group, and their teachers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -11,13 +10,13 @@ from fakd.analysis.groups import UNREADABLE, Group
 from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run, missing_teacher, teacher_places
 from fakd.data import DatasetSpec
-from fakd.data.spec import check_num_classes
+from fakd.data.class_names import Classes
+from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.predictor import Predictor, base_size_in
-from fakd.models import open_model
+from fakd.models import Network, open_any
 from fakd.models.inference_copy import inference_copy
 from fakd.models.mmseg.published import PREFIX
 from fakd.training.run_folder import RunFolder
-from fakd.training.teacher_options import TeacherClassesConfig
 
 
 @dataclass(frozen=True)
@@ -50,43 +49,45 @@ def open_networks(
         (Layer(group.label, "teacher" if group.is_teacher else "student", str(group.runs[0].folder)), group.runs[0])
         for group in groups
     ]
-    sources: list[tuple[Layer, Run, str | Path]] = [(layer, run, run.folder) for layer, run in wanted]
+    sources = [(layer, run, [str(run.folder)]) for layer, run in wanted]
     outside = {
-        str(run.config["teacher"]): run
+        teacher_title(run.config["teacher"]): run
         for _, run in wanted
         if "teacher" in run.config and teachers.get(str(run.folder)) is None
     }
     for name, run in outside.items():
         label = "teacher" if len(outside) == 1 else f"teacher {name}"
-        sources.insert(0, (Layer(label, "teacher", name), run, _teacher_source(run)))
-    for layer, run, place in sources:
+        sources.insert(0, (Layer(label, "teacher", name), run, _teacher_sources(run)))
+    for layer, run, places in sources:
         try:
-            network = _opened(layer, run, place, spec, device)
-            check_num_classes("it", network.num_classes, spec.name, spec.num_classes)
+            network = _opened(layer, run, places, spec, device)
         except UNREADABLE as error:
             instead = "; the truth is shown in its place" if layer.kind == "teacher" else ""
-            notes.append(f"the network of {layer.label} ({place}) could not be read{instead}: {error}")
+            notes.append(f"the network of {layer.label} ({teacher_title(places)}) could not be read{instead}: {error}")
         else:
             networks.append((layer, network))
     return networks, notes
 
 
-def _opened(layer: Layer, run: Run, place: str | Path, spec: DatasetSpec, device: torch.device) -> Predictor:
-    """A network, asked as the run was evaluated; a teacher's classes are merged where the run was told how."""
-    model, known = open_model(place)
-    base_size: Any = base_size_in(known, str(place)) or tuple(run.config.get("base_size") or spec.base_size)
+def _opened(layer: Layer, run: Run, places: Sequence[str], spec: DatasetSpec, device: torch.device) -> Predictor:
+    """A network, or several teachers as one, asked as the run was evaluated, and brought to the data set's classes."""
+    opened = [open_any(place) for place in places]
+    known = opened[0][1]
+    base_size: Any = base_size_in(known, places[0]) or tuple(run.config.get("base_size") or spec.base_size)
+    names = [item.name for item in fields(TeacherClassesConfig) if places != [str(run.folder)]]
+    options = TeacherClassesConfig(**{name: run.config.get(name) for name in names})
+    fast = [(inference_copy(model) if isinstance(model, Network) else model, notes) for model, notes in opened]
+    model = as_one(["it"] * len(places), fast, options, spec.name, Classes.of_dataset(spec))
     asked = run_inference(run.config)
-    network = Predictor.of(layer.label, inference_copy(model), known, asked, spec.window, base_size, device)
-    if layer.kind != "teacher":
-        return network
-    told = {name: run.config[name] for name in ("class_map", "teacher_classes") if run.config.get(name)}
-    options = TeacherClassesConfig(**told)
-    options.check_class_map()
-    return network.merged(options.class_groups(spec.classes, model.num_classes, known), spec.classes, spec.palette)
+    return Predictor.of(layer.label, model, {**known, **spec.notes()}, asked, spec.window, base_size, device)
 
 
-def _teacher_source(run: Run) -> str | Path:
-    name = str(run.config["teacher"])
-    if name.startswith(PREFIX) or missing_teacher(run):
+def _teacher_sources(run: Run) -> list[str]:
+    return [_source(run, name) for name in teacher_names(run.config["teacher"])]
+
+
+def _source(run: Run, name: str) -> str:
+    if name.startswith(PREFIX) or missing_teacher(run, name):
         return name
-    return next(path for path in teacher_places(run) if path.is_file() or RunFolder(path).student.is_file())
+    places = teacher_places(run, name)
+    return str(next(path for path in places if path.is_file() or RunFolder(path).student.is_file()))

@@ -10,6 +10,7 @@ from fakd.analysis.groups import Group, gains, teacher_group
 from fakd.analysis.paper_rows import group_row, run_teacher_network
 from fakd.analysis.runs import Run
 from fakd.analysis.statistics import LEVEL, MARKED, Difference, Spread, difference_text, spread_text
+from fakd.evaluation.ensembles import teacher_title
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 _NONE = "\N{EN DASH}"
@@ -140,7 +141,7 @@ def outside_teachers(groups: Sequence[Group], teachers: Mapping[str, Run | None]
     runs: dict[str, Run] = {}
     for run in (run for group in groups for run in group.runs):
         if "teacher" in run.results and teachers.get(str(run.folder)) is None:
-            runs.setdefault(str(run.config["teacher"]), run)
+            runs.setdefault(teacher_title(run.config["teacher"]), run)
     return [
         teacher_group(f"teacher {name}" if len(runs) > 1 else "teacher", run_teacher_network(run, None) or _NONE, run)
         for name, run in runs.items()

@@ -1,13 +1,15 @@
 """What a network of another library is, so that it can be built again without its weights; and how that is read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
+
+from fakd.console import install_command
 
 _LONGEST = 1 << 24  # bytes; the longest configurations have names of ten thousand classes
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,14 +18,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ForeignConfig:
-    """The architecture of a `ForeignSegmentor`; equal configs give networks with equal state entries.
+    """The architecture of a `ForeignNetwork`; equal configs give networks with equal state entries.
 
     Raises:
         ValueError: a number is out of its range, or the settings are not plain values.
     """
 
     library: str
-    """A key of `fakd.models.foreign.segmentor.LIBRARIES`: "torchvision", "smp" or "hf"."""
+    """A key of `fakd.models.foreign.network.LIBRARIES`: "torchvision", "smp" or "hf"."""
     name: str
     """The network in that library, as "deeplabv3_resnet50", "unet/mobilenet_v2" or "segformer"."""
     num_classes: int
@@ -75,6 +77,13 @@ class Anatomy(NamedTuple):
     """Path of the module that is given the features, see `ClassifierTap`."""
     multiple: int = 1
     """What the height and width of its images must divide by."""
+    size: int | None = None
+    """The height and width that its images must have; None for any."""
+    square: bool = False
+    """Whether its images must be as high as they are wide."""
+    scores: Callable[[nn.Module, Tensor], Tensor] | None = None
+    """Calls a network that has no classifier of pixels with normalised images, and returns scores (B, C, h, w); None
+    for all others."""
 
 
 class Found(NamedTuple):
@@ -102,7 +111,7 @@ def library(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise ModuleNotFoundError(f"this needs {module}, which is not installed: pip install 'fakd[{extra}]'") from None
+        raise ModuleNotFoundError(f"this needs {module}, which is not installed: {install_command(extra)}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""The semantic segmentation networks of Hugging Face's transformers, from a folder that holds one."""
+"""The segmentation networks of Hugging Face's transformers, from a folder or from the Hub."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -8,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fakd.console import say
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found, library, read_json
+from fakd.models.foreign.hf_files import class_notes, folder_of, processor_in
+from fakd.models.foreign.hf_scores import SCORES, resize_positions
 from fakd.models.weights_file import listed
 
 _EXTRA = "hf"
@@ -17,8 +17,11 @@ _EXTRA = "hf"
 _CLASSIFIERS = {
     "beit": "decode_head.classifier",
     "data2vec-vision": "decode_head.classifier",
+    "dpt": "head.head.4",
     "mobilenet_v2": "segmentation_head.classifier.convolution",
     "mobilevit": "segmentation_head.classifier.convolution",
+    "mobilevitv2": "segmentation_head.classifier.convolution",
+    "sapiens2": "decode_head.predictor",
     "segformer": "decode_head.classifier",
     "upernet": "decode_head.classifier",
 }
@@ -26,7 +29,11 @@ _CLASSIFIERS = {
 _FEATURES = {"mobilenet_v2": "segmentation_head.dropout"}
 _AUX = "auxiliary_head"
 _HEADS = ("decode_head.", f"{_AUX}.", "segmentation_head.", "head.", "neck.")
-_DIVISOR = 32  # by which the strides of all these networks divide
+_DIVISOR = 32  # by which the strides of all these networks divide, but for patches of 14 pixels
+_REFUSED = {"videomt": "it looks at videos"}
+_INTERPOLATED = ("beit", "data2vec-vision")  # whose positions are of one image size unless they are told
+_SQUARE = ("dpt",)  # whose neck takes a square for granted
+_ONE_SIZE = ("data2vec-vision",)  # whose head takes its own image size for granted
 # What of a configuration does not belong to the architecture, or would have to be fetched or run.
 _NOT_ARCHITECTURE = {
     *("_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "problem_type"),
@@ -46,45 +53,62 @@ def build(config: ForeignConfig) -> Anatomy:
         module = _network_class(config.name)(made_from)
     except Exception as error:  # every network refuses what it cannot do in another way
         raise ValueError(f"transformers cannot build this {config.name} ({error})") from error
+    if config.name in SCORES:
+        resize_positions(module)
+        return Anatomy(module, multiple=_multiple(made_from), scores=SCORES[config.name])
+    if config.name in _INTERPOLATED:
+        module.register_forward_pre_hook(_interpolate, with_kwargs=True)
     aux = _AUX if getattr(module, _AUX, None) is not None else None
+    size = int(made_from.image_size) if config.name in _ONE_SIZE else None
     classifier = (_CLASSIFIERS[config.name],) if config.name in _CLASSIFIERS else None
-    return Anatomy(module, classifier, aux, _FEATURES.get(config.name), _DIVISOR)
+    square = config.name in _SQUARE
+    return Anatomy(module, classifier, aux, _FEATURES.get(config.name), _multiple(made_from), size, square)
 
 
 def create(name: str, num_classes: int, aux: bool) -> Found:
-    """A network to be trained: what the configuration in the folder `name` describes, for other classes."""
-    return Found(replace(_described(Path(name)), num_classes=num_classes, aux=aux))
+    """A network to be trained: what the configuration in a folder, or of the Hub, describes, for other classes."""
+    described = _described(folder_of(name, weights=False)).config
+    return Found(replace(described, num_classes=num_classes, aux=aux))
+
+
+def type_of(name: str) -> str:
+    """The type of a network, as its config.json says it.
+
+    Raises:
+        OSError: there is none, or it cannot be downloaded.
+        ValueError: its config.json cannot be read.
+    """
+    return str(read_json(folder_of(name, weights=False) / "config.json").get("model_type"))
 
 
 def open_trained(name: str, weights: Path | None) -> Found:
-    """A folder with config.json and model.safetensors; nothing in it is run, and nothing is asked of the network.
+    """A folder, or a repository of the Hub, with config.json and model.safetensors; nothing in it is run.
 
     Raises:
-        FileNotFoundError: the folder lacks a file.
-        ValueError: it does not hold a trained network for semantic segmentation.
+        OSError: there is none, it lacks a file, or it cannot be downloaded.
+        ValueError: it does not hold a trained network for segmentation.
     """
     if weights is not None:
-        raise ValueError(f"hf:{name} is a folder that holds its weights: leave out ={weights}")
-    folder = Path(name)
-    config = _described(folder)
+        raise ValueError(f"hf:{name} brings its weights: leave out ={weights}")
+    folder = folder_of(name, weights=True)
+    described = _described(folder)
+    config = described.config
     state, absent = _read(config, folder)
     if absent:
         raise ValueError(f"{folder} lacks weights of a {config.name}: is it trained for segmentation?{listed(absent)}")
-    names = read_json(folder / "config.json").get("id2label")
-    classes = [str(names[key]) for key in sorted(names, key=int)] if isinstance(names, Mapping) else []
-    told = len(classes) == config.num_classes and any(word != f"LABEL_{i}" for i, word in enumerate(classes))
-    return Found(config, state, {"classes": json.dumps(classes)} if told else {})
+    return described._replace(state=state)
 
 
 def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
-    """The weights of the encoder from a folder of transformers, whatever heads that has.
+    """The weights of the encoder from a folder of transformers, or from the Hub, whatever heads that has.
 
     Raises:
         ValueError: `source` is no such folder, or lacks weights of the encoder.
+        OSError: it could not be found or downloaded.
     """
     if source == "imagenet":
         raise ValueError("transformers' encoders have no weights of that name: give a folder, --backbone-weights DIR.")
-    folder = Path(source)
+    folder = folder_of(source, weights=True)
     state, absent = _read(config, folder)
     if lost := [name for name in absent if not name.startswith(_HEADS)]:
         raise ValueError(f"{folder} lacks weights of the encoder of {config.name}:{listed(lost)}")
@@ -96,10 +120,8 @@ def encoder_names(config: ForeignConfig, names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith(_HEADS)]
 
 
-def _described(folder: Path) -> ForeignConfig:
-    """The architecture that a folder's config.json tells."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; expected one with config.json and model.safetensors")
+def _described(folder: Path) -> Found:
+    """The architecture that a folder's config.json tells, and what is said of its classes."""
     settings = read_json(folder / "config.json")
     kind = settings.get("model_type")
     _network_class(kind)
@@ -110,40 +132,51 @@ def _described(folder: Path) -> ForeignConfig:
         )
     names = settings.get("id2label")
     classes = settings.get("num_labels") or (len(names) if isinstance(names, Mapping) else 2)
-    mean, std, bgr = _normalisation(folder)
+    images = processor_in(folder)
     aux = bool(settings.get("use_auxiliary_head", False))
-    own = {key: value for key, value in settings.items() if key not in _NOT_ARCHITECTURE}
-    return ForeignConfig("hf", str(kind), int(classes), own, aux, mean=mean, std=std, bgr=bgr)
+    own = _without_fetching({key: value for key, value in settings.items() if key not in _NOT_ARCHITECTURE})
+    config = ForeignConfig("hf", str(kind), int(classes), own, aux, mean=images.mean, std=images.std, bgr=images.bgr)
+    return Found(config, notes=class_notes(settings, config.num_classes, images))
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """What the folder's image processor does to RGB images in [0, 1]: mean, deviation, and whether blue comes first."""
-    if (folder / "preprocessor_config.json").is_file():
-        told = read_json(folder / "preprocessor_config.json")
-    elif (folder / "processor_config.json").is_file():
-        told = read_json(folder / "processor_config.json").get("image_processor", {})
-    else:
-        say(f"images    {folder} has no preprocessor_config.json: normalised by ImageNet's mean and deviation")
-        return ForeignConfig.mean, ForeignConfig.std, False
-    scale = 255 * told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 255.0
-    mean, std = (0.0,) * 3, (1.0,) * 3
-    if told.get("do_normalize", "image_mean" in told):
-        mean, std = told.get("image_mean", ForeignConfig.mean), told.get("image_std", ForeignConfig.std)
-    bgr = bool(told.get("do_flip_channel_order", False))
-    if bgr:  # which comes before or after the normalisation, by channels of equal mean
-        mean, std = mean[::-1], std[::-1]
-    return tuple(value / scale for value in mean), tuple(value / scale for value in std), bgr
+def _without_fetching(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose backbones, however deep inside, start from no published weights."""
+    fetched = "use_pretrained_backbone"
+    return {
+        key: _without_fetching(value) if isinstance(value, dict) else False if key == fetched else value
+        for key, value in settings.items()
+    }
+
+
+def _multiple(made_from: Any) -> int:
+    """What the sides of images must divide by, which are cut into patches or halved again and again."""
+    patch = getattr(made_from, "patch_size", None) or getattr(
+        getattr(made_from, "backbone_config", None), "patch_size", None
+    )
+    return patch if isinstance(patch, int) and _DIVISOR % patch else _DIVISOR
+
+
+def _interpolate(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return given, {**named, "interpolate_pos_encoding": True}
 
 
 def _network_class(kind: Any) -> Any:
     transformers = library("transformers", _EXTRA)
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES as names
-
+    names = network_names()
+    if kind in _REFUSED:
+        raise ValueError(f"transformers' {kind} cannot be used here: {_REFUSED[kind]}")
     if kind not in names:
-        raise ValueError(
-            f"transformers has no network of type {kind!r} for semantic segmentation; it has {', '.join(names)}"
-        )
+        raise ValueError(f"transformers has no segmentation network of type {kind!r}; it has {', '.join(names)}")
     return getattr(transformers, names[kind])
+
+
+def network_names() -> dict[str, str]:
+    """Type of a network -> its class in transformers, of all that it has for semantic and universal segmentation."""
+    auto = library("transformers.models.auto.modeling_auto", _EXTRA)
+    return {
+        **auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
+        **auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
+    }
 
 
 def _library_config(config: ForeignConfig) -> Any:
@@ -155,6 +188,8 @@ def _library_config(config: ForeignConfig) -> Any:
         raise ValueError(f"transformers cannot read the settings of this {config.name} ({error})") from error
     if hasattr(made, "use_auxiliary_head"):
         made.use_auxiliary_head = config.aux
+    if hasattr(made, "is_training"):  # OneFormer's, which asks for texts then
+        made.is_training = False
     return made
 
 

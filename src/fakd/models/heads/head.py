@@ -23,6 +23,8 @@ class DecodeHead(nn.Module, ABC):
     """Probability of dropping a whole channel before the classifier."""
     default_aux: ClassVar[bool] = True
     """Whether an auxiliary head on the second to last stage helps to train the encoder."""
+    last_blocks: ClassVar[bool] = False
+    """Which stages a plain transformer has: the outputs of its last four blocks, or of four evenly spread ones."""
 
     def __init__(self, in_channels: Sequence[int], in_strides: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -84,14 +86,20 @@ class GlobalPool(nn.Sequential):
         Raises:
             ValueError: training with one image, of which batch normalisation sees a single value per channel.
         """
-        if x.shape[0] * self.cells == 1 and any(type(m) is nn.BatchNorm2d and m.training for m in self.modules()):
-            raise ValueError(
-                "a head that pools the whole image got a batch of 1 image in training, where batch normalisation of "
-                "the pooled value needs at least 2: use a larger batch (and drop_last), SyncBatchNorm, or model.eval()"
-            )
+        if self.cells == 1:
+            require_two_images(x, self)
         pool, mix = self
         grid: Tensor = mix(pool(x))
         return grid
+
+
+def require_two_images(x: Tensor, module: nn.Module) -> None:
+    """Raise ValueError where `module` is to learn from the average of one image alone."""
+    if x.shape[0] == 1 and any(type(m) is nn.BatchNorm2d and m.training for m in module.modules()):
+        raise ValueError(
+            "a head that pools the whole image got a batch of 1 image in training, where batch normalisation of "
+            "the pooled value needs at least 2: use a larger batch (and drop_last), SyncBatchNorm, or model.eval()"
+        )
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import OWN_ENTRIES, mmseg_names
 from fakd.models.presets import PRESETS, preset_config
 from fakd.models.segmentor import ModelConfig, Segmentor
-from fakd.models.weights_file import listed, mismatches, read_torch_file, state_dict_of
+from fakd.models.weights_file import listed, mismatches, prefix_advice, read_torch_file, state_dict_of
 
 CLASSIFIER = "decode_head.conv_seg.weight"
 """MMSegmentation's entry of shape (C, A, 1, 1) that says how many classes a network scores."""
@@ -76,7 +76,7 @@ def _recognise(found: Mapping[str, Tensor], path: Path) -> ModelConfig:
         first = ", ".join(list(found)[:5])
         raise ValueError(
             f"{path} is no checkpoint of MMSegmentation: it has no entry {CLASSIFIER!r} of four dimensions. Its "
-            f"{len(found)} entries begin with {first}"
+            f"{len(found)} entries begin with {first}.{prefix_advice(_expected_anywhere(), found)}"
         )
     num_classes = len(found[CLASSIFIER])
     aux = any(name.startswith("auxiliary_head.") for name in found)
@@ -92,6 +92,11 @@ def _recognise(found: Mapping[str, Tensor], path: Path) -> ModelConfig:
             f"but for {len(faults[name])} entries:{listed(faults[name])}"
         )
     return preset_config(name, num_classes, aux=aux)
+
+
+def _expected_anywhere() -> set[str]:
+    """The names of all entries of all presets' checkpoints."""
+    return {name for preset in PRESETS for name in _expected(preset, 1, False)}
 
 
 @cache

@@ -112,10 +112,12 @@ def mmseg_names(model: Segmentor) -> dict[str, str]:
     """Return our name -> MMSegmentation's name of every entry but `OWN_ENTRIES`.
 
     Raises:
-        ValueError: MMSegmentation has no such backbone.
+        ValueError: MMSegmentation has no such backbone or head.
     """
     backbone = _backbone_paths(model.config.backbone, model.encoder.body)
     paths = {f"encoder.body.{ours}": f"backbone.{theirs}" for ours, theirs in backbone.items()}
+    if model.config.head not in _HEADS:
+        raise ValueError(f"MMSegmentation has no such head {model.config.head!r}; it shares {', '.join(_HEADS)}")
     paths |= {f"head.{ours}": f"decode_head.{theirs}" for ours, theirs in _HEADS[model.config.head].items()}
     paths |= {"classifier": "decode_head.conv_seg", "aux_head.classifier": "auxiliary_head.conv_seg"}
     return _entries(model, paths | _conv_bn("aux_head.conv", "auxiliary_head.convs.0"))
