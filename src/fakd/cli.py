@@ -33,6 +33,7 @@ COMMANDS = {
     "benchmark": "fakd.commands.benchmark:benchmark",
     "compare": "fakd.commands.compare:compare",
     "ablate": "fakd.commands.ablate:ablate",
+    "run": "fakd.commands.run:run",
     "tune": "fakd.commands.tune:tune",
     "analyze": "fakd.commands.analyze:analyze",
     "report": "fakd.commands.report:report",
@@ -61,6 +62,7 @@ SUMMARIES = {
     "benchmark": "Time networks on this machine, in turns: latency, throughput, memory, arithmetic and parameters.",
     "compare": "Run several methods with several seeds on one data set, and compare them with the student alone.",
     "ablate": "Change the options of a method one at a time, and compare with its defaults.",
+    "run": "Do one run of a plan that `fakd compare --plan` or `fakd ablate --plan` wrote, or all of them.",
     "tune": "Search good options for methods, each by as many trials, without a look at the validation split.",
     "analyze": "Show where finished runs differ: by class, at boundaries, in confidence, in features and their "
     "covariance.",
@@ -85,7 +87,12 @@ _INDENT = 26  # of what help says of an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 for a user's mistake, 2 for a wrong option, 130 where it was stopped."""
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 for a user's mistake, 2 for a wrong option, 75 where another process is at work on the
+        run, 130 where it was stopped.
+    """
     quiet_libraries()
     options: dict[str, Any] = {}
     try:
@@ -100,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
         say_error(message)
-        return 1
+        return getattr(error, "exit_status", 1)
     return 130 if outcome is None else 0
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,8 +23,8 @@ from tiny import NETWORK, SETTINGS
 from fakd.cli import parse
 from fakd.commands.compare import CompareConfig, compare
 from fakd.experiments import step_time
-from fakd.experiments.run_grid import FailedRunsError
 from fakd.experiments.run_process import RunProcess
+from fakd.experiments.run_queue import FailedRunsError
 from fakd.experiments.step_time import steps_within
 from fakd.methods import METHODS
 from fakd.models import load_model
@@ -147,12 +148,13 @@ def test_killed_comparison_goes_on_where_it_was(make, here, tmp_path) -> None:  
         if names([config]) == ["none-seed1"] and len(here.started) == 3:
             raise Killed
 
-    here.stop = staticmethod(kill)
+    here.before = staticmethod(kill)
     with pytest.raises(Killed):
         compare(make())
     assert not (tmp_path / "grid/comparison.md").exists()
     compare(make())
-    assert names(here.started) == ["none-seed0", "cwd-seed0", "none-seed1", "none-seed1", "cwd-seed1"]
+    assert names(here.started)[:3] == ["none-seed0", "cwd-seed0", "none-seed1"]
+    assert sorted(names(here.started)) == ["cwd-seed0", "cwd-seed1", "none-seed0", "none-seed1", "none-seed1"]
     assert (tmp_path / "grid/comparison.md").is_file()
 
 
@@ -160,8 +162,9 @@ def test_stopped_by_the_user(make, here, tmp_path, capsys) -> None:  # noqa: F81
     def stop(config: Any) -> None:
         if len(here.started) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)  # in which the other thread hears it
 
-    here.stop = staticmethod(stop)
+    here.before = staticmethod(stop)
     assert compare(make()) is None
     assert "stopped with 2 of 4 runs finished; go on with the same command" in capsys.readouterr().out
     assert not (tmp_path / "grid/comparison.md").exists()
@@ -331,6 +334,6 @@ def test_a_method_of_an_installed_package_in_a_process_of_its_own(teacher_run, t
 
 
 def test_run_here_is_what_a_process_is() -> None:
-    public = {name for name in dir(RunHere) if not name.startswith("_")} - {"started", "fail", "stop", "student"}
-    assert public == {"poll", "interrupt", "last_line", "reason"}
+    public = {name for name in dir(RunHere) if not name.startswith("_")} - {"started", "fail", "before", "student"}
+    assert public == {"wait", "stop"}
     assert public < set(dir(RunProcess))

@@ -121,11 +121,11 @@ def test_going_on_loses_no_trial_and_repeats_none(make, here, tmp_path) -> None:
         if len(here.started) == 4:
             raise KeyboardInterrupt  # as a kill: nothing is put in order
 
-    here.stop = staticmethod(killed)
+    here.before = staticmethod(killed)
     with pytest.raises(KeyboardInterrupt):
         tune(make())
     before = [config.to_dict() for config in here.started]
-    here.stop = staticmethod(lambda config: None)
+    here.before = staticmethod(lambda config: None)
     outcome = tune(make())
     assert {method: found["trials"] for method, found in outcome.items()} == {"cwd": 4, "fakd": 4}
     after = [config.to_dict() for config in here.started[4:]]

@@ -59,7 +59,9 @@ ONLY_CHECKED = {
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,
-    ("docs/scaling.md", "srun"): "needs a cluster",
+    ("docs/scaling.md", "srun"): "needs a cluster; tests/experiments/test_plan.py has a stand-in",
+    ("docs/scaling.md", "fakd compare --dataset cityscapes"): _LONG,
+    ("docs/scaling.md", "pip install 'fakd[ray]'"): "a cluster; tests/experiments/test_ray_engine.py has one",
     ("docs/scaling.md", "python -m pytest"): _TESTS,
     ("docs/share.md", "fakd share runs/student for-the-hub --push"): "uploads; tests/commands/test_share.py does it "
     "to a server of its own",
@@ -208,10 +210,10 @@ def run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     class Trained(RunHere):
         started: list = []  # noqa: RUF012
         fail = staticmethod(lambda config: None)
-        stop = staticmethod(lambda config: None)
+        before = staticmethod(lambda config: None)
         student = None
 
-    monkeypatch.setattr("fakd.experiments.run_queue.RunProcess", Trained)
+    monkeypatch.setattr("fakd.experiments.local_engine.RunProcess", Trained)
     monkeypatch.setattr("fakd.training.run.chance_miou", lambda matrix: -1.0)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fakd.analysis import groups
-from fakd.experiments import run_queue
+from fakd.analysis.run_options import run_config
+from fakd.experiments import local_engine
 from fakd.models import Segmentor
 from fakd.models.cost import measure_cost
 from fakd.training import DistillConfig, RunConfig, TrainConfig, distill, train
@@ -24,39 +25,30 @@ class RunHere:
     """Every config that was run, in order."""
     fail: Callable[[RunConfig], str | None]
     """Why a run fails; None lets it run."""
-    stop: Callable[[RunConfig], None]
+    before: Callable[[RunConfig], None]
     """Called before each run."""
     student: Path | None
     """Whose network and scores every run ends with, in place of training one; None trains."""
 
-    def __init__(self, config: RunConfig, log: Path, gpus: str | None, threads: int) -> None:
+    def __init__(self, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        config = run_config(json.loads(words[-1]), "the run")
         type(self).started.append(config)
-        type(self).stop(config)
+        type(self).before(config)
         self._reason = type(self).fail(config)
-        self._status = 1
         if self._reason is None:
-            assert isinstance(config, DistillConfig | TrainConfig)
             if self.student is not None:
-                self._status = pretend(config, self.student)
-            else:
-                done = distill(config) if isinstance(config, DistillConfig) else train(config)
-                self._status = 0 if done else 130
+                pretend(config, self.student)
+            elif not (distill(config) if isinstance(config, DistillConfig) else train(config)):
+                self._reason = "interrupted from outside"
 
-    def poll(self) -> int:
-        return self._status
-
-    def interrupt(self) -> None:
-        raise AssertionError("it is over")
-
-    def last_line(self) -> str:
-        return ""
-
-    def reason(self) -> str:
-        assert self._reason is not None
+    def wait(self) -> str | None:
         return self._reason
 
+    def stop(self, at_once: bool = False) -> None:
+        """It is over."""
 
-def pretend(config: DistillConfig | TrainConfig, student: Path) -> int:
+
+def pretend(config: DistillConfig | TrainConfig, student: Path) -> None:
     """Write what a run would; its scores follow from method and seed."""
     folder = prepare_folder(config)
     shutil.copy(student / "student.safetensors", folder.student)
@@ -64,7 +56,6 @@ def pretend(config: DistillConfig | TrainConfig, student: Path) -> int:
     luck = 3 * config.seed + len(getattr(config, "method", "")) * (1 + config.seed % 2)
     costs = {"steps": config.max_steps, "seconds": 40.0 + luck, "seconds_per_step": 0.5, "peak_memory": 2**30}
     write_json(folder.results, {**scores, "mIoU": 10.0 + luck, "mAcc": 20.0 + luck, **costs, "teacher": scores})
-    return 0
 
 
 @pytest.fixture
@@ -74,13 +65,13 @@ def here(monkeypatch: pytest.MonkeyPatch, teacher_run: Path) -> type[RunHere]:
     class Fresh(RunHere):
         started: list[RunConfig] = []  # noqa: RUF012
         fail = staticmethod(lambda config: None)
-        stop = staticmethod(lambda config: None)
+        before = staticmethod(lambda config: None)
         student = teacher_run
 
     def cost(model: Segmentor, size: tuple[int, int]) -> Any:
         return measure_cost(model, size) if Fresh.student is None else SimpleNamespace(macs=size[0] * 10**9)
 
-    monkeypatch.setattr(run_queue, "RunProcess", Fresh)
+    monkeypatch.setattr(local_engine, "RunProcess", Fresh)
     monkeypatch.setattr(groups, "measure_cost", cost)
     return Fresh
 

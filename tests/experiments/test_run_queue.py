@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 import torch
 import yaml
 
+from fakd.analysis.run_options import run_config
 from fakd.experiments import run_process, run_queue
-from fakd.experiments.run_process import device_groups, threads_each
-from fakd.experiments.run_queue import PlannedRun, run_all
+from fakd.experiments.engines import EngineConfig
+from fakd.experiments.local_engine import device_groups, threads_each
+from fakd.experiments.planned_run import PlannedRun
+from fakd.experiments.run_queue import run_all
+from fakd.files.only_writer import new_lease, try_to_own
 from fakd.training import DistillConfig
 
 # Stands in for `python -m fakd`, without the seconds that PyTorch takes to start.
@@ -42,8 +47,10 @@ STAND_IN = """
         os.kill(os.getpid(), signal.SIGKILL)
     if method == "cwd" and not (run / "half").exists():  # goes on until it is stopped, and is done at the next start
         (run / "half").write_text("")
-        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+        def stop(*_):
+            (run / "told").write_text("")
+            sys.exit(130)
+        signal.signal(signal.SIGTERM, stop)
         print("step 1", flush=True)
         time.sleep(60)
     time.sleep(0.3 if method == "fakd" else 0)
@@ -76,7 +83,7 @@ def starts(planned: PlannedRun) -> int:
 
 def test_failures_are_reported_and_stop_no_other(stand_in, make, capsys) -> None:
     grid = [make(method) for method in ("pixel", "none", "fitnet", "at", "fakd")]
-    failures = run_all(grid)
+    failures = run_all(grid, EngineConfig())
     assert [(failure.name, failure.reason) for failure in failures] == [
         ("pixel-seed0", "the teacher is no good"),
         ("fitnet-seed0", "something odd: 1"),
@@ -92,29 +99,29 @@ def test_failures_are_reported_and_stop_no_other(stand_in, make, capsys) -> None
 
 def test_finished_runs_are_not_run_again(stand_in, make, capsys) -> None:
     grid = [make("none"), make("fakd"), make("pixel")]
-    run_all(grid[:1])
-    assert len(run_all(grid)) == 1
-    assert len(run_all(grid)) == 1
+    run_all(grid[:1], EngineConfig())
+    assert len(run_all(grid, EngineConfig())) == 1
+    assert len(run_all(grid, EngineConfig())) == 1
     assert [starts(planned) for planned in grid] == [1, 1, 2]  # what failed is tried again
     assert "2 of 3 runs are finished already" in capsys.readouterr().out
-    (failure,) = run_all(grid)
+    (failure,) = run_all(grid, EngineConfig())
     assert failure.reason == "the teacher is no good"
     assert failure.log.read_text().count("error: ") == 3
 
 
 def test_other_options_are_refused_before_anything_runs(stand_in, make) -> None:
-    run_all([make("none")])
+    run_all([make("none")], EngineConfig())
     changed, other = make("none", max_steps=5), make("fakd")
     with pytest.raises(ValueError, match="max_steps was 4 and is 5"):
-        run_all([other, changed])
+        run_all([other, changed], EngineConfig())
     with pytest.raises(FileExistsError, match="not empty"):
-        run_all([other, make("none", resume=False)])
+        run_all([other, make("none", resume=False)], EngineConfig())
     assert starts(other) == 0
 
 
 def test_side_by_side(stand_in, make, monkeypatch) -> None:
     grid = [make("fakd", seed) for seed in range(4)]
-    assert run_all(grid, jobs=2) == []
+    assert run_all(grid, EngineConfig(jobs=2)) == []
     times = [
         (
             json.loads((planned.folder.root / "environment.json").read_text())[0],
@@ -141,7 +148,7 @@ def test_gpus_are_shared_out(stand_in, make, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7, 3")
     assert device_groups("auto", 1, None) == ["7", "3"]
     grid = [make("none", seed, accelerator="auto") for seed in range(2)]
-    assert run_all(grid) == []
+    assert run_all(grid, EngineConfig()) == []
     seen = [json.loads((planned.folder.root / "environment.json").read_text())[1] for planned in grid]
     assert [variables["CUDA_VISIBLE_DEVICES"] for variables in seen] == ["7", "3"]
 
@@ -166,90 +173,73 @@ def test_stopped_and_gone_on_with(stand_in, make, tmp_path, capsys, number) -> N
         ]
     )
     began = time.monotonic()
-    assert run_all(grid) is None
+    assert run_all(grid, EngineConfig()) is None
     assert watcher.wait() == 0
     assert time.monotonic() - began < 20  # it did not wait for the end
     assert "stopped with 1 of 3 runs finished; go on with the same command" in capsys.readouterr().out
     assert [starts(planned) for planned in grid] == [1, 1, 0]
     assert signal.getsignal(number) is before
-    assert run_all(grid) == []
+    assert run_all(grid, EngineConfig()) == []
     assert [starts(planned) for planned in grid] == [1, 2, 1]
 
 
-def test_what_ignores_ctrl_c_does_not_teach_its_runs_to(stand_in, make) -> None:
-    """As a comparison in the background of a shell script does."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    grid = [make("cwd"), make("none")]
-    half = grid[0].folder.root / "half"
-    try:
-        watcher = subprocess.Popen(
-            ["sh", "-c", f"while [ ! -e {half} ]; do sleep 0.05; done; kill -2 {os.getpid()}; kill -15 {os.getpid()}"]
-        )
-        began = time.monotonic()
-        assert run_all(grid) is None
-        assert time.monotonic() - began < 20
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert watcher.wait() == 0
-    assert [starts(planned) for planned in grid] == [1, 0]
+def test_a_run_that_another_process_does_is_waited_for_and_what_it_leaves_is_done(stand_in, make, tmp_path) -> None:
+    """As after the comparison itself was killed, or where the same one was started twice."""
+    grid = [make("fakd"), make("none")]
+    folder = grid[0].folder
+    folder.root.mkdir(parents=True)
+    other = new_lease(folder.lock)
+    assert try_to_own(other)
+    assert run_all(grid, EngineConfig(), others=False) == []
+    assert [one.finished for one in grid] == [False, True]
+    assert starts(grid[0]) == 0
+    threading.Timer(0.5, other.release).start()
+    assert run_all(grid, EngineConfig()) == []
+    assert [starts(one) for one in grid] == [1, 1]
 
 
-def test_a_run_that_is_still_at_work_is_left_alone(stand_in, make) -> None:
-    """As after the comparison itself was killed."""
-    grid = [make("cwd"), make("none")]
-    at_work = run_process.RunProcess(grid[0].config, grid[0].log, None, 1)
-    while not (grid[0].folder.root / "half").exists():
-        time.sleep(0.02)
-    (failure,) = run_all(grid)
-    assert "another process is at work on this run" in failure.reason
-    assert grid[1].finished
-    at_work.kill()
-    while at_work.poll() is None:
-        time.sleep(0.02)
-    assert run_all(grid) == []
-    assert starts(grid[0]) == 2
+def test_a_run_that_is_busy_only_when_it_is_started_is_none_that_failed(stand_in, make, monkeypatch, tmp_path) -> None:
+    busy = tmp_path / "busy.py"
+    busy.write_text("print('error: another process is at work on it')\nraise SystemExit(75)")
+    monkeypatch.setattr(run_process, "PROGRAM", (sys.executable, str(busy)))
+    assert run_all([make("none")], EngineConfig(), others=False) == []
 
 
 def test_nobody_is_left_behind_when_the_parent_fails(stand_in, make, monkeypatch) -> None:
-    started = []
-
-    class Remembered(run_process.RunProcess):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)
-            started.append(self)
-
-        def last_line(self) -> str:
-            if self.poll() is None and (grid[0].folder.root / "half").exists():
-                time.sleep(0.2)
-                raise OSError("disk full")
-            return ""
-
     grid = [make("cwd")]
-    monkeypatch.setattr(run_queue, "RunProcess", Remembered)
+
+    def fail(futures: object) -> str:
+        if (grid[0].folder.root / "half").exists():
+            time.sleep(0.2)
+            raise OSError("disk full")
+        return ""
+
+    monkeypatch.setattr(run_queue, "_note", fail)
+    began = time.monotonic()
     with pytest.raises(OSError, match="disk full"):
-        run_all(grid)
-    assert started[0]._process.wait(20) == 130
+        run_all(grid, EngineConfig())
+    assert time.monotonic() - began < 20
+    assert (grid[0].folder.root / "told").exists()
+
+
+def test_a_log_that_cannot_be_written_fails_its_run_alone(stand_in, make) -> None:
+    grid = [make("none"), make("fakd")]
+    grid[0].log.mkdir(parents=True)
+    (failure,) = run_all(grid, EngineConfig())
+    assert "Is a directory" in failure.reason
+    assert grid[1].finished
 
 
 def test_config_of_a_stand_in_is_that_of_the_run(stand_in, make) -> None:
     (planned,) = [make("none", options={})]
-    run_all([planned])
+    run_all([planned], EngineConfig())
     assert yaml.safe_load(planned.folder.config.read_text()) == {**planned.config.to_dict(), "resume": False}
+    assert run_config(json.loads(planned.line), "a line") == planned.config
 
 
 def test_several_devices_share_the_cores(stand_in, make, monkeypatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
     planned = make("none", devices=2)
-    assert run_all([planned]) == []
+    assert run_all([planned], EngineConfig()) == []
     (_, variables) = json.loads((planned.folder.root / "environment.json").read_text())
     assert variables["OMP_NUM_THREADS"] == "6"
-
-
-def test_started_by_torchrun_it_is_refused(stand_in, make, monkeypatch) -> None:
-    planned = make("none")
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="start it without torchrun, and give it --devices"):
-        run_all([planned])
-    assert starts(planned) == 0

@@ -38,6 +38,21 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**missing, **kind.defaults(), **before_recipes(), **config}
 
 
+def run_config(options: Mapping[str, Any], source: str) -> TrainConfig | DistillConfig:
+    """The config of a run from its options, as `to_dict` gives them.
+
+    Args:
+        options: plain values, as JSON or YAML has them.
+        source: what messages call them.
+
+    Raises:
+        ValueError: there is no such option, or it does not take such a value.
+    """
+    kind = DistillConfig if "teacher" in options else TrainConfig
+    given = {name: value for name, value in options.items() if value is not None}  # which is every such default
+    return kind(**_typed(kind, given, source))
+
+
 def run_inference(config: Mapping[str, Any]) -> InferenceConfig:
     """How a run's network was asked when the run was evaluated."""
     options = with_defaults(config)
@@ -88,7 +103,7 @@ def run_values(kind: type[RunConfig], given: Mapping[str, Any], option: str) -> 
     Raises:
         ValueError: there is no such option, or it does not take such a value.
     """
-    return _typed(kind, given, option)
+    return _typed(kind, _values(given), option)
 
 
 def method_values(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,20 +122,24 @@ def method_values(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"method {method!r} has no option {name}; it has {', '.join(known) or 'none'}.")
         takes = make_dataclass("Value", [(name, known[name].annotation)], kw_only=True)
-        found |= _typed(takes, {name: value}, f"option {name} of method {method!r}")
+        found |= _typed(takes, _values({name: value}), f"option {name} of method {method!r}")
     return found
 
 
 def _typed(takes: type, given: Mapping[str, Any], option: str) -> dict[str, Any]:
     """The values as the fields of a dataclass take them."""
-    plain = {name.replace("-", "_"): value_of(value) for name, value in given.items()}
-    app = App(config=Dict(plain, source=option), help_flags=(), version_flags=())
+    app = App(config=Dict(dict(given), source=option), help_flags=(), version_flags=())
     app.default(takes)
     try:
         _, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise ValueError(str(error)) from None
-    return {name: bound.arguments[name] for name in plain}
+    return {name: bound.arguments[name] for name in given}
+
+
+def _values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Words as they are typed, as values."""
+    return {name.replace("-", "_"): value_of(value) for name, value in given.items()}
 
 
 def value_of(word: Any) -> Any:

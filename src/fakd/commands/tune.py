@@ -14,7 +14,9 @@ from rich.table import Table
 from fakd.analysis.run_options import method_defaults, value_of
 from fakd.console import console, install_command, say
 from fakd.data.batches import SegmentationData
-from fakd.experiments.run_queue import PlannedRun, run_all
+from fakd.experiments.engines import EngineConfig
+from fakd.experiments.planned_run import PlannedRun
+from fakd.experiments.run_queue import run_all
 from fakd.models.names import plain_name
 from fakd.options import Options
 from fakd.training import DistillConfig, RunConfig
@@ -213,7 +215,7 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
             trials.sort(key=lambda trial: trial.number)
         if not trials:
             break
-        failures = run_all([trial.run for trial in trials], config.jobs)
+        failures = run_all([trial.run for trial in trials], EngineConfig(jobs=config.jobs))
         with lock:
             for trial in trials:
                 trial.search.finish(trial.number, trial.run)

@@ -8,10 +8,12 @@ from typing import Any, Literal
 from fakd.analysis.run_options import method_values, option_words, run_values
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
-from fakd.experiments.run_queue import PlannedRun
+from fakd.experiments.engines import EngineConfig
+from fakd.experiments.planned_run import PlannedRun
 from fakd.methods import METHODS
 from fakd.options import Options, Output, Seeds, Teachers
 from fakd.training import DistillConfig, RunConfig, TrainConfig
+from fakd.training.launch import share_among_tasks
 from fakd.training.run_folder import RunFolder
 from fakd.training.teacher_options import TeacherCacheConfig, check_teachers
 from fakd.training.unlabelled import UnlabelledConfig
@@ -39,7 +41,7 @@ class Arm:
 
 
 @dataclass(kw_only=True)
-class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
+class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, RunConfig):
     """What `fakd compare` and `fakd ablate` have in common; the options of the runs are those of `fakd distill`."""
 
     teacher: Teachers | None = None
@@ -64,11 +66,12 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
     """What all runs have in common: the number of steps, or the time they may train."""
     minutes: float | None = None
     """Minutes of training of every run under --budget minutes; each method's steps are worked out from a short run."""
-    jobs: int | None = None
-    """How many runs at once; by default one per GPU, or one on a CPU, whose cores they share."""
     sort: Literal["given", "mIoU", "mAcc", "time"] = "given"
     """Order of the rows: as given, the best first, or the fastest first."""
 
+    plan: Path | None = None
+    """File to write the runs to, a line each, in place of starting them: `fakd run` does them, one or all, on any
+    machine. When all are finished, the same command writes the tables."""
     output: Output | None = None
     """Folder of the runs, their logs and the tables; by default runs/DATASET/COMMAND."""
     resume: bool = True
@@ -82,6 +85,8 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
         Raises:
             ValueError: a value is out of range, or options contradict each other.
         """
+        self.tasks = share_among_tasks()
+        """How many processes do this at the same time, as srun started them."""
         self.given = {item.name: getattr(self, item.name) for item in fields(RunConfig)}
         """The options as they came, before defaults were worked out that depend on the number of steps."""
         self.dataset = self.resolve_unlabelled(self.dataset, self.data_root, self.batch_size)
@@ -98,6 +103,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
         self.seed_list = self._seeds()
         """The seeds, in order."""
         self._check_budget()
+        self.check_engine()
         self._check_teacher()
         self.teacher_options = run_values(TrainConfig, self.teacher_options, "teacher_options")
         self.method_options = {
@@ -170,7 +176,7 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
         """The words that ask for this grid."""
         defaults = {item.name: {} if item.default is MISSING else item.default for item in fields(self)}
         values = {item.name: self.given.get(item.name, getattr(self, item.name)) for item in fields(self)}
-        for name in ("resume", "overwrite"):  # how the folder was treated, not what is in it
+        for name in ("resume", "overwrite", "plan", "engine", "ray_address", "cpus"):  # not what came of it
             del values[name]
         changed = {name: value for name, value in values.items() if value != defaults[name]}
         # The data first, then what the comparison is about, then how every run is trained.
@@ -200,8 +206,11 @@ class GridConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, Run
             raise ValueError(f"--budget minutes needs --minutes above 0, got {self.minutes}.")
         if self.budget == "steps" and self.minutes is not None:
             raise ValueError("minutes is given, but the budget is steps: add --budget minutes, or leave out --minutes.")
-        if self.jobs is not None and self.jobs < 1:
-            raise ValueError(f"jobs must be 1 or more, got {self.jobs}.")
+        if self.tasks > 1 and (self.overwrite or self.budget == "minutes"):
+            raise ValueError(
+                f"srun started {self.tasks} tasks, and one must delete runs or measure steps before others begin: "
+                "start a single task with --overwrite or --budget minutes."
+            )
 
     def _check_teacher(self) -> None:
         if (self.teacher is None) == (self.teacher_network is None):

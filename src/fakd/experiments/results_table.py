@@ -15,7 +15,7 @@ from fakd.analysis.runs import Run, read_run
 from fakd.analysis.statistics import Difference, difference_text, parts, signed, spread_text
 from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.experiments.grid import Arm, GridConfig
-from fakd.experiments.run_queue import Failure
+from fakd.experiments.planned_run import Failure
 from fakd.models import open_any
 from fakd.training.run_folder import RunFolder
 

@@ -9,20 +9,18 @@ from fakd.analysis.runs import read_run
 from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import latex_lines, rich_lines
 from fakd.analysis.verdicts import group_verdicts
-from fakd.console import console, say
+from fakd.console import console, is_main_process, say
 from fakd.data.batches import SegmentationData
 from fakd.experiments.grid import GridConfig
+from fakd.experiments.plan import Planned, run_or_plan
+from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
-from fakd.experiments.run_queue import Failure, PlannedRun, run_all
+from fakd.experiments.run_queue import failed_runs
 from fakd.experiments.step_time import seconds_per_step, steps_within
 from fakd.training.run_folder import write_json, write_text
 from fakd.training.teacher import load_teacher
 from fakd.training.verdicts import check_files
-
-
-class FailedRunsError(ValueError):
-    """Some runs of a grid did not finish; the tables hold the others."""
 
 
 def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[str, Any] | None:
@@ -35,29 +33,48 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
         stem: name of the tables' files below the output, without suffix.
 
     Returns:
-        What the JSON file holds, or None if interrupted.
+        What the JSON file holds; nothing where a plan was written. None if interrupted.
 
     Raises:
         FailedRunsError: runs failed; the tables are written all the same.
         ValueError: the teacher or the data do not fit, or a folder holds runs with other options.
         FileExistsError: a folder holds something that is not to be gone on with.
     """
+    try:
+        results = _results(config, command)
+    except Planned:
+        return {}
+    if results is None or not is_main_process():  # of several tasks the first one tells
+        return None if results is None else {}
+    _write(results, title, config.root / stem)
+    if results.failures:
+        total = len(config.seed_list) * len(config.arms())
+        raise failed_runs(results.failures, total, "The table holds the others")
+    return plain(results)
+
+
+def _results(config: GridConfig, command: str) -> GridResults | None:
+    """Whatever must run, one thing after the other, and what came of it; None if interrupted.
+
+    Raises:
+        Planned: something is left to do, and its plan is written.
+    """
     arms = config.arms()
     teacher = config.plan_teacher()
-    own = {} if teacher is None else {"teacher": teacher}
-    everything = [*own.values(), *config.plan_runs(arms, {}).values()]
+    own = [] if teacher is None else [teacher]
+    everything = [*own, *config.plan_runs(arms, {}).values()]
     if config.overwrite:
         _delete(everything, config.root)
     to_do = not all(one.finished for one in everything)
-    if to_do and config.check_data:  # once for all runs
+    if to_do and config.check_data and is_main_process():  # once for all runs
         data = SegmentationData(config.spec, config.data_root)
         config.open_unlabelled(data)
         check_files(data)
-    failures = run_all(list(own.values()), 1) if to_do else []
+    failures = run_or_plan(own, config, config.plan) if to_do else []
     if failures is None:
         return None
     if failures:
-        raise _failed(failures, 1, "The students need it")
+        raise failed_runs(failures, 1, "The students need it")
     if to_do:
         load_teacher(config.teacher_path, config)  # what does not fit is named once, rather than by every run
     steps: Mapping[str, int] = {}
@@ -66,22 +83,18 @@ def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[st
         if seconds is None:
             return None
         if isinstance(seconds, list):
-            raise _failed(seconds, len(arms), "Without them nobody knows how many steps fit into the minutes")
+            raise failed_runs(seconds, len(arms), "Without them nobody knows how many steps fit into the minutes")
         steps = steps_within(config.minutes, seconds)
         say("steps     " + ", ".join(f"{name} {count}" for name, count in steps.items()))
     planned = config.plan_runs(arms, steps)
     say(f"{len(planned)} runs below {config.root}", style="bold")
-    failures = run_all(list(planned.values()), config.jobs)
+    failures = run_or_plan(list(planned.values()), config, config.plan)
     if failures is None:
         return None
     runs = {key: read_run(one.folder.root) for key, one in planned.items() if one.finished}
     if not runs:
-        raise _failed(failures, len(planned), "There is nothing to compare")
-    results = group_results(config, arms, runs, failures, config.command_line(command))
-    _write(results, title, config.root / stem)
-    if failures:
-        raise _failed(failures, len(planned), "The table holds the others")
-    return plain(results)
+        raise failed_runs(failures, len(planned), "There is nothing to compare")
+    return group_results(config, arms, runs, failures, config.command_line(command))
 
 
 def _delete(planned: list[PlannedRun], root: Path) -> None:
@@ -96,13 +109,6 @@ def _delete(planned: list[PlannedRun], root: Path) -> None:
         one.log.unlink(missing_ok=True)
     (root / "budget.json").unlink(missing_ok=True)
     shutil.rmtree(root / "pilot", ignore_errors=True)
-
-
-def _failed(failures: list[Failure], total: int, consequence: str) -> FailedRunsError:
-    listed = "; ".join(f"{failure.name}: {failure.reason} (log: {failure.log})" for failure in failures)
-    return FailedRunsError(
-        f"{len(failures)} of {total} runs failed. {consequence}; the same command tries them again. {listed}"
-    )
 
 
 def _write(results: GridResults, title: str, stem: Path) -> None:

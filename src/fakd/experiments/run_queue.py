@@ -1,152 +1,121 @@
-"""Many runs, one after another or side by side: what is finished stays, what failed is reported."""
+"""Many runs on an engine: what is finished stays, what others do is waited for, what failed is reported."""
 
 import json
+import os
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from typing import Any
 
-from fakd.console import console, progress, say
-from fakd.experiments import run_process
-from fakd.experiments.run_process import RunProcess
-from fakd.training.config import TrainConfig
-from fakd.training.distill_config import DistillConfig
-from fakd.training.launch import launched
-from fakd.training.run_folder import RunFolder, check_folder
+from filelock import SoftFileLease
+
+from fakd.console import progress, say
+from fakd.experiments.engines import EngineConfig
+from fakd.experiments.planned_run import Failure, PlannedRun
+from fakd.experiments.run_process import BUSY, printed
+from fakd.files.only_writer import is_owned, new_lease
+from fakd.training.run_folder import check_folder
+from fakd.training.stopping import StopRequest
 
 _PAUSE = 0.2
-"""Seconds between looks at the processes."""
+"""Seconds between looks at what was asked of this process."""
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of several."""
-
-    name: str
-    """How it is called in messages."""
-    config: TrainConfig | DistillConfig
-    """The run; with `resume`, or it is started only where nothing is there."""
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where it lies."""
-        return RunFolder(self.config.output)
-
-    @property
-    def log(self) -> Path:
-        """The file beside its folder that holds what it printed."""
-        return self.folder.root.with_name(f"{self.folder.root.name}.log")
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.folder.results.is_file()
+class FailedRunsError(ValueError):
+    """Some of many runs did not finish; the others did."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not finish."""
+def run_all(planned: Sequence[PlannedRun], engine: EngineConfig, *, others: bool = True) -> list[Failure] | None:
+    """Run what is not finished yet.
 
-    name: str
-    reason: str
-    """The last error that it printed."""
-    log: Path
-
-
-def run_all(planned: Sequence[PlannedRun], jobs: int | None = None) -> list[Failure] | None:
-    """Run what is not finished yet, each in a process of its own.
-
-    A process that crashes takes no other with it, and its memory is its own to measure.
+    Several processes, of one machine or more, may do this with the same runs: each run is done by one of them.
 
     Args:
         planned: they share accelerator and number of devices.
-        jobs: how many at once; by default one for each GPU, or for each group of `devices` GPUs, else one.
+        engine: what carries them out.
+        others: whether to wait for the runs that other processes are at work on, and do what these leave undone.
 
     Returns:
         Those that failed, or None if the user stopped them.
 
     Raises:
-        ValueError: a folder holds a run with other options, or torchrun or srun started this process.
+        ValueError: a folder holds a run with other options.
         FileExistsError: a folder holds something, and its run is not to be resumed.
     """
-    if launch := launched():
-        raise ValueError(
-            f"this command starts its runs by itself: start it without {launch.by}, and give it --devices."
-        )
     for one in planned:
         check_folder(one.config, one.folder)  # before the first is started, so that a mistake shows at once
-    waiting = deque(one for one in planned if not one.finished)
+    waiting = [one for one in planned if not one.finished]
     if done := len(planned) - len(waiting):
         say(f"{done} of {len(planned)} runs are finished already", style="dim")
     if not waiting:
         return []
-    config = waiting[0].config
-    slots = run_process.device_groups(config.accelerator, config.devices, jobs)[: len(waiting)]
+    # Tasks that srun started at once do not all begin with the same run.
+    place = int(os.environ.get("SLURM_PROCID", "0")) % len(waiting)
+    waiting = waiting[place:] + waiting[:place]
     failures: list[Failure] = []
-    running: dict[int, _Running] = {}
-    told = 0
-    with progress("runs") as bar, run_process.counted_stops() as stops:
+    busy: dict[str, tuple[PlannedRun, SoftFileLease]] = {}
+    stop, told = StopRequest(), False
+    with engine.opened(waiting) as at_work, progress("runs") as bar, stop.heard():
         task = bar.add_task("running", total=len(planned), completed=done, note="")
-        try:
-            while running or (waiting and not stops):
-                for slot in [slot for slot in range(len(slots)) if slot not in running]:
-                    if waiting and not stops:
-                        started = _start(waiting.popleft(), slots[slot], len(slots))
-                        if isinstance(started, Failure):
-                            failures.append(started)
-                        else:
-                            running[slot] = started
-                if len(stops) > told:
-                    told = len(stops)
-                    say("stopping after the steps that are running; press Ctrl-C again to stop at once", style="yellow")
-                    run_process.stop_all([run.process for run in running.values()], told)
-                time.sleep(_PAUSE if running else 0)
-                for slot in [slot for slot, run in running.items() if run.process.poll() is not None]:
-                    failure = _end(running.pop(slot), asked_to=bool(stops))
-                    failures += [failure] if failure else []
-                    bar.advance(task)
-                bar.update(task, note="  ".join(run.note() for run in running.values()))
-        finally:  # where something failed here, nobody would wait for them
-            run_process.stop_all([run.process for run in running.values()], 1)
-    if stops:
+        futures = {at_work.submit(one): one for one in waiting}
+        while futures or (busy and others and not stop.asked):
+            if stop.asked and not told:
+                told = True
+                at_work.stop()
+            wait(futures, _PAUSE, FIRST_COMPLETED)
+            for future in [future for future in futures if future.done()]:  # or cancelled, which `wait` does not tell
+                one, reason = futures.pop(future), _outcome(future)
+                if reason == BUSY:
+                    busy[one.name] = one, new_lease(one.folder.lock)
+                elif one.finished or not stop.asked:
+                    failures += _report(one, reason)
+            for one, lease in list(busy.values()) if others and not futures and not stop.asked else ():
+                if not is_owned(lease):  # it is finished, or left undone
+                    del busy[one.name]
+                    futures[at_work.submit(one)] = one
+            if not futures:
+                time.sleep(_PAUSE)
+            bar.update(task, completed=len(planned) - len(futures) - len(busy), note=_note(futures))
+    if stop.asked:
         finished = sum(one.finished for one in planned)
         say(f"stopped with {finished} of {len(planned)} runs finished; go on with the same command", style="yellow")
         return None
+    if busy:
+        say(f"other processes are at work on {', '.join(busy)}", style="dim")
     return failures
 
 
-@dataclass(frozen=True)
-class _Running:
-    planned: PlannedRun
-    process: RunProcess
-
-    def note(self) -> str:
-        """What it does, for the bar."""
-        return f"{self.planned.name}: {self.process.last_line()[:30]}"
+def failed_runs(failures: Sequence[Failure], total: int, consequence: str) -> FailedRunsError:
+    """The error that lists them."""
+    listed = "; ".join(f"{failure.name}: {failure.reason} (log: {failure.log})" for failure in failures)
+    return FailedRunsError(
+        f"{len(failures)} of {total} runs failed. {consequence}; the same command tries them again. {listed}"
+    )
 
 
-def _start(planned: PlannedRun, gpus: str | None, jobs: int) -> _Running | Failure:
+def _outcome(future: "Future[str | None]") -> str | None:
+    """Why a run failed; None where it did not."""
     try:
-        process = RunProcess(planned.config, planned.log, gpus, run_process.threads_each(jobs * planned.config.devices))
-    except run_process.BusyError as error:
-        return _report(Failure(planned.name, str(error), planned.log))
-    if not console.is_terminal:
-        say(f"started   {planned.name}")
-    return _Running(planned, process)
+        return future.result()
+    except CancelledError:
+        return "was not started"
+    except Exception as error:  # what an engine says of a machine that was lost, or has not the files
+        return str(error).strip().rpartition("\n")[2] or type(error).__name__
 
 
-def _end(run: _Running, asked_to: bool) -> Failure | None:
-    """Say how a run ended, and return what went wrong with one that was not asked to end."""
-    if run.planned.finished:
-        results: dict[str, Any] = json.loads(run.planned.folder.results.read_text())
-        scores = f"{run.planned.config.score} {results['mIoU']:.2f}  mAcc {results['mAcc']:.2f}"
-        say(f"finished  {run.planned.name}  {scores}  in {results['seconds']:.0f} s")
-        return None
-    return None if asked_to else _report(Failure(run.planned.name, run.process.reason(), run.planned.log))
-
-
-def _report(failure: Failure) -> Failure:
+def _report(run: PlannedRun, reason: str | None) -> list[Failure]:
+    """Say how a run ended, and return what went wrong."""
+    if run.finished:
+        results: dict[str, Any] = json.loads(run.folder.results.read_text())
+        scores = f"{run.config.score} {results['mIoU']:.2f}  mAcc {results['mAcc']:.2f}"
+        say(f"finished  {run.name}  {scores}  in {results['seconds']:.0f} s")
+        return []
+    failure = Failure(run.name, reason or "it ended without results", run.log)
     say(f"failed    {failure.name}: {failure.reason}  (log: {failure.log})", style="red")
-    return failure
+    return [failure]
+
+
+def _note(futures: "dict[Future[str | None], PlannedRun]") -> str:
+    """What the runs at work printed last, for the bar."""
+    at_work = [one for future, one in futures.items() if future.running()]
+    return "  ".join(f"{one.name}: {['starting', *printed(one.log, at_most=2000)][-1][:30]}" for one in at_work)

@@ -16,7 +16,7 @@ from optuna.visualization.matplotlib import plot_optimization_history
 from fakd.analysis.figures.style import STYLE
 from fakd.analysis.runs import read_run
 from fakd.data.seeds import mixed_seed
-from fakd.experiments.run_queue import PlannedRun
+from fakd.experiments.planned_run import PlannedRun
 
 Span = tuple[float, float]
 """The least and the largest value of an option."""

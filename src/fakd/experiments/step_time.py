@@ -9,7 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fakd.console import say
 from fakd.experiments.grid import Arm, GridConfig
-from fakd.experiments.run_queue import Failure, PlannedRun, run_all
+from fakd.experiments.plan import run_or_plan
+from fakd.experiments.planned_run import Failure, PlannedRun
 from fakd.training.run_folder import write_json
 
 STEPS = 30
@@ -31,7 +32,7 @@ def seconds_per_step(config: GridConfig, arms: Sequence[Arm]) -> dict[str, float
     if missing := [arm for arm in arms if arm.name not in known]:
         say(f"measuring what a step takes: {STEPS} steps of each method")
         planned = {arm.name: _short_run(config, arm) for arm in missing}
-        failures = run_all(list(planned.values()), config.jobs)
+        failures = run_or_plan(list(planned.values()), config, config.plan)
         if failures is None or failures:
             return failures
         known |= {name: _measured(run.folder.logs) for name, run in planned.items()}

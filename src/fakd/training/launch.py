@@ -56,6 +56,20 @@ def launched() -> Launch | None:
     return None
 
 
+def share_among_tasks() -> int:
+    """Let each task that srun started work by itself, on some of many runs, and be no part of one run.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        ValueError: torchrun started this process, whose processes are always one run's.
+    """
+    if TorchElasticEnvironment.detect():
+        raise ValueError("this command starts its runs by itself: start it without torchrun, and give it --devices.")
+    return int(os.environ.pop("SLURM_STEP_NUM_TASKS", "1"))
+
+
 def cluster_environment() -> ClusterEnvironment:
     """Return how Fabric finds the other processes.
 

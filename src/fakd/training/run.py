@@ -1,6 +1,5 @@
 """The two commands that train: a network on labels, and a student with its teacher."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from fakd.console import is_main_process, progress, say
+from fakd.console import progress, say
 from fakd.data.batches import SegmentationData
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
@@ -17,6 +16,7 @@ from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
+from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
@@ -28,7 +28,7 @@ from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
 from fakd.training.metrics_file import read_metrics
 from fakd.training.run_data import open_data
-from fakd.training.run_folder import RunFolder, check_folder, prepare_folder, write_json
+from fakd.training.run_folder import RunFolder, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.student import count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
@@ -43,9 +43,15 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
     Returns:
         What results.json holds, or None if the run was interrupted.
+
+    Raises:
+        BusyError: another process is at work on the run.
     """
-    if finished := _finished(config):
-        return finished
+    with begun(config) as finished:
+        return finished or _train(config)
+
+
+def _train(config: TrainConfig) -> dict[str, Any] | None:
     data = open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
@@ -73,9 +79,13 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
     Raises:
         ValueError: the teacher does not fit the data set, or is no better than chance.
+        BusyError: another process is at work on the run.
     """
-    if finished := _finished(config):
-        return finished
+    with begun(config) as finished:
+        return finished or _distill(config, teacher)
+
+
+def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
     data = open_data(config)
     teaching = load_teacher(config.teacher, config, teacher)
     student = create_student(config)
@@ -270,22 +280,3 @@ class _Run:
             )
         self._evaluating += time.monotonic() - since
         return matrix
-
-
-def _finished(config: RunConfig) -> dict[str, Any] | None:
-    """The results of the run that is to be resumed, if there is nothing left to do."""
-    folder = RunFolder(config.output)
-    if is_main_process():
-        check_folder(config, folder)  # before data and networks are opened, so that a mistake shows at once
-    if not config.resume:
-        return None
-    if not folder.results.is_file():
-        if not folder.found_checkpoints():
-            say(f"nothing to resume in {folder.root}: starting anew")
-        return None
-    say(f"finished already: {folder.results}")
-    try:
-        results: dict[str, Any] = json.loads(folder.results.read_text())
-    except ValueError as error:
-        raise ValueError(f"{folder.results} is damaged ({error}): delete it, and --resume writes it anew.") from None
-    return results

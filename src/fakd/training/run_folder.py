@@ -56,6 +56,7 @@ class RunFolder:
     nonfinite/         where the loss became infinite or NaN: what `fakd replay` needs to compute it again
     student.safetensors  the trained network alone
     results.json       its scores, size and cost
+    run.lock           while a process writes all that: which one
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -72,6 +73,7 @@ class RunFolder:
         self.nonfinite = root / NONFINITE
         self.student = root / RUN_FILE
         self.results = root / "results.json"
+        self.lock = root / "run.lock"
 
     def checkpoint(self, age: int) -> Path:
         """Where the checkpoint lies after which so many were written."""
@@ -153,7 +155,11 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
     if folder.root.exists() and not folder.root.is_dir():
         raise FileExistsError(f"{folder.root} is a file; give a folder with --output.")
     # These alone are left by a start that failed before its first step, as on a teacher that was refused.
-    ours = {*folder.unfinished(), *((folder.config, folder.versions, folder.inputs) if folder.begun else ())}
+    ours = {
+        *folder.unfinished(),
+        *folder.root.glob(f"{folder.lock.name}*"),
+        *((folder.config, folder.versions, folder.inputs) if folder.begun else ()),
+    }
     occupied = any(path.is_file() and path not in ours for path in folder.root.rglob("*"))
     if occupied and config.overwrite:
         if not (folder.begun and folder.config.is_file()):

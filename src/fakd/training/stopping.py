@@ -29,7 +29,8 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Whether the run was asked to stop after its step: by Ctrl-C, SIGTERM, or Slurm's usual warning, SIGUSR1.
+    """Whether the run was asked to stop after its step: by Ctrl-C, SIGTERM, Slurm's usual warning, SIGUSR1, or the end
+    of its terminal.
 
     Ctrl-C pressed again stops at once. A scheduler that sends twice is not in a greater hurry: it has SIGKILL.
     """
@@ -99,7 +100,7 @@ class StopRequest:
 def _stops() -> list[signal.Signals]:
     """The signals that ask to stop, where nobody has ordered to ignore them; Ctrl-C is obeyed in the background too."""
     wanted = [signal.SIGINT]
-    for name in ("SIGTERM", "SIGUSR1"):
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
         with suppress(AttributeError):  # Windows has not all
             number = getattr(signal, name)
             if signal.getsignal(number) != signal.SIG_IGN:
