@@ -180,10 +180,11 @@ def test_a_path_may_be_written_otherwise_on_resuming(tmp_path, monkeypatch) -> N
     monkeypatch.chdir(tmp_path)
     for name in ("backbone_weights", "data_root"):
         root = tmp_path / name
-        run_folder(root, TrainConfig(output=root, **{name: "w.pth"}))
-        prepare_folder(TrainConfig(output=root, resume=True, **{name: str(tmp_path / "w.pth")}))
+        camvid = {"dataset": "camvid", "output": root}
+        run_folder(root, TrainConfig(**{"data_root": "d", **camvid, name: "w.pth"}))
+        prepare_folder(TrainConfig(**{"data_root": "d", **camvid, name: str(tmp_path / "w.pth")}, resume=True))
         with pytest.raises(ValueError, match=f"{name} was"):
-            prepare_folder(TrainConfig(output=root, resume=True, **{name: "other.pth"}))
+            prepare_folder(TrainConfig(**{"data_root": "d", **camvid, name: "other.pth"}, resume=True))
 
 
 def test_resuming_by_the_other_command(distill_config, train_config, tmp_path) -> None:

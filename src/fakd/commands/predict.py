@@ -67,7 +67,7 @@ class PredictConfig(InferenceConfig):
     device: Device = "auto"
     """Where to compute."""
     overwrite: bool = False
-    """Write into an output folder that is not empty."""
+    """Write into an output folder that is not empty: what has the same name is replaced, all else stays."""
 
 
 def predict(config: PredictConfig) -> list[Path]:

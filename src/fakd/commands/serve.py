@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from fakd.console import install_command, say
+from fakd.data import meant_dataset
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.reading import MOST_PIXELS
 from fakd.serve.pair import PairConfig, open_pair
@@ -137,7 +138,8 @@ def _find_samples(config: ServeConfig, notes: Mapping[str, str]) -> list[Sample]
     run = Path(config.model) / "config.yaml"
     root = config.data_root or (read_yaml(run).get("data_root") if run.is_file() else None)
     try:
-        return samples_from_dataset(notes["dataset"], root and Path(root), config.samples)
+        dataset = meant_dataset(None, config.data_root, notes.get("dataset"))
+        return samples_from_dataset(dataset or notes["dataset"], root and Path(root), config.samples)
     except (KeyError, ValueError, OSError) as error:
         if config.data_root is not None:
             raise
