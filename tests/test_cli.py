@@ -25,6 +25,7 @@ from fakd.commands.evaluate import EvaluateConfig
 from fakd.commands.inspect import InspectConfig
 from fakd.commands.predict import PredictConfig
 from fakd.data import DataError
+from fakd.data.batches import SegmentationData
 from fakd.training import DistillConfig, TrainConfig
 from fakd.training.nonfinite import NonFiniteLossError
 
@@ -163,6 +164,28 @@ def test_users_mistakes_are_one_line_on_stderr(arguments, message, few_scenes, c
     assert line.startswith("error: ")
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train --network foo", "unknown network 'foo'"),
+        ("train --accelerator mps", "this machine cannot train on accelerator 'mps'"),
+        ("distill --teacher /no/such", "no model file at /no/such"),
+        ("distill --teacher toy-scenes --student foo", "unknown network 'foo'"),
+        ("compare --teacher /no/such", "no model file at /no/such"),
+        ("compare --teacher-network pspnet-r18 --students pspnet-r18,foo", "unknown network 'foo'"),
+        ("ablate --table 4 --teacher /no/such", "no model file at /no/such"),
+        ("tune --teacher /no/such", "no model file at /no/such"),
+        ("tune --teacher toy-scenes --student pspnet/foo", "foo"),
+    ],
+)
+def test_what_is_quick_to_check_is_checked_before_every_file(words, said, few_scenes, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SegmentationData, "check", lambda data: pytest.fail("files are opened"))
+    assert cli.main([*words.split(), *TOY]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 @pytest.mark.parametrize(

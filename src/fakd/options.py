@@ -137,6 +137,8 @@ Teachers = Annotated[str | list[str], Parameter(converter=_each, n_tokens=1, met
 """One name, or the option once for each of several."""
 EachPath = Annotated[Path | list[Path | None], Parameter(converter=_each, n_tokens=1, metavar="FILE")]
 """One file, or the option once for each of several teachers, with none for those that need no file."""
+Hidden = Annotated[list[str] | str | None, Parameter(converter=_one_or_many, metavar="NAME,...")]
+"""Classes that pictures show no colour of: names with commas in between, or none."""
 Seeds = Annotated[int | list[int] | str, Parameter(converter=_plain_values, metavar="NUMBER,...")]
 """How many, or which, as 0,1,2."""
 Paths = Annotated[list[str], Parameter(consume_multiple=True)]

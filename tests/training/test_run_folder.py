@@ -117,7 +117,9 @@ def test_overwriting_a_run_keeps_what_others_put_there(tmp_path) -> None:
     folder = run_folder(tmp_path / "run")
     written = (folder.results, folder.student, folder.previous, folder.logs / "csv/000/metrics.csv")
     left = (folder.root / ".student.safetensors.7.tmp", folder.nonfinite / "step-3.pt")
+    left += (folder.best, folder.logs / "tensorboard/events.out.tfevents.1.host.2.0", folder.logs / "wandb/run-1/a.log")
     kept = [folder.root / name for name in ("map.yaml", "notebooks/a.ipynb", ".mine.1.tmp", "deep/config.yaml")]
+    kept += [folder.logs / "mine.txt", folder.logs / "csv/mine.csv", folder.nonfinite / "mine/step-3.pt"]
     for path in (*written, *left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")

@@ -40,6 +40,8 @@ class Page:
     samples: Sequence[Sample]
     most_pixels: int
     """Of an image."""
+    hide: Sequence[int] = ()
+    """Classes that are shown without a colour."""
 
     def build(self) -> gradio.Blocks:
         """Lay it out, and say what happens on what."""
@@ -107,7 +109,7 @@ class Page:
 
     def redraw(self, drawing: Drawing | None, opacity: float) -> Any:
         """Draw the slider again."""
-        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity)
+        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity, self.hide)
 
     def read(self, path: Path) -> Tensor:
         """Read an image that somebody sent.
@@ -139,7 +141,7 @@ class Page:
             self.redraw(drawing, opacity),
             figures(comparison, name),
             None if drawing.teacher is None else agreement_map(drawing.image, drawing.student, drawing.teacher),
-            legend(comparison, self.student.classes, self.student.palette),
+            legend(comparison, self.student.classes, self.student.palette, self.hide),
             drawing,
         )
 
