@@ -184,7 +184,8 @@ def test_what_is_quick_to_check_is_checked_before_every_file(words, said, few_sc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(SegmentationData, "check", lambda data: pytest.fail("files are opened"))
     assert cli.main([*words.split(), *TOY]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
     assert said in line
 
 

@@ -17,7 +17,7 @@ def delete_files(root: Path, patterns: Iterable[str]) -> None:
         linked = any(folder.is_symlink() for folder in path.parents if folder.is_relative_to(root))
         if linked or (path.is_dir() and not path.is_symlink()):
             continue
-        path.unlink()
+        path.unlink(missing_ok=True)  # it may be a folder that went with its last file
         for folder in (folder for folder in path.parents if folder.is_relative_to(root)):
             with suppress(OSError):  # others' files are there
                 folder.rmdir()
