@@ -61,7 +61,7 @@ def look_through(data: SegmentationData, config: RunConfig) -> None:
 def data_inputs(data: SegmentationData) -> dict[str, str]:
     """How many images each split has, and a hash of the names and sizes of their files, without opening any."""
     inputs = {split: _listing(data.source(split)) for split in SPLITS}
-    return inputs if data.unlabelled is None else {**inputs, "unlabelled": _listing(data.unlabelled)}
+    return inputs if data.unlabelled is None else {**inputs, "without labels": _listing(data.unlabelled)}
 
 
 def _listing(source: Source) -> str:

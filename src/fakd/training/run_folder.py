@@ -44,7 +44,7 @@ _INPUTS = {
     "classes": "the classes of the data set",
     "teacher": "the teacher's weights, or what the class map makes of its classes,",
 }
-_DATA = ("train", "val", "unlabelled")
+_DATA = ("train", "val", "without labels")
 
 _CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "previous-*.ckpt")
 _LOGS = ("csv/*/metrics.csv", "tensorboard/events.out.tfevents.*", "wandb/**/*", *(f"{name}.json" for name in PACKAGES))
