@@ -24,6 +24,7 @@ from fakd.models.foreign.from_hf import _REFUSED, network_names
 from fakd.models.foreign.hf_files import processor_in
 from fakd.models.foreign.hf_scores import _SEMANTIC
 from fakd.models.inference_copy import inference_copy
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.types import scores_alone as without_features
 
 IMAGES = torch.rand(2, 3, 64, 64)
@@ -239,3 +240,14 @@ def test_a_squares_side_is_the_shorter_one(tmp_path: Path) -> None:
     transformers.EomtImageProcessor().save_pretrained(tmp_path)
     hf_network("segformer").save_pretrained(tmp_path)
     assert base_size_in(open_model(f"hf:{tmp_path}")[1], "network") == (640, 2560)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_classes_merge_by_the_sum_of_their_probabilities(kind: str) -> None:
+    model = opened(kind)
+    with torch.inference_mode():
+        apart, together = (
+            network(IMAGES).logits.softmax(1) for network in (model, MergedTeacher(model, [[2, 0], [1]]))
+        )
+    wanted = torch.stack([apart[:, 0] + apart[:, 2], apart[:, 1]], 1)
+    torch.testing.assert_close(together, wanted / wanted.sum(1, keepdim=True), rtol=1e-5, atol=1e-7)
