@@ -42,8 +42,10 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
     """
     if named is not None or root is None:
         return named or trained_on
+    if trained_on is None or trained_on == UNLABELLED_SET:
+        return FOLDER
     drawn = trained_on in DATASETS and not DATASETS[trained_on].needs_root
-    return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
+    return FOLDER if drawn else trained_on
 
 
 def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
