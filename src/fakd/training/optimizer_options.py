@@ -18,10 +18,10 @@ class OptimizerConfig:
     """What a step does with the gradient of the loss."""
 
     optimizer: ByRecipe[str] = UNSAID
-    """sgd, adamw, or another one of timm's, as adam, nadamw, lamb or lion; by default the recipe's."""
+    """sgd, adamw, or another one of timm's; by default the recipe's."""
     learning_rate: ByRecipe[float] = UNSAID
-    """Highest learning rate of the run; by default the recipe's: of paper the data set's, 0.01, but 0.004 for
-    pascal-context. With another optimizer than the recipe's, sgd has the data set's, the others 1e-4."""
+    """Highest learning rate of the run; by default the recipe's. With another optimizer than the recipe's, sgd has the
+    data set's, the others 1e-4."""
     schedule: ByRecipe[Literal["poly", "cosine", "constant"]] = UNSAID
     """How the learning rate falls to a hundredth, after the warm-up: poly, by (1 - t/T)^power; cosine, by half a wave;
     or constant, not at all. By default the recipe's."""
