@@ -1,5 +1,6 @@
 """The command line: every command is a plain function of one dataclass, whose fields are its options."""
 
+import inspect
 import json
 import os
 import re
@@ -9,13 +10,14 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from fakd import __version__
 from fakd.console import console, memory_advice, quiet_libraries, say_error
 from fakd.help import COMMAND_GROUPS, PlainHelp, example, first_page, options_for_help, titled
+from fakd.mistakes import as_typed, told, translated
 
 COMMANDS = {
     "demo": "fakd.commands.demo:demo",
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = memory_advice(error, options) or (_own_words(error) if isinstance(error, _USER_ERRORS) else None)
         if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
-        say_error(message)
+        say_error(as_typed(message, options, first=False))
         return getattr(error, "exit_status", 1)
     return 130 if outcome is None else 0
 
@@ -125,9 +127,10 @@ def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
         if " ".join(words) in {name.rpartition(" ")[0] for name in COMMANDS}:
-            raise CycloptsError(f"say which command: {', '.join(_below(' '.join(words)))}.")
+            below = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+            raise CycloptsError(f"say which command: fakd {', fakd '.join(below)}.")
     except CycloptsError as error:
-        say_error(_told(error))
+        say_error(told(error, COMMANDS))
         raise SystemExit(2) from None
     if not isinstance(command, type):  # what prints help, or the version
         command(*bound.args, **bound.kwargs)
@@ -136,7 +139,11 @@ def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
     # null is nothing for words and paths too, as --init null over a file's
     options = {name: None if str(value) == "null" else value for name, value in bound.arguments.items()}
     options.pop("config", None)
-    return function, config_class(function)(**options)
+    kind = config_class(function)
+    try:
+        return function, kind(**options)
+    except ValueError as error:
+        raise translated(error, inspect.signature(kind).parameters, first=True) from None
 
 
 def config_class(function: Callable[[Any], Any]) -> Any:
@@ -188,7 +195,8 @@ def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
         given = json.loads(path) if path.startswith("{") else read_yaml(Path(path))  # the options themselves, as JSON
         values = json.loads(json.dumps(given or {}, default=str))  # names that are numbers as words
     except (OSError, ValueError) as error:
-        raise CycloptsError(f"--config {path}: {error}") from None
+        said = "no such file." if isinstance(error, FileNotFoundError) else str(error)
+        raise CycloptsError(f"--config {path}: {said}") from None
     typed = {id(argument): argument.tokens for argument in arguments if any(token.keys for token in argument.tokens)}
     for argument in arguments:  # such as --options.strength: the file's other options come to it
         argument.tokens = [] if id(argument) in typed else argument.tokens
@@ -210,21 +218,7 @@ def _joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _below(group: str) -> list[str]:
-    """The commands of a group, or of them all."""
-    return list(dict.fromkeys(name.removeprefix(group).split()[0] for name in COMMANDS if name.startswith(group)))
-
-
 def _own_words(error: BaseException) -> str:
     """What the error says; PyTorch puts the whole traceback before it where a loader's process has raised it."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
-
-
-def _told(error: CycloptsError) -> str:
-    """What the library says of a wrong word, with what it leaves out: names of options, for lists of a file."""
-    if isinstance(error, UnknownCommandError):
-        group = " ".join(error.command_chain or ())
-        return f"{str(error).partition(' Available')[0]} The commands are {', '.join(_below(group))}."
-    name = error.argument.name if error.argument else ""
-    return str(error) if name.lstrip("-") in str(error).replace("_", "-") else f"{name}: {error}"

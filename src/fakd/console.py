@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,6 +46,21 @@ def say_error(message: str) -> None:
     errors.print("error:", style="bold red", end=" ")
     # as it may stand in the names of files
     errors.print("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message), markup=False)
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The name that somebody may have meant, as a sentence to add to a message; nothing where none is close.
+
+    Example:
+        >>> did_you_mean("cdw", ["cwd", "fakd"]), did_you_mean("bf16", ["32-true", "bf16-mixed"])
+        (' Did you mean cwd?', ' Did you mean bf16-mixed?')
+        >>> did_you_mean("unet", ["cwd", "fakd"])
+        ''
+    """
+    known = {name.lower(): name for name in names}
+    longer = [name for name in known if len(word) > 2 and name.startswith(word.lower())]
+    close = longer or get_close_matches(word.lower(), known, n=1)
+    return f" Did you mean {known[close[0]]}?" if close else ""
 
 
 def progress(unit: str) -> Progress:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
@@ -38,5 +39,6 @@ def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     if name == FOLDER:
         return describe_folder(root)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
+        known = sorted([*DATASETS, FOLDER])
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}.{did_you_mean(name, known)}")
     return DATASETS[name]

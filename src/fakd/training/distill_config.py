@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fakd.console import did_you_mean
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.methods import method_options
@@ -40,6 +41,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         if unknown := [name for name in self.options if name not in known]:
             raise ValueError(
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
+                f"{did_you_mean(unknown[0], known)}"
             )
         self.teacher = as_given(self.teacher)
         self.check_teacher_classes(len(teacher_names(self.teacher)))

@@ -5,6 +5,7 @@ from typing import Literal
 
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
+from fakd.console import did_you_mean
 from fakd.data import DatasetSpec
 from fakd.options import UNSAID, ByRecipe
 
@@ -65,7 +66,8 @@ class OptimizerConfig:
             ValueError: a value is out of range, or timm has no such optimizer.
         """
         if self.optimizer not in (known := [str(name) for name in list_optimizers()]):
-            raise ValueError(f"there is no optimizer {self.optimizer!r}; timm has {', '.join(known)}.")
+            meant = did_you_mean(str(self.optimizer), known) or f" It has {', '.join(known)}."
+            raise ValueError(f"optimizer must be one of timm's, as sgd or adamw, got {self.optimizer!r}.{meant}")
         for name in ("learning_rate", "poly_power", "backbone_lr_factor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name):g}.")

@@ -16,6 +16,7 @@ from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.files.checksum import digest
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
+from fakd.models.by_name import check_new, check_trained
 from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
@@ -52,6 +53,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _train(config: TrainConfig) -> dict[str, Any] | None:
+    check_new(config.network)
     data = open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
@@ -86,6 +88,9 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
 
 def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
+    check_new(config.student)
+    for name in teacher_names(config.teacher) if teacher is None else ():
+        check_trained(name)
     data = open_data(config)
     teaching = load_teacher(config.teacher, config, teacher)
     student = create_student(config)

@@ -123,4 +123,6 @@ def _can_have_aux(name: str) -> bool:
 
 def _check(name: str) -> None:
     if name not in NETWORKS:
-        raise ValueError(f"torchvision has no segmentation network {name!r}; it has {', '.join(NETWORKS)}")
+        raise ValueError(
+            f"torchvision has no segmentation network {name!r}; it has {', '.join(NETWORKS)}.{did_you_mean(name, NETWORKS)}"
+        )
