@@ -98,6 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         function, config = parse(sys.argv[1:] if arguments is None else arguments)
         options = vars(config)
+        if "torch" in sys.modules:
+            from fakd.machine import use_free_cores
+
+            use_free_cores()
         outcome = function(config)
     except KeyboardInterrupt:
         console.print("stopped")
