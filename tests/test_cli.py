@@ -297,9 +297,20 @@ def test_a_real_process_says_only_what_people_need(tmp_path) -> None:
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    starts = ["data ", "network ", "step      2 crops", "step      the recipe has batch_size 16:"]
-    starts += ["step 2/2  val mIoU ", "mIoU ", "written to run", "verdict   "]
-    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    starts = ["data ", "network ", "machine   CPU ", "step      2 crops", "step      the recipe has batch_size 16:"]
+    starts += [
+        "length    2 steps, 0.0156 passes over 256 images",
+        "step 2/2  val mIoU ",
+        "",
+        " ",
+        " ",
+        f" {NETWORK} ",
+        "",
+    ]
+    starts += ["took      ", "written to run", "verdict   ", "next:     fakd "]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=False)] == starts
+    assert lines[len(starts) :] == ["          fakd report run"]
+    assert "1 thread (OMP_NUM_THREADS), 32-true" in done.stdout
     assert json.loads((tmp_path / "run/results.json").read_text())["steps"] == 2
 
 
