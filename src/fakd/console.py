@@ -87,7 +87,7 @@ class _Watched(Progress):
         self._tell(task_id)
 
     def _tell(self, task_id: TaskID) -> None:
-        task = self._tasks[task_id]
+        task = next(task for task in self.tasks if task.id == task_id)
         now, begun = self.get_time(), max(self._said, task.start_time or 0.0)
         if console.is_terminal or not is_main_process() or now - begun < self._every:
             return
