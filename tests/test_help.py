@@ -1,8 +1,12 @@
 """What `--help` prints: all of it, in an order that a person reads."""
 
 import inspect
-import time
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from dataclasses import fields
+from functools import cache
+from io import StringIO
 from pkgutil import resolve_name
 
 import pytest
@@ -16,17 +20,20 @@ every_command = pytest.mark.parametrize("command", CONFIGS)
 TRAINING = [name for name, config in CONFIGS.items() if "recipe" in {field.name for field in fields(config)}]
 
 
-@pytest.fixture
-def said(capsys, monkeypatch):
+@pytest.fixture(scope="module", name="said")
+def _said():
     """What a command line prints that only asks."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
 
+    @cache
     def ask(words: str) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            cli.main(words.split())
+        text = StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(text):
+            patch.setenv("COLUMNS", "80")
+            patch.setattr(cli, "quiet_libraries", lambda: None)
+            with pytest.raises(SystemExit) as stopped:
+                cli.main(words.split())
         assert stopped.value.code == 0
-        return capsys.readouterr().out
+        return text.getvalue()
 
     return ask
 
@@ -59,21 +66,26 @@ def test_every_option_is_explained(command, said) -> None:
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
     assert "<class" not in text
-    assert f"Example: {EXAMPLES[command]}" in text
     entries = {
         word.strip(",").partition(".")[0] for line in lines if line.startswith("  ") for word in line.split()[:2]
     }
     words = " ".join(text.split())
+    assert f"Example: {EXAMPLES[command]}" in words
     for field in fields(CONFIGS[command]):
         assert f"--{field.name.replace('_', '-')}" in entries
         assert first_words(CONFIGS[command], field.name) in words, f"{field.name} has no help"
     assert "_" not in "".join(sorted(entry for entry in entries if entry.startswith("--")))
 
 
+@cache
+def source_lines(owner: type) -> list[str]:
+    return [line.strip() for line in inspect.getsource(owner).splitlines()]
+
+
 def first_words(config_class: type, name: str) -> str:
     """The start of the docstring below a field, as it stands in the source."""
     owner = next(base for base in config_class.__mro__ if name in inspect.get_annotations(base))
-    lines = [line.strip() for line in inspect.getsource(owner).splitlines()]
+    lines = source_lines(owner)
     text = lines[next(place for place, line in enumerate(lines) if line.startswith(f"{name}:")) + 1]
     assert text.startswith('"""'), f"{name} has no docstring"
     return " ".join(text.strip('"').split()[:3])
@@ -92,10 +104,10 @@ def test_essentials_come_first_and_no_option_is_left_over(command, said) -> None
     assert titles == [title for title in OPTION_GROUPS if title in titles]
     assert titles[0] == "Essentials"
     essentials = lines[lines.index("Essentials:") : lines.index("Data:")]
-    named = [line.split()[0] for line in essentials if line.startswith("  --")]
+    named = [line.split()[0].strip(",").removesuffix(".NAME") for line in essentials if line.startswith("  --")]
     order = OPTION_GROUPS["Essentials"].split()
     expected = [name for name in order if name in {field.name for field in fields(CONFIGS[command])}]
-    assert named == [f"--{name.replace('_', '-')}".replace("--output", "--output,") for name in expected]
+    assert named == [f"--{name.replace('_', '-')}" for name in expected]
 
 
 def test_distill_names_the_options_of_every_method(said) -> None:
@@ -136,7 +148,7 @@ def test_the_examples_can_be_typed(command, tmp_path, monkeypatch) -> None:
         assert type(cli.parse(given[1:])[1]) is CONFIGS[command]
 
 
-def test_help_takes_less_than_a_second_of_processor_time(said) -> None:
-    before = time.process_time()
-    said("--help")
-    assert time.process_time() - before < 1.0
+def test_help_takes_less_than_a_second_of_processor_time() -> None:
+    spent = "import os; from fakd.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(sum(os.times()[:2]))"
+    done = subprocess.run([sys.executable, "-c", spent], capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-1]) < 1.0

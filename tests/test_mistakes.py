@@ -18,9 +18,9 @@ TYPED = {
     "compare --gpus 2": "--gpus. Did you mean --devices?",
     "train --data d": "--data. Did you mean --data-root?",
     "data check --data d": "--data. Did you mean --root?",
-    "distill --backbone b": "--backbone. Did you mean --student?",
+    "distill --teacher t --backbone b": "--backbone. Did you mean --student?",
     "evaluate m --accelerator cpu": "--accelerator. Did you mean --device?",
-    "distill --strength 1": "--strength. Did you mean --options.strength?",
+    "distill --teacher t --strength 1": "--strength. Did you mean --options.strength?",
     "train -x 3": "fakd train has no option -x. See fakd train --help.",
     # values
     "train --batch_size many": "--batch-size: expected a whole number, got 'many'.",

@@ -130,7 +130,7 @@ def _unknown_option(command: str, error: UnknownOptionError) -> str:
     token = error.token
     given = (token.keyword or token.value).partition("=")[0]
     if not given.startswith("-"):
-        given = f"--{given}"  # of a file
+        given = f"--{given.strip('[]')}"  # of a file
     where = "" if token.source == "cli" else f" (in {token.source})"
     known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
     return f"fakd {command} has no option {given}{where}.{_meant(given, known)} See fakd {command} --help."

@@ -21,6 +21,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_large
 from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
+from fakd.machine import described
 from fakd.options import Output, Size
 
 SHARES_FILE = "shares.csv"
@@ -92,6 +93,7 @@ def predict(config: PredictConfig) -> list[Path]:
         raise ValueError(
             f"{config.model} gives labels and no scores: leave out --ignore-below, or export it with scores."
         )
+    say(f"machine   {described(network.device)}")
     photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
     failed = []
