@@ -71,7 +71,10 @@ def render(
         summary=_summary(groups),
         verdicts=group_verdicts(groups),
         collapsed=bool(collapsed),
-        confusions=[confusion_table(found, groups[0].classes) for found in _shown(gallery, collapsed)],
+        confusions=[
+            confusion_table(f"confusion-{place}", found, groups[0].classes)
+            for place, found in enumerate(_shown(gallery, collapsed))
+        ],
         tables=[group_table(groups, teachers), class_table(groups, teachers), run_table(groups, names, teachers)],
         plots=plots,
         logged=logged_names(groups),
@@ -102,8 +105,8 @@ def _summary(groups: Sequence[Group]) -> str:
     equal = {group: score for group, score in means.items() if group.budget == budget}
     best = max(equal, key=equal.__getitem__)
     of = "of the same budget " if len(equal) < len(means) else ""
-    text = f"Highest mean mIoU of {len(equal)} kinds of runs {of}".rstrip()
-    text += f": {best.label} with {equal[best]:.2f} %"
+    among = f"Highest mean mIoU of {len(equal)} kinds of runs {of}".rstrip() if len(means) > 1 else "Mean mIoU"
+    text = f"{among}: {best.label} with {equal[best]:.2f} %"
     if (gain := gains(groups, "mIoU").get(best)) is not None:
         text += f", {difference_text(gain)} points against the student alone".replace("-", "\N{MINUS SIGN}")
     few = " One seed says little about which is better." if len(best.runs) == 1 else ""

@@ -38,6 +38,8 @@ class Cell:
     text: str = _NONE
     value: float | str | None = None
     best: bool = False
+    mark: str = "best student"
+    """What it means that it is the best, shown on hovering."""
     link: str = ""
 
 
@@ -161,7 +163,7 @@ def _table(name: str, caption: str, columns: Sequence[Shown], groups: Sequence[G
     return Table(name, caption, [column for column, _ in kept], rows)
 
 
-def confusion_table(confusion: Confusion, classes: Sequence[str]) -> Table:
+def confusion_table(name: str, confusion: Confusion, classes: Sequence[str]) -> Table:
     """What the pixels of every class were taken for: shares in percent of a row, the most predicted classes first."""
     matrix = confusion.matrix.double()
     predicted = [index for index in matrix.sum(0).argsort(descending=True).tolist() if matrix[:, index].sum() > 0]
@@ -174,10 +176,10 @@ def confusion_table(confusion: Confusion, classes: Sequence[str]) -> Table:
             continue
         parts = [(index, counts[index].item()) for index in shown]
         parts += [(-1, counts[others].sum().item())] if others else []
-        cells = [Cell(f"{100 * part / total:.1f}", part / total, index == truth) for index, part in parts]
+        cells = [Cell(f"{100 * part / total:.1f}", part / total, index == truth, "right") for index, part in parts]
         rows.append([_word(classes[truth]), *cells])
     caption = f"What {confusion.label} takes each class for: percent of its pixels, in {confusion.images} images"
-    return Table("confusion", caption, columns, rows)
+    return Table(name, caption, columns, rows)
 
 
 def _paper_columns(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> list[Shown]:
