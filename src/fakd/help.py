@@ -51,6 +51,7 @@ EXAMPLES = {
     "recipes": "fakd recipes",
     "replay": "fakd replay runs/toy-scenes/pspnet-r18-fakd-seed0/nonfinite/step.pt",
     "data prepare": "fakd data prepare camvid data/camvid",
+    "data import": "fakd data import coco export/ photos",
     "data check": "fakd data check folder photos",
     "data show": "fakd data show folder photos",
 }
@@ -67,7 +68,7 @@ OPTION_GROUPS = {
     "Evaluation": "eval_every patience",
     "Machine": "accelerator devices precision jobs",
     "Run folder": "seed resume overwrite config",
-    f"{_FEW}data": "base_size scale photometric cache_images check_data holdout",
+    f"{_FEW}data": "base_size scale photometric cache_images check_data holdout bands value_range",
     f"{_FEW}images without labels": "unlabelled unlabelled_batch val_share",
     f"{_FEW}network": "output_stride head_channels dropout aux_weight",
     f"{_FEW}recipe": "schedule poly_power warmup_steps weight_decay momentum backbone_lr_factor layer_decay "
@@ -77,7 +78,7 @@ OPTION_GROUPS = {
     f"{_FEW}teacher cache": "teacher_cache teacher_cache_format teacher_views",
     f"{_FEW}evaluation": "report mode window stride flip scales at_least prune",
     f"{_FEW}machine": "num_nodes channels_last compile engine ray_address cpus",
-    f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every tracker tracker_group plan budget minutes sort",
+    f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every allow_changed_data tracker tracker_group plan budget minutes sort",
 }
 """The options of commands that train, essentials first; of other commands, what few need."""
 

@@ -19,7 +19,8 @@ def free_cores() -> int:
     """
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     busy = psutil.cpu_percent(_LOOK, percpu=True)
-    return max(1, round(sum(100 - busy[core] for core in mine if core < len(busy)) / 100))
+    idle: float = sum(100 - busy[core] for core in mine if core < len(busy)) / 100
+    return max(1, round(idle))
 
 
 def use_free_cores() -> None:

@@ -238,7 +238,7 @@ def test_config_of_a_stand_in_is_that_of_the_run(stand_in, make) -> None:
 
 
 def test_several_devices_share_the_cores(stand_in, make, monkeypatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(local_engine, "free_cores", lambda: 12)
     planned = make("none", devices=2)
     assert run_all([planned], EngineConfig()) == []
     (_, variables) = json.loads((planned.folder.root / "environment.json").read_text())
