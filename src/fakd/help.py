@@ -78,7 +78,8 @@ OPTION_GROUPS = {
     f"{_FEW}teacher cache": "teacher_cache teacher_cache_format teacher_views",
     f"{_FEW}evaluation": "report mode window stride flip scales at_least prune",
     f"{_FEW}machine": "num_nodes channels_last compile engine ray_address cpus",
-    f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every allow_changed_data tracker tracker_group plan budget minutes sort",
+    f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every allow_changed_data tracker tracker_group plan "
+    "budget minutes sort",
 }
 """The options of commands that train, essentials first; of other commands, what few need."""
 
