@@ -166,7 +166,8 @@ def _app(names: Container[str]) -> App:
         config=_add_config_file,
         # a file may be called [1].jpg; of an option that is given twice the last one counts
         default_parameter=Parameter(negative_iterable=(), json_list=False, allow_repeating=True),
-        group_parameters="Options",
+        group_arguments=Group("Arguments", sort_key=-1),
+        group_parameters=Group("Options", sort_key=0),
         group_commands=Group("About fakd itself", sort_key=len(COMMAND_GROUPS) + 1),
     )
     app.register_install_completion_command(_COMPLETION, help="Let the shell complete commands and options.")

@@ -81,8 +81,9 @@ OPTION_GROUPS = {
     f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every allow_changed_data tracker tracker_group plan "
     "budget minutes sort",
 }
-"""The options of commands that train, essentials first; of other commands, what few need."""
+"""The options of commands that train, essentials first; other commands have two of these groups, after their own."""
 
+_EVERYWHERE = (f"{_FEW}teachers of other classes, or several", f"{_FEW}evaluation")
 _INDENT = 26  # of what help says of an option
 _GLUE = "\N{NO-BREAK SPACE}"
 
@@ -108,7 +109,7 @@ def options_for_help(config: type) -> type:
         name: group
         for group, names in titled(OPTION_GROUPS)
         for name in names.split()
-        if trains or group.name.startswith(_FEW)
+        if trains or group.name in _EVERYWHERE
     }
     annotations: dict[str, Any] = {}
     for place, parameter in enumerate(parameters):
