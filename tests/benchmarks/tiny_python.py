@@ -13,9 +13,11 @@ TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "experiments")]
 
 from grid_runs import RunHere
+from tiny import SMALL
 
 import fakd.models
 from fakd.cli import main
+from fakd.data import DATASETS
 from fakd.experiments import local_engine
 
 SMALLER = {"pspnet-r101": "pspnet/test_resnet", "pspnet-r18": "pspnet/test_efficientnet"}
@@ -32,6 +34,7 @@ class Here(RunHere):
 
 
 if __name__ == "__main__":
+    DATASETS["toy-scenes"] = SMALL  # type: ignore[index]
     if sys.argv[1:3] == ["-m", "fakd"]:
         local_engine.RunProcess = Here  # type: ignore[misc]
         sys.exit(main(sys.argv[3:]))
