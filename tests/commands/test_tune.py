@@ -222,7 +222,7 @@ def test_a_search_that_is_killed_goes_on(here, tmp_path) -> None:  # noqa: F811
     words += f" --checkpoint-every 1 --log-every 1 --output {tmp_path / 'tune'}"
     folder = tmp_path / "tune/cwd"
     first = subprocess.Popen([sys.executable, "-m", "fakd", *words.split()], start_new_session=True)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not (folder / "trial-001/checkpoints/last.ckpt").exists():
         assert first.poll() is None
         assert time.monotonic() < deadline
