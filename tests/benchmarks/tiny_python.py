@@ -12,13 +12,13 @@ from typing import Any
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "experiments")]
 
-from grid_runs import RunHere
-from tiny import SMALL
+from grid_runs import RunHere  # noqa: E402
+from tiny import SMALL  # noqa: E402
 
-import fakd.models
-from fakd.cli import main
-from fakd.data import DATASETS
-from fakd.experiments import local_engine
+import fakd.models  # noqa: E402
+from fakd.cli import main  # noqa: E402
+from fakd.data import DATASETS  # noqa: E402
+from fakd.experiments import local_engine  # noqa: E402
 
 SMALLER = {"pspnet-r101": "pspnet/test_resnet", "pspnet-r18": "pspnet/test_efficientnet"}
 original = fakd.models.create_model

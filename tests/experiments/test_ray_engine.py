@@ -22,7 +22,7 @@ from fakd.training import DistillConfig, distill
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'fakd[ray]'")
 pytestmark = pytest.mark.slow
 
-# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start, for runs below "quick"; lets the others
+# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start, for runs below "quick"; the others
 # have the few scenes of the tests.
 STAND_IN = """
     import sys
