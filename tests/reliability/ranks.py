@@ -112,5 +112,6 @@ def runs(folder: Path, teacher: Path) -> None:
 
 if __name__ == "__main__":
     # torchrun's own agent; by fork, its processes have the libraries already
-    two = LaunchConfig(1, 1, 2, run_id="two", rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork")
+    alone = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "two", "max_restarts": 0}
+    two = LaunchConfig(1, 1, 2, start_method="fork", **alone)
     elastic_launch(two, runs)(*map(Path, sys.argv[1:]))

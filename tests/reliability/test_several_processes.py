@@ -42,7 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, teacher_run: Path) -> tuple[Pa
     """The folder of the runs by two processes, and what they printed."""
     folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, str(HERE / "ranks.py"), str(folder), str(teacher_run)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
