@@ -115,7 +115,18 @@ def stop_and_resume(rounds: int, folder: Path, seed: int = 0) -> Outcome:
     """
     rng, outcome = random.Random(seed), Outcome()
     teacher = Command(
-        ["train", "--network", NETWORK, "--output", str(folder / "teacher"), *SIZE.split(), "--max_steps", "20"],
+        [
+            "train",
+            "--dataset",
+            "toy-scenes",
+            "--network",
+            NETWORK,
+            "--output",
+            str(folder / "teacher"),
+            *SIZE.split(),
+            "--max_steps",
+            "20",
+        ],
         folder / "teacher.log",
     )
     if teacher.join() != 0:

@@ -40,7 +40,7 @@ def run(folder: Path) -> int:
     Image.new("RGB", (40, 30)).save(folder / "images/a.png")
     teacher, student = str(folder / "teacher"), str(folder / "student")
     return (
-        main(["train", "--network", TINY, "--output", teacher, *common])
+        main(["train", "--dataset", "toy-scenes", "--network", TINY, "--output", teacher, *common])
         or main(
             ["distill", "--teacher", teacher, "--student", TINY, "--output", student, "--allow-bad-teacher", *common]
         )
