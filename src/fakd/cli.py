@@ -18,6 +18,7 @@ from fakd import __version__
 from fakd.console import console, memory_advice, quiet_libraries, say_error
 from fakd.help import COMMAND_GROUPS, PlainHelp, example, first_page, options_for_help, titled
 from fakd.mistakes import as_typed, told, translated
+from fakd.options import at_home
 
 COMMANDS = {
     "demo": "fakd.commands.demo:demo",
@@ -141,11 +142,11 @@ def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
         raise SystemExit(0)
     function = resolve_name(COMMANDS[typed[0]])
     # null is nothing for words and paths too, as --init null over a file's
-    options = {name: None if str(value) == "null" else value for name, value in bound.arguments.items()}
+    options = {name: None if str(value) == "null" else at_home(value) for name, value in bound.arguments.items()}
     options.pop("config", None)
     kind = config_class(function)
     try:
-        return function, kind(**options)
+        return function, getattr(kind, "typed", kind)(**options)
     except ValueError as error:
         raise translated(error, inspect.signature(kind).parameters, first=True) from None
 
@@ -195,7 +196,7 @@ def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     argument = arguments.get("--config", None)
     if argument is None or not argument.tokens:
         return
-    path = argument.tokens[0].value
+    path = at_home(argument.tokens[0].value)
     try:
         given = json.loads(path) if path.startswith("{") else read_yaml(Path(path))  # the options themselves, as JSON
         values = json.loads(json.dumps(given or {}, default=str))  # names that are numbers as words
