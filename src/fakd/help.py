@@ -186,8 +186,9 @@ def _described_methods(width: int) -> list[str]:
     lines = ["", "  NAMEs of each method; what they mean: fakd methods METHOD"]
     for name in METHODS:
         text = ", ".join(method_options(name)).replace("_", "-") or "no options"
-        indents = {"initial_indent": f"  {name:<14}", "subsequent_indent": " " * 16}
-        lines += textwrap.wrap(text, width - 1, break_on_hyphens=False, **indents)
+        lines += textwrap.wrap(
+            text, width - 1, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16, break_on_hyphens=False
+        )
     return lines
 
 

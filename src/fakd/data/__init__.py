@@ -43,7 +43,7 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
     """
     if named is not None or root is None:
         return named or trained_on
-    drawn = trained_on in DATASETS and not DATASETS[trained_on].needs_root
+    drawn = trained_on is not None and trained_on in DATASETS and not DATASETS[trained_on].needs_root
     return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
