@@ -57,12 +57,12 @@ def import_dataset(config: ImportConfig) -> Path:
     if not source.is_dir() and not (config.format == "coco" and source.suffix == ".json" and source.is_file()):
         raise DataError(f"{source}: no such folder, expected the unpacked export there. Check the path.")
     found = READERS[config.format](source)
-    if not found.images:
-        raise _listed_above(source, found.faults or [f"{source}: no annotated images there."])
     try:
         plan = plan_classes(found, config.background)
         images = with_splits(found.images, config.val_share)
     except DataError as error:
+        if found.faults:  # which explain it
+            raise _listed_above(source, found.faults) from None
         raise DataError(f"{source}: {error}") from None
     try:
         written = write_folder(images, root, plan, config.overlaps, found.faults, config.skip_faults)

@@ -56,6 +56,8 @@ def read_voc(source: Path) -> Annotations:
 
 
 def _label_map(path: Path) -> Iterator[UserClass]:
+    """The classes of a labelmap.txt, with their places for values."""
+    place = 0
     for number, line in enumerate(read_short_text(path).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -63,7 +65,8 @@ def _label_map(path: Path) -> Iterator[UserClass]:
         red, green, blue = map(int, line_of["colour"].split(",")) if line_of else (256, 256, 256)
         if line_of is None or max(red, green, blue) > 255:
             raise DataError(f"{path}: line {number} is {line!r}, expected NAME:RED,GREEN,BLUE:: as CVAT writes it.")
-        yield UserClass(line_of["name"], (number,), ((red, green, blue),))
+        yield UserClass(line_of["name"], (place,), ((red, green, blue),))
+        place += 1
 
 
 def _voc_names(source: Path, masks_dir: Path) -> dict[str, str]:
@@ -102,7 +105,7 @@ def read_roboflow(source: Path) -> Annotations:
         read = UserMasks(ClassList(path, tuple(classes), options={"masks": "index"}))
         files = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         masks = {file.stem.removesuffix(_END): file for file in files if file.stem.endswith(_END)}
-        for image in (file for file in files if file not in masks.values()):
+        for image in [file for file in files if file not in masks.values()]:
             mask = masks.pop(image.stem, None)
             if mask is None:
                 found.faults.append(f"{image}: no {image.stem}{_END}.png beside it. Export it again, or remove it.")

@@ -20,8 +20,8 @@ class ClassPlan:
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
-    index: Mapping[str | None, int]
-    """The value of every class of the source; 255 of None, and of a background that is ignored."""
+    index: Mapping[str, int]
+    """The value of every class of the source, in its order; 255 of a background that is ignored."""
     uncovered: int
     """The value of pixels that no shape covers."""
 
@@ -59,10 +59,8 @@ def plan_classes(found: Annotations, background: str | None = None) -> ClassPlan
         given, known = [None] * len(names), []
     free = (colour for place in range(len(names) + len(known)) if (colour := voc_colour(place)) not in known)
     palette = tuple(next(free) if colour is None else colour for colour in given)
-    index: dict[str | None, int] = {name: place for place, name in enumerate(names)}
-    index[None] = IGNORE_INDEX
-    if ignored:
-        index[theirs] = IGNORE_INDEX
+    places = {name: place for place, name in enumerate(names)}
+    index = {name: places.get(name, IGNORE_INDEX) for name in found.classes}
     return ClassPlan(names, palette, index, IGNORE_INDEX if ignored else 0)
 
 

@@ -123,10 +123,8 @@ def _write(
             cut = [what for shape in image.shapes if (what := _beyond(image, shape, size, found))]
             labels = None if found else draw(image.shapes, size, plan, overlaps)
         else:
-            table = np.arange(256, dtype=np.uint8)
-            for place, name in enumerate(plan.index):
-                if name is not None:
-                    table[place] = plan.index[name]
+            table = np.arange(256, dtype=np.uint8)  # 255 is ignored in the source too
+            table[: len(plan.index)] = list(plan.index.values())
             labels = table[image.mask[0].label.numpy()]
     except DataError as error:
         found += (image.mask.faults(0) if image.mask else None) or [str(error)]
@@ -190,7 +188,9 @@ def draw(shapes: Sequence[Shape], size: tuple[int, int], plan: ClassPlan, overla
         order.sort(key=lambda place: -int(mask.area(runs[place])))
     labels = np.full(size, plan.uncovered, dtype=np.uint8)
     for place in order:
-        labels[mask.decode(runs[place]).astype(bool)] = plan.index[shapes[place].name]
+        labels[mask.decode(runs[place]).astype(bool)] = (
+            IGNORE_INDEX if (name := shapes[place].name) is None else plan.index[name]
+        )
     return labels
 
 
