@@ -6,7 +6,7 @@ from pathlib import Path
 from fakd.commands.data_check import CheckConfig, check_dataset
 from fakd.console import say
 from fakd.data.importing import READERS, Format
-from fakd.data.importing.planning import plan_classes, with_splits
+from fakd.data.importing.planning import plan_classes, require_splits, with_splits
 from fakd.data.importing.writing import Overlaps, write_folder
 from fakd.data.pairing import listed
 from fakd.data.spec import DataError
@@ -60,8 +60,10 @@ def import_dataset(config: ImportConfig) -> Path:
     try:
         plan = plan_classes(found, config.background)
         images = with_splits(found.images, config.val_share)
+        if not found.faults:  # which may explain it, and are listed with those of the images
+            require_splits(images)
     except DataError as error:
-        if found.faults:  # which explain it
+        if found.faults:
             raise _listed_above(source, found.faults) from None
         raise DataError(f"{source}: {error}") from None
     try:

@@ -6,6 +6,7 @@ from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
 from fakd.data.sets.cityscapes import CITYSCAPES
+from fakd.data.sets.hub import HUB, describe_hub
 from fakd.data.sets.pascal_context import PASCAL_CONTEXT
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.sets.voc2012 import VOC2012
@@ -28,7 +29,7 @@ def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     """Return the description of a data set.
 
     Args:
-        name: One of `DATASETS`, or "folder" for a user's own images.
+        name: One of `DATASETS`; "folder" for a user's own images; or "hf:NAME", see `fakd.data.sets.hub`.
         root: Where the classes of "folder" are read; not looked at for any other.
 
     Raises:
@@ -37,6 +38,8 @@ def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     """
     if name == FOLDER:
         return describe_folder(root)
+    if name.startswith(HUB):
+        return describe_hub(name)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}, or {HUB}NAME")
     return DATASETS[name]

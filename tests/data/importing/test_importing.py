@@ -79,6 +79,18 @@ def test_the_colours_of_a_source_are_kept_and_shown_by_the_masks(tmp_path: Path)
     assert np.array_equal(shown[29, 0], (0x80, 0x40, 0x80))
 
 
+def test_names_that_lines_of_text_would_not_hold(tmp_path: Path) -> None:
+    source = exports.coco(tmp_path / "source")
+    names = ["car: red", "#808080 road", "tree, 1 2 3"]
+    for split in ("train", "val"):
+        path = source / "annotations" / f"instances_{split}2017.json"
+        edit(
+            path, lambda data: [entry.update(name=name) for entry, name in zip(data["categories"], names, strict=True)]
+        )
+
+    assert get_dataset("folder", imported("coco", source)[0]).classes == ("background", *names)
+
+
 @pytest.mark.parametrize(
     ("overlaps", "order"), [("smaller", ("road", "tree", "car")), ("later", ("car", "road", "tree"))]
 )

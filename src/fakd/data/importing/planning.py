@@ -70,20 +70,25 @@ def with_splits(images: Sequence[Annotated], share: float | None) -> list[Annota
     Args:
         images: as they were found.
         share: of the training images that is set aside, chosen by their names; None for none.
-
-    Raises:
-        DataError: nothing is there to validate on, or nothing to train on.
     """
     split = [replace(image, split=image.split or "train") for image in images]
     training = [place for place, image in enumerate(split) if image.split == "train"]
     if share is not None and len(training) > 1:
         for place in chosen([split[training[at]].name for at in range(len(training))], share):
             split[training[place]] = replace(split[training[place]], split="val")
-    counts = Counter(image.split for image in split)
+    return split
+
+
+def require_splits(images: Sequence[Annotated]) -> None:
+    """Refuse images that cannot be trained on.
+
+    Raises:
+        DataError: nothing is there to validate on, or nothing to train on.
+    """
+    counts = Counter(image.split for image in images)
     if not counts["train"]:
-        raise DataError("no images to train on are there, only " + ", ".join(sorted(counts)) + ".")
+        raise DataError(f"no images to train on are there, only {', '.join(sorted(counts)) or 'none'}.")
     if not counts["val"]:
         raise DataError(
             "no images to validate on are there. Set aside a fifth, chosen by their names, with --val-share 0.2."
         )
-    return split

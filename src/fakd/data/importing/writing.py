@@ -22,6 +22,7 @@ from fakd.data.importing.shapes import mask_library
 from fakd.data.pairing import IMAGE_SUFFIXES, listed
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError
+from fakd.data.user.class_file import read_class_list, write_class_list
 from fakd.data.user.masks import voc_colour
 from fakd.types import IGNORE_INDEX
 
@@ -60,6 +61,7 @@ def write_folder(
     Raises:
         DataError: there are faults, and they are its text, one a line; or nothing is left to train on or validate on.
     """
+    root = root.absolute()
     root.parent.mkdir(parents=True, exist_ok=True)
     twice = _twice(images)
     with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as temporary:
@@ -83,10 +85,21 @@ def write_folder(
             for name, (red, green, blue) in zip(plan.names, plan.palette, strict=True)
         ]
         (folder / "classes.txt").write_text("".join(lines), encoding="utf-8")
+        if not _understood(folder, plan.names):
+            (folder / "classes.txt").unlink()
+            write_class_list(folder, plan.names, plan.palette)
         if root.exists():
             root.rmdir()
         os.replace(folder, root)
     return Written(counts, faults, cut)
+
+
+def _understood(folder: Path, names: Sequence[str]) -> bool:
+    """Whether the names are read as they were written: some look like something else in lines of text."""
+    try:
+        return tuple(item.name for item in read_class_list(folder).classes) == tuple(names)
+    except DataError:
+        return False
 
 
 def _twice(images: Sequence[Annotated]) -> list[list[str]]:

@@ -46,7 +46,7 @@ def read_yolo(source: Path) -> Annotations:
     splits = dict(_splits(path, data))
     labels = {file for file in source.rglob("labels/**/*.txt") if file.name not in _NO_LABELS}
     for image in image_files(source):
-        file = _label_file(image)
+        file = source / _label_file(image.relative_to(source))
         labels.discard(file)
         shapes: list[Shape] = []
         faults: list[str] = []
