@@ -34,7 +34,7 @@ class CheckConfig:
     """Open every file of a data set once: list all faults, count the images and the pixels of every class."""
 
     dataset: str
-    """Data set, as camvid, ade20k or folder."""
+    """Data set, as camvid, ade20k, folder or hf:NAME."""
     root: Path | None = None
     """Folder of the data set."""
     _: KW_ONLY
