@@ -22,6 +22,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_large
 from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
+from fakd.machine import described
 from fakd.options import Hidden, Output, Size
 
 SHARES_FILE = "shares.csv"
@@ -96,6 +97,7 @@ def predict(config: PredictConfig) -> list[Path]:
             f"{config.model} gives labels and no scores: leave out --ignore-below, or export it with scores."
         )
     hide = hidden_classes(config.hide, network.classes)
+    say(f"machine   {described(network.device)}")
     photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
     failed = []

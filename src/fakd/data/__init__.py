@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
@@ -38,13 +39,14 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
         None where nothing says it.
 
     Example:
-        >>> meant_dataset(None, Path("mine"), "toy-scenes"), meant_dataset(None, Path("CamVid"), "camvid")
-        ('folder', 'camvid')
+        >>> [meant_dataset(None, Path("here"), trained_on) for trained_on in ("toy-scenes", "hf:org/name", "camvid")]
+        ['folder', 'folder', 'camvid']
     """
     if named is not None or root is None:
         return named or trained_on
-    drawn = trained_on in DATASETS and not DATASETS[trained_on].needs_root
-    return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
+    theirs = trained_on or ""
+    rootless = theirs.startswith(HUB) or (theirs in DATASETS and not DATASETS[theirs].needs_root)
+    return FOLDER if rootless or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
 def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
@@ -63,5 +65,7 @@ def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     if name.startswith(HUB):
         return describe_hub(name)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}, or {HUB}NAME")
+        known = sorted([*DATASETS, FOLDER])
+        near = did_you_mean(name, known)
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}, or {HUB}NAME.{near}")
     return DATASETS[name]
