@@ -181,7 +181,8 @@ def _app(names: Container[str]) -> App:
         if group not in groups:
             groups[group] = App(name=group, help=SUMMARIES[group], sort_key=place, group=titles[group])
             app.command(groups[group])
-        named, how = groups[group], {"sort_key": place, **({} if group else {"group": titles[name]})}
+        named = groups[group]
+        how: dict[str, Any] = {"sort_key": place, **({} if group else {"group": titles[name]})}
         if name in names:
             options = options_for_help(config_class(resolve_name(path)))
             about = f"{options.__doc__}\n\n{example(name)}"

@@ -65,7 +65,7 @@ OPTION_GROUPS = {
     "Network": "backbone_weights init",
     "Recipe": "recipe batch_size learning_rate optimizer",
     "Method": "options method_options",
-    "Evaluation": "eval_every patience",
+    "Evaluation": "eval_every",
     "Machine": "accelerator devices precision jobs",
     "Run folder": "seed resume overwrite config",
     f"{_FEW}data": "base_size scale photometric cache_images check_data holdout bands value_range",
@@ -76,7 +76,7 @@ OPTION_GROUPS = {
     f"{_FEW}teachers of other classes, or several": "class_map teacher_classes teacher_weights allow_bad_teacher "
     "teacher_options",
     f"{_FEW}teacher cache": "teacher_cache teacher_cache_format teacher_views",
-    f"{_FEW}evaluation": "report mode window stride flip scales at_least prune",
+    f"{_FEW}evaluation": "patience report mode window stride flip scales at_least prune",
     f"{_FEW}machine": "num_nodes channels_last compile engine ray_address cpus",
     f"{_FEW}run folder": "checkpoint_every keep_checkpoints log_every allow_changed_data tracker tracker_group plan "
     "budget minutes sort",

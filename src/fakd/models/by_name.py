@@ -6,11 +6,9 @@ from pathlib import Path
 from fakd.console import did_you_mean
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
-from fakd.models.backbones import layout_of
 from fakd.models.class_rows import bring_rows
 from fakd.models.encoder import Encoder
 from fakd.models.foreign import create_foreign, open_foreign
-from fakd.models.foreign.from_torchvision import published
 from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import fetch_teacher, find_teacher
@@ -117,22 +115,6 @@ def _split(name: str, backbone: str | None) -> tuple[str, str]:
     if not backbone:
         raise ValueError(f'{name!r} needs a backbone, e.g. "{head}/resnet18_v1c" or backbone=...; {valid}')
     return head, backbone
-
-
-def check_new(name: str) -> None:
-    """Refuse the name of a network that cannot be built, in a moment and without building it.
-
-    Args:
-        name: as for `create_model`; of smp's and transformers' networks their libraries say it when they build them.
-
-    Raises:
-        ValueError: there is no such preset, head or backbone, or torchvision has no such network.
-    """
-    asked = NetworkName.parse(name)
-    if asked.kind == "torchvision":
-        published(asked.network)
-    elif name not in PRESETS and not asked.is_foreign:
-        layout_of(_split(name, None)[1])
 
 
 def check_trained(name: str) -> None:

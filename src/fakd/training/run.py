@@ -16,7 +16,7 @@ from fakd.evaluation.ensembles import teacher_names, teacher_title
 from fakd.machine import described
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
-from fakd.models.by_name import check_new, check_trained
+from fakd.models.by_name import check_trained
 from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
@@ -31,7 +31,7 @@ from fakd.training.outcome import say_outcome
 from fakd.training.run_data import data_inputs, look_through, open_data
 from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
-from fakd.training.student import count_parameters, create_student
+from fakd.training.student import check_network, count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.tracker import track_results, tracked
@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _train(config: TrainConfig) -> dict[str, Any] | None:
-    check_new(config.network)
+    check_network(config)
     check_machine(config)
     data = open_data(config)
     student = create_student(config)
@@ -89,7 +89,7 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
 
 def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
-    check_new(config.student)
+    check_network(config)
     for name in teacher_names(config.teacher) if teacher is None else ():
         check_trained(name)
     check_machine(config)
