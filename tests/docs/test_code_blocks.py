@@ -57,6 +57,7 @@ ONLY_CHECKED = {
     "tests/training/test_freezing.py trains so",
     ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes: Swin-L",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
+    ("docs/import.md", "pip install"): "downloads data sets; tests/data/sets/test_hub.py has some",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
     ("docs/reliability.md", ""): _TESTS,
     ("docs/scaling.md", "srun"): "needs a cluster; tests/experiments/test_plan.py has a stand-in",

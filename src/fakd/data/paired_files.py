@@ -154,15 +154,29 @@ class PairedFiles:
         return _counts(torch.from_numpy(self._classes(self.read(mask_path), mask_path)))
 
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
-        labels, wrong = looked_up(raw, self.table)
-        if wrong.size:
-            found = np.unique(wrong)
-            known = np.flatnonzero(self.table != _INVALID)
-            raise DataError(
-                f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
-                f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
-            )
-        return labels.astype(np.uint8)
+        return class_indices(raw, self.table, path)
+
+
+def class_indices(raw: LabelMap, table: LabelTable, path: object) -> npt.NDArray[np.uint8]:
+    """Return the class index of every raw value of a mask.
+
+    Args:
+        raw: (H, W) what is stored.
+        table: see `label_table`.
+        path: of the mask, or what messages call it.
+
+    Raises:
+        DataError: A value is no class.
+    """
+    labels, wrong = looked_up(raw, table)
+    if wrong.size:
+        found = np.unique(wrong)
+        known = np.flatnonzero(table != _INVALID)
+        raise DataError(
+            f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
+            f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
+        )
+    return labels.astype(np.uint8)
 
 
 def _counts(label: torch.Tensor) -> torch.Tensor:

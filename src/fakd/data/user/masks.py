@@ -12,7 +12,7 @@ from PIL import Image
 
 from fakd.data.paired_files import LabelTable, label_table
 from fakd.data.pairing import listed
-from fakd.data.reading import LabelMap, load_mask, stored_indices
+from fakd.data.reading import LabelMap, Packed, load_mask, stored_indices
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -74,7 +74,7 @@ class UserMasks:
 
     classes: ClassList
 
-    def __call__(self, path: Path) -> LabelMap:
+    def __call__(self, path: Path | Packed) -> LabelMap:
         """Return the (H, W) values of a mask.
 
         Raises:
@@ -88,7 +88,7 @@ class UserMasks:
             self._require_one_meaning(mask, path)
         return stored_indices(mask, path)
 
-    def _from_colours(self, mask: Image.Image, path: Path) -> LabelMap:
+    def _from_colours(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
         if missing := [item.name for item in self.classes.classes if not item.colours]:
             raise DataError(
                 f"{path}: an RGB mask where an index mask is due, as {self.classes.path.name} gives no colour for "
@@ -130,7 +130,7 @@ class UserMasks:
             f"{self.classes.path.name}, or correct the mask; editors smooth edges and so make colours in between."
         )
 
-    def _require_one_meaning(self, mask: Image.Image, path: Path) -> None:
+    def _require_one_meaning(self, mask: Image.Image, path: Path | Packed) -> None:
         palette = mask.getpalette("RGB") if mask.mode == "P" else [grey for grey in range(256) for _ in range(3)]
         colours = np.array(palette).reshape(-1, 3).tolist()
         table = self.classes.table
