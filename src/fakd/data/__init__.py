@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fakd.data.bands import Bands
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
@@ -24,19 +25,25 @@ DATASETS: Registry[DatasetSpec] = Registry(
 __all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]
 
 
-def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
+def get_dataset(
+    name: str, root: Path | None = None, bands: Bands | None = None, base_size: tuple[int, int] | None = None
+) -> DatasetSpec:
     """Return the description of a data set.
 
     Args:
         name: One of `DATASETS`, or "folder" for a user's own images.
         root: Where the classes of "folder" are read; not looked at for any other.
+        bands: What is read of the TIFF files of "folder".
+        base_size: (height, width) in pixels of the tiles that its rasters are cut into, if not its own.
 
     Raises:
-        ValueError: There is none of that name; the message lists those that exist.
+        ValueError: There is none of that name; the message lists those that exist. Or it has no bands to choose from.
         DataError: The folder is not there, or does not say what its classes are.
     """
     if name == FOLDER:
-        return describe_folder(root)
+        return describe_folder(root, bands, base_size)
     if name not in DATASETS:
         raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
+    if bands is not None and bands.chosen:
+        raise ValueError(f"--bands and --value-range are for --dataset {FOLDER}, not for {name}: leave them out.")
     return DATASETS[name]

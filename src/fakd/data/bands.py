@@ -69,6 +69,12 @@ class Bands:
         return {name: json.dumps(value) for name, value in said.items() if value is not None}
 
     @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> "Bands":
+        """Read what a run's options, as they are kept with it, say of the bands that it was trained on."""
+        numbers, value_range = (options.get(name) for name in ("bands", "value_range"))
+        return cls(numbers and tuple(numbers), value_range and tuple(value_range))
+
+    @classmethod
     def of_notes(cls, notes: Mapping[str, str], name: str) -> "Bands":
         """Read what a network's file says of the bands that it was trained on.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
@@ -157,6 +158,64 @@ def open_raster(path: Path, bands: Bands | None = None) -> Iterator[Raster]:
     """
     with _opened(path) as dataset:
         yield Raster(path, dataset, bands or Bands())
+
+
+def read_mask_window(path: Path, window: Window, image: Raster) -> tuple[Image.Image, npt.NDArray[np.bool_]]:
+    """Read a part of the mask of a raster, whatever its colours or values mean.
+
+    Args:
+        path: of the mask; a TIFF, PNG or BMP.
+        window: in pixels.
+        image: that the mask belongs to.
+
+    Returns:
+        The part as a picture: of values, of colours, or of indices with their palette; and (h, w) whether the mask says
+        something there, which is everywhere but where it has its nodata value or is transparent.
+
+    Raises:
+        DataError: the mask is damaged, or does not lie on its image.
+    """
+    place = _place(window)
+    with _opened(path) as mask:
+        _require_same_place(path, mask, image)
+        try:
+            values = mask.read(window=place)
+            known: npt.NDArray[np.bool_] = mask.dataset_mask(window=place) > 0
+            table = mask.colormap(1) if mask.count == 1 and mask.dtypes[0] == "uint8" else {}
+        except ValueError:  # it has no colours
+            table = {}
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    if len(values) > 2 and values.dtype == np.uint8:
+        return Image.fromarray(values[:3].transpose(1, 2, 0).copy()), known
+    if values.dtype.kind not in "iu" or values.dtype.itemsize > 4:
+        raise DataError(
+            f"{path}: the mask stores {values.dtype}, expected class indices of 8 or 16 bits. Convert it, as by "
+            "gdal_translate -ot Byte."
+        )
+    picture = Image.fromarray(values[0] if values.dtype in (np.uint8, np.uint16) else values[0].astype(np.int32))
+    if table:
+        picture.putpalette([part for index in range(256) for part in table.get(index, (0, 0, 0))[:3]])
+    return picture, known
+
+
+def _require_same_place(path: Path, mask: Any, image: Raster) -> None:
+    (height, width), own = image.size, image.dataset
+    if (mask.height, mask.width) != image.size:
+        raise DataError(
+            f"{path}: the mask has {mask.width}x{mask.height} pixels (width x height), but its image {image.path} has "
+            f"{width}x{height}. Make them the same size; scale masks with nearest neighbour."
+        )
+    corners = [
+        [transform * corner for corner in ((0, 0), (width, height))] for transform in (own.transform, mask.transform)
+    ]
+    pixel = abs(own.transform.a) + abs(own.transform.b)
+    apart = max(abs(one - other) for pair in zip(*corners, strict=True) for one, other in zip(*pair, strict=True))
+    if own.crs and mask.crs and (own.crs != mask.crs or apart > pixel / 2):
+        raise DataError(
+            f"{path}: the mask has another georeference than its image {image.path}, so the two do not lie on each "
+            "other. Warp the mask to the image's grid with nearest neighbour."
+        )
 
 
 @contextmanager
