@@ -96,6 +96,16 @@ def test_where_there_are_no_data(nodata, tmp_path) -> None:
     assert np.array_equal(image[:, seen], values[:, seen])
 
 
+def test_a_band_that_is_asked_for_is_no_alpha(tmp_path) -> None:
+    values = noise(4, 40, 50)
+    values[3, :, :25] = 0
+    path = write_raster(tmp_path / "infrared.tif", values)  # GDAL takes its fourth band for alpha
+    assert not read(path)[1][:, :25].any()
+    image, seen = read(path, Bands((4, 1, 2)))
+    assert seen.all()
+    assert np.array_equal(image, values[[3, 0, 1]])
+
+
 def test_what_is_no_number_is_no_datum(tmp_path) -> None:
     values = np.full((1, 40, 50), 0.5, np.float32)
     values[0, 3, 4], values[0, 5, 6] = np.nan, np.inf

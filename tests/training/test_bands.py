@@ -59,26 +59,24 @@ def test_from_training_to_masks(land, tmp_path) -> None:
     assert (masks[0] != masks[1]).mean() < 1e-3
     assert masks[0].max() < 2
 
-    with pytest.raises(ValueError, match="the teacher .* takes images of 4 channels, and 3 bands are read"):
+    with pytest.raises(ValueError, match=r"the teacher .* takes images of 4 channels, and 3 bands are read"):
         distill(DistillConfig(**{**given, **again, "bands": (1, 2, 3)}, overwrite=True, teacher=tmp_path / "teacher"))
 
 
 def test_weights_for_rgb_are_spread_over_the_bands(tmp_path) -> None:
-    plain, wide = Encoder("test_resnet"), Encoder("test_resnet", in_channels=5)
+    plain, wide = Encoder("test_resnet"), Encoder("test_resnet", in_channels=6)
     torch.save(plain.body.state_dict(), tmp_path / "w.pth")
     load_backbone_weights(wide, "test_resnet", str(tmp_path / "w.pth"))
-    grey = torch.rand(1, 1, 32, 48)
-    with torch.no_grad():  # what is alike in all channels looks alike
-        ours, theirs = (net.eval()(grey.expand(1, count, -1, -1)) for net, count in ((wide, 5), (plain, 3)))
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():  # the same image twice looks as it does once
+        ours, theirs = wide.body.eval()(torch.cat([image, image], 1)), plain.body.eval()(image)
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(ours, theirs, strict=True))
-    assert wide.image_mean.flatten().tolist() == pytest.approx([plain.image_mean.mean().item()] * 5)
+    assert wide.image_mean.flatten().tolist() == pytest.approx([plain.image_mean.mean().item()] * 6)
 
 
-@pytest.mark.parametrize(
-    "backbone", ["test_vit", "test_efficientnet", "hrnetv2_w18_small", "swin_tiny_patch4_window7_224"]
-)
+@pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
 def test_encoders_take_other_channels(backbone) -> None:
-    head = "linear" if "vit" in backbone or "swin" in backbone else "pspnet"
+    head = "linear" if "vit" in backbone else "pspnet"
     model = create_model(f"{head}/{backbone}", num_classes=3, in_channels=6).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 6, 64, 96)).logits.shape[:2] == (1, 3)

@@ -107,6 +107,9 @@ class Raster:
                 f"{path}: values of {', '.join(sorted(kinds))}, {self._values()}, expected 8 bits. Say what is black "
                 "and what is white, as --value-range 0,10000."
             )
+        # Four bands of 8 bits are taken for colours and alpha by nearly all that write them, infrared or not.
+        alpha = [number for number, kind in enumerate(dataset.colorinterp, 1) if kind.name == "alpha"]
+        self._masked = dataset.nodata is not None or not set(alpha) & set(self._numbers)
         self._range = bands.value_range and np.array(bands.value_range, np.float32).reshape(-1, 2, 1, 1)
 
     def read(self, window: Window) -> tuple[Tensor, npt.NDArray[np.bool_]]:
@@ -124,7 +127,9 @@ class Raster:
         """
         place = _place(window)
         try:
-            seen: npt.NDArray[np.bool_] = self.dataset.dataset_mask(window=place) > 0
+            seen = np.ones((window.height, window.width), dtype=np.bool_)
+            if self._masked:
+                seen = self.dataset.dataset_mask(window=place) > 0
             if not seen.any():  # as in most of what satellites send
                 return torch.zeros(len(self._numbers), *seen.shape, dtype=torch.uint8), seen
             values = self.dataset.read(self._numbers, window=place)
@@ -206,9 +211,7 @@ def _require_same_place(path: Path, mask: Any, image: Raster) -> None:
             f"{path}: the mask has {mask.width}x{mask.height} pixels (width x height), but its image {image.path} has "
             f"{width}x{height}. Make them the same size; scale masks with nearest neighbour."
         )
-    corners = [
-        [transform * corner for corner in ((0, 0), (width, height))] for transform in (own.transform, mask.transform)
-    ]
+    corners = [[one.xy(*corner) for corner in ((0, 0), (height - 1, width - 1))] for one in (own, mask)]
     pixel = abs(own.transform.a) + abs(own.transform.b)
     apart = max(abs(one - other) for pair in zip(*corners, strict=True) for one, other in zip(*pair, strict=True))
     if own.crs and mask.crs and (own.crs != mask.crs or apart > pixel / 2):

@@ -103,8 +103,8 @@ def test_masks_as_they_are_stored(kind, town) -> None:
         path.unlink()
         Image.fromarray(values).save(path.with_suffix(".png"))
     else:
-        wide = values.astype(np.int16)
-        wide[:10], expected[:10] = -99, 255
+        wide = values[None].astype(np.int16)
+        wide[:, :10], expected[:10] = -99, 255
         write_raster(path, wide, nodata=-99)
     source = opened(root, tile=(100, 70))
     assert np.array_equal(source[0].label.numpy(), expected)

@@ -41,11 +41,11 @@ from fakd.data.pairing import (
     one_spelling,
     pair_names,
 )
-from fakd.data.user.raster_tiles import open_pairs, tile_size
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError, DatasetSpec
 from fakd.data.user.class_file import read_class_list
 from fakd.data.user.masks import ClassList, UserMasks
+from fakd.data.user.raster_tiles import open_pairs, tile_size
 
 FOLDER = "folder"
 """The name of this data set in configurations."""
