@@ -45,7 +45,7 @@ def test_which_files_are_rasters(rgb, tmp_path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     assert not is_raster(tmp_path / "broken.tif")
     assert not is_raster(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: --bands and --value-range are for TIFF files"):
+    with pytest.raises(DataError, match=r"a\.png: no TIFF file, of which bands are read"):
         is_raster(tmp_path / "a.png", Bands((1, 2, 3)))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rasters import TRANSFORM, noise, rasterio, write_raster
 
 from fakd.commands.predict import PredictConfig, predict
@@ -115,3 +116,16 @@ def test_memory_of_a_few_windows(config, tmp_path) -> None:
         for row, column, seen in ((0, 0, True), (6400, 6400, True), (side - 1, side - 1, True), (6400, 50, False)):
             value = mask.read(1, window=rasterio.windows.Window(column, row, 1, 1)).item()
             assert (value != 255) is seen
+
+
+def test_bands_of_tiffs_beside_other_images(config, tmp_path) -> None:
+    values = noise(5, 60, 90)
+    write_raster(tmp_path / "in/a.tif", values)
+    write_raster(tmp_path / "plain/a.tif", values[[4, 0, 2]])
+    Image.new("RGB", (40, 30)).save(tmp_path / "in/b.png")
+    with pytest.raises(DataError, match=r"1 of 2 images could not be read:\n.*b\.png: no TIFF file"):
+        predict(config(bands=(5, 1, 3)))
+    predict(config(images=tmp_path / "plain", output=tmp_path / "same"))
+    found, expected = (labels_in(tmp_path / out / "labels/a.tif") for out in ("out", "same"))
+    assert np.array_equal(found, expected)
+    assert len(np.unique(found)) > 2

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fakd.console import progress, say
 from fakd.data import DataError
-from fakd.data.bands import BandsConfig
+from fakd.data.bands import Bands, BandsConfig
 from fakd.data.palette import colorize, overlay, write_label_png
 from fakd.data.raster import is_raster, require_rasterio
 from fakd.data.user.class_file import write_class_list
@@ -95,18 +95,16 @@ def predict(config: PredictConfig) -> list[Path]:
     _require_free(config.output, config.overwrite)
     if any(source.is_video for source in sources):
         require_av()
-    if any(not source.is_video and is_raster(source.path) for source in sources):
+    if any(is_raster(source.path) for source in sources):
         require_rasterio()
     network = open_predictor(config.model, config, config.base_size, config.device)
     if config.ignore_below and network.model.gives_labels:
         raise ValueError(
             f"{config.model} gives labels and no scores: leave out --ignore-below, or export it with scores."
         )
-    rasters = [source for source in sources if not source.is_video and is_raster(source.path, network.bands)]
-    sources = [source for source in sources if source not in rasters]
+    sources, rasters, failed = _by_kind(sources, network.bands)
     photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
-    failed = []
     with progress("images") as bar:
         task = bar.add_task("predicting", total=_expected(sources, config.every) + len(rasters), note="")
 
@@ -168,6 +166,19 @@ def _require_free(output: Path, overwrite: bool) -> None:
 def _expected(sources: Sequence[Source], every: int) -> int:
     """Images and frames, as far as the videos say how long they are."""
     return sum(-(-count_frames(source.path) // every) if source.is_video else 1 for source in sources)
+
+
+def _by_kind(sources: Sequence[Source], bands: Bands) -> tuple[list[Source], list[Source], list[str]]:
+    """Images and videos; rasters; and what is wrong with those that have no bands though some are asked for."""
+    images: list[Source] = []
+    rasters: list[Source] = []
+    faults = []
+    for source in sources:
+        try:
+            (rasters if is_raster(source.path, bands) else images).append(source)
+        except DataError as error:
+            faults.append(str(error))
+    return images, rasters, faults
 
 
 def _predicted(network: Predictor, group: Sequence[Frame], confidence: float) -> Tensor:

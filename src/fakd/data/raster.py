@@ -52,7 +52,8 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
     if path.suffix.lower() not in RASTER_SUFFIXES:
         if bands is not None and bands.chosen:
             raise DataError(
-                f"{path}: --bands and --value-range are for TIFF files. Leave them out, or convert the file."
+                f"{path}: no TIFF file, of which bands are read (--bands, --value-range, or as in training). "
+                "Leave it out, or convert it."
             )
         return False
     if bands is not None and bands.chosen:
@@ -110,7 +111,9 @@ class Raster:
         # Four bands of 8 bits are taken for colours and alpha by nearly all that write them, infrared or not.
         alpha = [number for number, kind in enumerate(dataset.colorinterp, 1) if kind.name == "alpha"]
         self._masked = dataset.nodata is not None or not set(alpha) & set(self._numbers)
-        self._range = bands.value_range and np.array(bands.value_range, np.float32).reshape(-1, 2, 1, 1)
+        self._range: npt.NDArray[np.float32] | None = None
+        if bands.value_range is not None:
+            self._range = np.array(bands.value_range, np.float32).reshape(-1, 2, 1, 1)
 
     def read(self, window: Window) -> tuple[Tensor, npt.NDArray[np.bool_]]:
         """Read a part.

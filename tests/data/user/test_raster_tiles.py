@@ -146,7 +146,7 @@ def test_bands_are_for_tiffs_of_ones_own(town) -> None:
     root, _, _ = town
     write_image(root / "images/z.jpg")
     write_mask(root / "masks/z.png")
-    with pytest.raises(DataError, match=r"z\.jpg: --bands and --value-range are for TIFF files"):
+    with pytest.raises(DataError, match=r"z\.jpg: no TIFF file, of which bands are read"):
         opened(root, Bands((1, 2)))
     with pytest.raises(ValueError, match="--bands and --value-range are for --dataset folder, not for toy-scenes"):
         get_dataset("toy-scenes", None, Bands((1, 2)))

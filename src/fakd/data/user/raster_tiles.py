@@ -122,7 +122,7 @@ class TiledFiles(PairedFiles):
 
     def part(self, places: Sequence[int]) -> "TiledFiles":
         """Return the source of some of its samples."""
-        pairs, tiles = ([of[place] for place in places] for of in (self.pairs, self.places))
+        pairs, tiles = [self.pairs[place] for place in places], [self.places[place] for place in places]
         return TiledFiles(self.root, pairs, self.table, self.masks, self.bands, self.tile, tiles)
 
     def size(self, index: int) -> tuple[int, int]:
