@@ -19,6 +19,7 @@ from rich.console import Console, ConsoleOptions
 
 from fakd import __version__
 from fakd.console import console, memory_advice, quiet_libraries, say_error
+from fakd.options import at_home
 
 COMMANDS = {
     "demo": "fakd.commands.demo:demo",
@@ -133,9 +134,10 @@ def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
         raise SystemExit(0)
     function = resolve_name(COMMANDS[typed[0]])
     # null is nothing for words and paths too, as --init null over a file's
-    options = {name: None if str(value) == "null" else value for name, value in bound.arguments.items()}
+    options = {name: None if str(value) == "null" else at_home(value) for name, value in bound.arguments.items()}
     options.pop("config", None)
-    return function, config_class(function)(**options)
+    config = config_class(function)
+    return function, getattr(config, "typed", config)(**options)
 
 
 def config_class(function: Callable[[Any], Any]) -> Any:
@@ -197,7 +199,7 @@ def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     argument = arguments.get("--config", None)
     if argument is None or not argument.tokens:
         return
-    path = argument.tokens[0].value
+    path = at_home(argument.tokens[0].value)
     try:
         given = json.loads(path) if path.startswith("{") else read_yaml(Path(path))  # the options themselves, as JSON
         values = json.loads(json.dumps(given or {}, default=str))  # names that are numbers as words

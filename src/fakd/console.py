@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 console = Console(highlight=False, soft_wrap=True)
@@ -92,13 +94,21 @@ _SHORT = ("can't allocate memory", "not enough memory", "out of memory")
 """What PyTorch says on a CPU, on Windows in other words, and on devices."""
 
 
+_SHARED = ("shared memory", "</torch_")
+"""What PyTorch says where processes cannot hand over images: before they are written there, or as a process is gone."""
+
+
 def memory_advice(error: Exception, options: Mapping[str, Any]) -> str | None:
-    """Say that memory ran out, and which of a command's options need less; None where the error is another.
+    """Say which memory ran out, and which of a command's options need less; None where the error is another.
 
     Args:
         error: that ended the command.
         options: of the command, by name.
     """
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED):
+        return _shared_memory_advice(options)
+    if isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error):
+        return "a process that reads images was ended, as where memory is full: try again with --workers 0."
     if not isinstance(error, MemoryError) and not (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORT)
     ):
@@ -110,3 +120,15 @@ def memory_advice(error: Exception, options: Mapping[str, Any]) -> str | None:
     if options.get("precision") == "32-true":
         advice.append("use --precision bf16-mixed")
     return f"not enough memory: {', or '.join(advice) or 'end other programs that use it'}."
+
+
+def _shared_memory_advice(options: Mapping[str, Any]) -> str:
+    try:
+        size = f", of which this machine has {decimal(shutil.disk_usage('/dev/shm').total)}"
+    except OSError:  # as on other systems
+        size = ""
+    without = "; or --workers 0, which needs none" if options.get("workers") else ""
+    return (
+        f"not enough shared memory, in which processes hand over images{size}: in a container give docker run "
+        f"--shm-size 8g{without}."
+    )

@@ -356,6 +356,8 @@ def test_pictures_in_the_page_are_small() -> None:
     shown = picture(mask_uri(mask, [(9, 8, 7), (1, 2, 3)])).convert("RGBA")
     assert shown.size == (480, 120)
     assert {colour for _, colour in shown.getcolors()} == {(9, 8, 7, 255), (1, 2, 3, 255), (0, 0, 0, 0)}
+    shown = picture(mask_uri(mask, [(9, 8, 7), (1, 2, 3)], hide=(0,))).convert("RGBA")
+    assert {colour for _, colour in shown.getcolors()} == {(1, 2, 3, 255), (0, 0, 0, 0)}
     assert mask.max() == 255  # left as it was
 
 

@@ -87,6 +87,9 @@ def test_pictures_of_the_page() -> None:
     assert np.array_equal(right, np.array(PALETTE, np.uint8)[drawing.teacher])
     left, right = slider_pictures(at_page_size(replace(made, teacher=None)), PALETTE, 0.0)
     assert np.array_equal(left, right)
+    bare, _ = slider_pictures(drawing, PALETTE, 1.0, hide=(0,))
+    seen = drawing.image.permute(1, 2, 0).numpy()
+    assert np.array_equal(bare, np.where(drawing.student.numpy()[..., None] == 0, seen, np.array(PALETTE[1], np.uint8)))
     large = at_page_size(comparison((2000, 900)))
     assert large.image.shape == (3, 1280, 576)
     assert large.student.shape == (1280, 576)
@@ -115,6 +118,9 @@ def test_legend_and_numbers() -> None:
     assert "tree" not in table
     assert "1 other class is not seen" in table
     assert "#c80000" in table
+    (hidden,) = [index for index, colour in enumerate(PALETTE) if colour == (200, 0, 0)]
+    assert "#c80000" not in (bare := legend(made, CLASSES, PALETTE, hide=(hidden,)))
+    assert re.findall(r"(\d+\.\d) %</span>", bare) == found
     words = re.sub("<[^>]+>", " ", figures(made, "<a>.png"))
     assert "5.0 ms" in words
     assert "20.0 ms" in words

@@ -38,9 +38,10 @@ class EvaluateConfig(InferenceConfig, TeacherClassesConfig, BandsConfig):
     """Another network to score it together with; may be given several times. --class-map and --teacher-weights are then
     for all of them, the first one included."""
     dataset: str | None = None
-    """Data set; by default the one that the network was trained on."""
+    """Data set; by default the one that the network was trained on, or where that is a drawn one, folder with
+    --data-root."""
     data_root: Path | None = None
-    """Folder of the data set."""
+    """Folder of the data set, or of your own images and masks."""
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
     workers: int = 2
@@ -75,6 +76,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     model = as_one(names, opened, config, spec.name, Classes.of_dataset(spec), advice)
     known = {**notes, **spec.notes(base_size_in(notes, config.model))}
     network = Predictor.of(teacher_title(names), model, known, config, spec.window, device=config.device)
+    data.source("val").check()
     with progress("images") as bar:
         task = bar.add_task("evaluating", total=len(data.source("val")), note="")
         matrix = evaluate_model(

@@ -11,6 +11,7 @@ from fakd.data.sets.pascal_context import PASCAL_CONTEXT
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.sets.voc2012 import VOC2012
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER, describe_folder
 from fakd.plugins import Registry
 
@@ -22,7 +23,28 @@ DATASETS: Registry[DatasetSpec] = Registry(
 )
 """Every data set of fixed classes by the name that configurations use: those above, and what packages bring."""
 
-__all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]
+__all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "meant_dataset", "read_image"]
+
+
+def meant_dataset(named: str | None, root: Path | None, trained_on: str | None = None) -> str | None:
+    """Return which data set is meant: the one that is named, or that a network was trained on, or a user's folder.
+
+    Args:
+        named: what the user calls it.
+        root: where the user says that it is; a data set that is not read from there is not what is meant.
+        trained_on: of the network that is asked about, where it says so.
+
+    Returns:
+        None where nothing says it.
+
+    Example:
+        >>> meant_dataset(None, Path("mine"), "toy-scenes"), meant_dataset(None, Path("CamVid"), "camvid")
+        ('folder', 'camvid')
+    """
+    if named is not None or root is None:
+        return named or trained_on
+    drawn = trained_on in DATASETS and not DATASETS[trained_on].needs_root
+    return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
 def get_dataset(

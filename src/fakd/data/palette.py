@@ -41,7 +41,7 @@ def as_picture(image: Tensor) -> Tensor:
     return shown[:3].cpu().permute(1, 2, 0)
 
 
-def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5) -> Tensor:
+def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5, hide: Sequence[int] = ()) -> Tensor:
     """Lay the class colours over an image; ignored pixels show the image alone.
 
     Args:
@@ -49,6 +49,7 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
         labels: (H, W) class indices, 255 = ignore.
         palette: One colour a class.
         opacity: 0 shows only the image, 1 only the colours.
+        hide: Classes whose pixels show the image alone too, as `fakd.data.class_names.hidden_classes` gives them.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -64,7 +65,8 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
         raise ValueError(f"opacity is {opacity}, expected a number between 0 and 1")
     picture = as_picture(image)
     mixed = torch.lerp(picture.float(), colorize(labels, palette).float(), opacity).round().to(torch.uint8)
-    return torch.where((labels.cpu() == IGNORE_INDEX)[..., None], picture, mixed)
+    alone = torch.isin(labels.cpu(), torch.tensor([*hide, IGNORE_INDEX], dtype=labels.dtype))
+    return torch.where(alone[..., None], picture, mixed)
 
 
 def write_label_png(path: Path | str, labels: Tensor, palette: Palette) -> None:

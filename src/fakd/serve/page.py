@@ -40,6 +40,8 @@ class Page:
     samples: Sequence[Sample]
     most_pixels: int
     """Of an image."""
+    hide: Sequence[int] = ()
+    """Classes that are shown without a colour."""
 
     def build(self) -> gradio.Blocks:
         """Lay it out, and say what happens on what."""
@@ -50,11 +52,15 @@ class Page:
             with gradio.Row():
                 with gradio.Column(scale=2, min_width=280):
                     upload = gradio.File(label="drop an image here", file_types=["image"], elem_id="upload", height=140)
+                    if self.samples:
+                        _caption("or pick one")
                     gallery = self._gallery()
                 with gradio.Column(scale=5, min_width=320):
                     message = gradio.HTML(elem_id="message")
+                    _caption(sides)
                     slider = gradio.ImageSlider(
                         label=sides,
+                        show_label=False,
                         elem_id="slider",
                         format="png",
                         interactive=False,
@@ -65,8 +71,10 @@ class Page:
                     numbers = gradio.HTML(elem_id="figures")
             with gradio.Row():
                 with gradio.Column(scale=5, min_width=320, visible=self.teacher is not None):
+                    _caption(differing := "where they differ, in pink")
                     differences = gradio.Image(
-                        label="where they differ, in pink",
+                        label=differing,
+                        show_label=False,
                         elem_id="differences",
                         format="png",
                         interactive=False,
@@ -107,7 +115,7 @@ class Page:
 
     def redraw(self, drawing: Drawing | None, opacity: float) -> Any:
         """Draw the slider again."""
-        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity)
+        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity, self.hide)
 
     def read(self, path: Path) -> Tensor:
         """Read an image that somebody sent.
@@ -139,7 +147,7 @@ class Page:
             self.redraw(drawing, opacity),
             figures(comparison, name),
             None if drawing.teacher is None else agreement_map(drawing.image, drawing.student, drawing.teacher),
-            legend(comparison, self.student.classes, self.student.palette),
+            legend(comparison, self.student.classes, self.student.palette, self.hide),
             drawing,
         )
 
@@ -147,6 +155,7 @@ class Page:
         return gradio.Gallery(
             [sample.thumbnail for sample in self.samples],
             label="or pick one",
+            show_label=False,
             elem_id="samples",
             columns=3,
             height="auto",
@@ -172,3 +181,8 @@ class Page:
             "the class of every pixel. Images stay on the machine that serves this page, and are deleted about an hour "
             "later.</p>"
         )
+
+
+def _caption(text: str) -> None:
+    """Write above a picture what gradio's own label would write over it."""
+    gradio.HTML(f'<p class="caption">{text}</p>')

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fakd.data import DatasetSpec, get_dataset
 from fakd.data.bands import BandsConfig
 from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
+from fakd.data.user.folder import FOLDER
 from fakd.evaluation.ensembles import teacher_names
 from fakd.evaluation.inference import InferenceConfig
 from fakd.models.names import plain_name
 from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
+from fakd.training.data_named import with_data
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
@@ -30,10 +32,10 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
-    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download; the
-    default), or folder for images and masks of your own."""
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), or folder
+    for images and masks of your own; by default folder where --data-root is given, or else the teacher's."""
     data_root: Path | None = None
-    """Folder of the data set."""
+    """Folder of the data set, or of your own images and masks."""
     output: Output | None = None
     """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
 
@@ -122,6 +124,8 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
 
     resume: bool = False
     """Go on from the run folder's last checkpoint; the other options must be as they were."""
+    allow_changed_data: bool = False
+    """Go on by --resume although images or masks are others than those that the run was begun with."""
     overwrite: bool = False
     """Delete the run that is in the run folder first; what else is there stays."""
 
@@ -132,7 +136,7 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
             ValueError: a value is out of range; the message names the option.
         """
         self.data_root = None if self.data_root is None else Path(self.data_root)
-        self.dataset = self.dataset or "toy-scenes"
+        self.dataset = self.dataset or ("toy-scenes" if self.data_root is None else FOLDER)
         if not 0 <= self.holdout < 1:
             raise ValueError(f"holdout must be at least 0 and below 1, got {self.holdout}.")
         spec = self.spec
@@ -180,6 +184,16 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
                 "freeze_backbone keeps the encoder as it starts, which is random here: give --backbone-weights "
                 "imagenet, or a file, or --init."
             )
+
+    @classmethod
+    def typed(cls, **options: Any) -> Self:
+        """The config of a command line, which has no data set by default: nobody shall wait for scenes unasked.
+
+        Raises:
+            NoDataError: nothing says what to train on.
+        """
+        networks = (options.get(name, getattr(cls, name, None)) for name in ("network", "student", "students"))
+        return cls(**with_data(options, str(next(filter(None, networks)))))
 
     @cached_property
     def spec(self) -> DatasetSpec:

@@ -2,6 +2,7 @@
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -22,6 +23,27 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
         ValueError: the machine has no such device, or not as many.
     """
     starts = len(list(folder.logs.glob("csv/*")))
+    return _fabric(
+        config,
+        # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+        MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+        TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+        *create_trackers(config, folder.root, folder.logs),
+    )
+
+
+def check_machine(config: RunConfig) -> None:
+    """Look whether the devices of a run are there, and if it is to be compiled, a compiler that works.
+
+    Raises:
+        ValueError: they are not; the message says what is missing.
+    """
+    device = _fabric(config).device
+    if config.compile:
+        check_compiler(device)
+
+
+def _fabric(config: RunConfig, *loggers: Logger) -> Fabric:
     try:
         return Fabric(
             accelerator=config.accelerator,
@@ -35,12 +57,7 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
             else "auto",
             plugins=[cluster_environment()],
             precision=config.precision,
-            loggers=[
-                # Written at once: a run that is killed and resumed must have every row before its checkpoint.
-                MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
-                TensorBoardLogger(folder.logs, name="tensorboard", version=""),
-                *create_trackers(config, folder.root, folder.logs),
-            ],
+            loggers=list(loggers),
         )
     except (RuntimeError, MisconfigurationException) as error:  # no such hardware, or not as many
         raise ValueError(

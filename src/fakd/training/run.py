@@ -13,7 +13,6 @@ from fakd.data.batches import SegmentationData
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
-from fakd.files.checksum import digest
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
 from fakd.training.begun import begun
@@ -21,14 +20,14 @@ from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
 from fakd.training.distill_config import DistillConfig
-from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.fabric import check_machine, create_fabric, say_step
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
 from fakd.training.metrics_file import read_metrics
-from fakd.training.run_data import open_data
-from fakd.training.run_folder import RunFolder, prepare_folder, write_json
+from fakd.training.run_data import data_inputs, look_through, open_data
+from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.student import count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
@@ -52,10 +51,11 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _train(config: TrainConfig) -> dict[str, Any] | None:
+    check_machine(config)
     data = open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
-    folder = prepare_folder(config, run_inputs(config))
+    folder = _prepared(config, data, run_inputs(config))
     run = _Run(config, folder, data)
     with run.stopped_together():
         return run.train(Learner(student, method, None, config), notes={})
@@ -86,22 +86,28 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
 
 def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
+    check_machine(config)
     data = open_data(config)
     teaching = load_teacher(config.teacher, config, teacher)
     student = create_student(config)
     method = create_method(config.method, student, teaching.network, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
-    inputs = run_inputs(config, teaching)
-    if data.unlabelled is not None:
-        inputs["unlabelled"] = digest([name for _, name in data.unlabelled.files])
-    folder = prepare_folder(config, inputs)
+    folder = _prepared(config, data, run_inputs(config, teaching))
     run = _Run(config, folder, data)
     with run.stopped_together():
         scores = run.teach(teaching, logits_wanted=method.needs_teacher)
         network = teaching.network if data.taught is None else None
         return run.train(Learner(student, method, network, config), notes={"teacher": scores})
     return run.interrupted()
+
+
+def _prepared(config: RunConfig, data: SegmentationData, inputs: dict[str, str]) -> RunFolder:
+    """The run's folder, once every file was looked at; and before that, whatever can be refused sooner."""
+    inputs |= data_inputs(data)
+    check_same_inputs(config, inputs)
+    look_through(data, config)
+    return prepare_folder(config, inputs)
 
 
 class _Run:
@@ -179,8 +185,6 @@ class _Run:
             Interrupted: the user did.
         """
         config, folder, student = self.config, self.folder, learner.scored
-        if config.compile:
-            check_compiler(self.fabric.device)
         say_step(config, self.fabric.device)
         if learner.label_loss.weights is not None:
             weigh_classes(learner.label_loss, self.data, self.fabric)

@@ -63,8 +63,6 @@ class UnlabelledConfig:
         alone = self.unlabelled is not None and (dataset == UNLABELLED_SET or (dataset is None and data_root is None))
         if self.unlabelled is None and self.unlabelled_batch is not None:
             raise ValueError("unlabelled_batch is for images without labels: give --unlabelled too, or leave it out.")
-        if self.unlabelled is not None and dataset is None and data_root is not None:
-            raise ValueError(f"data_root {data_root} is given, but not what lies there: say it with --dataset.")
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share must be above 0 and below 1, got {self.val_share}.")
         if self.val_share != _VAL_SHARE and not alone:
