@@ -1,6 +1,7 @@
 """Masks of rasters: those of `predict_logits` with the same windows, in the memory of a few of them."""
 
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +44,16 @@ def test_masks_are_those_of_the_whole_image(options, most, config, tmp_path, tea
     assert predict(config(**options)) == [tmp_path / "out/labels/town.tif"]
 
     model, _ = load_model(teacher_run)
-    flip = options.get("flip", False)
     image = torch.from_numpy(values)[None]
-    expected = predict_logits(model, image, (101, 170), Inference(WINDOW)).argmax(1)[0].numpy()
-    if flip:  # in each window, not of the whole
-        sums = torch.zeros(12, 101, 170)
-        for top in (0, 32, 53):
-            for left in (0, 48, 96, 98):
-                part = (..., slice(top, top + 48), slice(left, left + 72))
-                sums[part] += predict_logits(model, image[part], (48, 72), Inference(flip=True))[0]
-        counts = torch.zeros(101, 170)
-        for top in (0, 32, 53):
-            for left in (0, 48, 96, 98):
-                counts[top : top + 48, left : left + 72] += 1
+    if options:  # flipped in each window, not as a whole
+        sums, counts = torch.zeros(12, 101, 170), torch.zeros(101, 170)
+        for top, left in product((0, 32, 53), (0, 48, 96, 98)):
+            part = (..., slice(top, top + 48), slice(left, left + 72))
+            sums[part] += predict_logits(model, image[part], (48, 72), Inference(flip=True))[0]
+            counts[part] += 1
         expected = (sums / counts).argmax(0).numpy()
+    else:
+        expected = predict_logits(model, image, (101, 170), Inference(WINDOW)).argmax(1)[0].numpy()
     expected[20:70, 30:90] = 255
     found = labels_in(tmp_path / "out/labels/town.tif")
     assert len(np.unique(expected)) > 2
