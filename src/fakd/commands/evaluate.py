@@ -17,6 +17,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, base_size_in
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.files.atomic import check_free, written_at_once
+from fakd.machine import described
 from fakd.models.by_name import open_any
 from fakd.options import Output, Size, Teachers
 
@@ -77,6 +78,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     known = {**notes, **spec.notes(base_size_in(notes, config.model))}
     network = Predictor.of(teacher_title(names), model, known, config, spec.window, device=config.device)
     data.source("val").check()
+    say(f"machine   {described(network.device)}")
     with progress("images") as bar:
         task = bar.add_task("evaluating", total=len(data.source("val")), note="")
         matrix = evaluate_model(

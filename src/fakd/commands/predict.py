@@ -26,6 +26,7 @@ from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_lar
 from fakd.evaluation.raster_windows import predict_raster
 from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
+from fakd.machine import described
 from fakd.options import Hidden, Output, Size
 
 SHARES_FILE = "shares.csv"
@@ -107,6 +108,7 @@ def predict(config: PredictConfig) -> list[Path]:
         )
     hide = hidden_classes(config.hide, network.classes)
     sources, rasters, failed = _by_kind(sources, network.bands)
+    say(f"machine   {described(network.device)}")
     photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
     with progress("images") as bar:

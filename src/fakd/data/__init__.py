@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.bands import Bands
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
@@ -43,7 +44,7 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
     """
     if named is not None or root is None:
         return named or trained_on
-    drawn = trained_on in DATASETS and not DATASETS[trained_on].needs_root
+    drawn = trained_on is not None and trained_on in DATASETS and not DATASETS[trained_on].needs_root
     return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
@@ -65,7 +66,8 @@ def get_dataset(
     if name == FOLDER:
         return describe_folder(root, bands, base_size)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
+        known = sorted([*DATASETS, FOLDER])
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}.{did_you_mean(name, known)}")
     if bands is not None and bands.chosen:
         raise ValueError(f"--bands and --value-range are for --dataset {FOLDER}, not for {name}: leave them out.")
     return DATASETS[name]

@@ -133,8 +133,11 @@ def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -
     folder = RunFolder(config.output)
     if not is_main_process():
         return folder
-    if check_folder(config, folder) and config.overwrite:
-        folder.delete()
+    if check_folder(config, folder):
+        if config.overwrite:
+            folder.delete()
+        else:
+            _take_threads(_read_json(folder.versions).get("threads"))
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.unfinished():
         left.unlink()
@@ -277,6 +280,12 @@ def _change(split: str, before: str, now: str) -> str:
     return f"{split} had {had} images and has {has}" if had != has else f"{split} has other files"
 
 
+def _take_threads(number: Any) -> None:
+    """Compute with as many threads as the run began with, since the last bits of sums depend on it."""
+    if isinstance(number, str) and number.isdecimal() and int(number) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(int(number))
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     """What a file says; nothing where there is none, or it is damaged or another program's."""
     try:
@@ -290,10 +299,11 @@ _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning-fabric")
 
 
 def installed_versions() -> dict[str, str]:
-    """Each by its name."""
+    """Each by its name; the machine, and the threads that PyTorch has on it."""
     versions = {name: version(name) for name in _LIBRARIES}
     versions["python"] = platform.python_version()
     versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    versions["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
         versions["gpu"] = torch.cuda.get_device_name()
     return versions
