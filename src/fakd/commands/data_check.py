@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fakd.console import console, progress, say
 from fakd.data import get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.paired_files import PairedFiles, UnpairedError
 from fakd.data.sets.hub import HUB
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
@@ -30,7 +31,7 @@ _MOST = 0.5
 
 
 @dataclass
-class CheckConfig:
+class CheckConfig(BandsConfig):
     """Open every file of a data set once: list all faults, count the images and the pixels of every class."""
 
     dataset: str
@@ -82,7 +83,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
         raise ValueError(f"workers must be 1 or more, got {config.workers}.")
     if config.output is not None:
         check_free(Path(config.output), config.overwrite)
-    spec = get_dataset(config.dataset, config.root)
+    spec = get_dataset(config.dataset, config.root, config.chosen_bands())
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")
     splits = {

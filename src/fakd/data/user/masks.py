@@ -80,7 +80,10 @@ class UserMasks:
         Raises:
             DataError: The file is not readable, has a colour of no class, or could mean two things.
         """
-        mask = load_mask(path)
+        return self.values(load_mask(path), path)
+
+    def values(self, mask: Image.Image, path: Path) -> LabelMap:
+        """Return the (H, W) values of a mask, or of a part of it, that is read already; `path` is for errors."""
         kind = self.classes.options.get("masks")
         if len(mask.getbands()) > 1 or kind == "color":
             return self._from_colours(mask, path)
