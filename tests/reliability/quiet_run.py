@@ -21,6 +21,8 @@ def forbid(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(forbid)
+if sys.argv[1] == "attempt":
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
 
 from PIL import Image  # noqa: E402
 from tiny import NETWORK as TINY  # noqa: E402
@@ -48,6 +50,4 @@ def run(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "attempt":
-        socket.create_connection(("192.0.2.1", 80), timeout=1)
     sys.exit(run(Path(sys.argv[1])))

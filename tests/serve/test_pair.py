@@ -68,11 +68,15 @@ def test_time_is_the_median_without_the_first_pass(network, monkeypatch) -> None
 
     monkeypatch.setattr(Predictor, "labels", work)
     monkeypatch.setattr(comparing.time, "perf_counter", lambda: clock[0])
-    found = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), network)
+    (found,) = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network])
     assert found.milliseconds == pytest.approx(30)
     assert found.passes == 5
+    taken = iter([9.0, 7.0, 0.1, 2.0, 0.3, 1.0, 0.2, 3.0])  # one and the other in turns, until four seconds are over
+    student, teacher = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network, network])
+    assert (student.milliseconds, student.passes) == (pytest.approx(200), 3)
+    assert (teacher.milliseconds, teacher.passes) == (pytest.approx(2000), 3)
     taken = iter([9.0, 8.0])  # a slow one is not kept waiting for
-    found = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), network)
+    (found,) = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network])
     assert (found.milliseconds, found.passes) == (pytest.approx(8000), 1)
 
 

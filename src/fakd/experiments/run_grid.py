@@ -1,5 +1,6 @@
 """A grid of runs from its options to its tables."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
 from fakd.experiments.run_queue import failed_runs
 from fakd.experiments.step_time import delete_short_runs, seconds_per_step, steps_within
+from fakd.training.outcome import say_next
 from fakd.training.run_data import data_inputs
 from fakd.training.run_folder import check_same_inputs, write_json, write_text
 from fakd.training.student import check_network
@@ -148,3 +150,5 @@ def _write(results: GridResults, title: str, stem: Path) -> None:
     for verdict in group_verdicts(results.students, equal_time=results.config.minutes is not None):
         say(f"verdict   {verdict}", style="yellow")
     say(f"written to {stem}.md, .csv, .tex and .json")
+    root = shlex.quote(str(stem.parent))
+    say_next(f"fakd report {root} -o {root}/report.html", f"fakd analyze {root} -o {root}/analysis")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fakd.data import DataError, read_image
 from fakd.data.reading import upright_size
 from fakd.evaluation.predictor import Predictor, too_large
 from fakd.serve.drawing import Drawing, agreement_map, at_page_size, figures, legend, slider_pictures
-from fakd.serve.pair import MOST_PASSES, compare, described
+from fakd.serve.pair import MOST_PASSES, compare, described, fast
 from fakd.serve.samples import Sample
 
 STYLE = Path(__file__).with_name("style.css").read_text()
@@ -42,6 +43,11 @@ class Page:
     """Of an image."""
     hide: Sequence[int] = ()
     """Classes that are shown without a colour."""
+
+    @cached_property
+    def asked(self) -> tuple[Predictor, Predictor | None]:
+        """The two as `fakd benchmark` times them: ready for inference alone."""
+        return fast(self.student), None if self.teacher is None else fast(self.teacher)
 
     def build(self) -> gradio.Blocks:
         """Lay it out, and say what happens on what."""
@@ -138,7 +144,7 @@ class Page:
 
     def _show(self, read: Callable[[], Tensor], opacity: float, name: str = "") -> Shown:
         try:
-            comparison = compare(read(), self.student, self.teacher)
+            comparison = compare(read(), *self.asked)
         except (DataError, OSError) as error:
             return f'<p role="alert">{escape(str(error))}</p>', None, "", None, "", None
         drawing = at_page_size(comparison)
@@ -177,9 +183,9 @@ class Page:
     def _footnote(self) -> str:
         return (
             f'<p class="note">Time: median of up to {MOST_PASSES} passes over this image alone on the '
-            f"{self.student.device.type.upper()}, after one that is not counted: from the image, read and fitted, to "
-            "the class of every pixel. Images stay on the machine that serves this page, and are deleted about an hour "
-            "later.</p>"
+            f"{self.student.device.type.upper()}, student and teacher in turns, after one of each that is not counted: "
+            "from the image, read and fitted, to the class of every pixel. Images stay on the machine that serves this "
+            "page, and are deleted about an hour later.</p>"
         )
 
 

@@ -8,6 +8,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
+from fakd.data.batches import SegmentationData
 from fakd.models.names import is_foreign
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
@@ -65,8 +66,8 @@ def _fabric(config: RunConfig, *loggers: Logger) -> Fabric:
         ) from error
 
 
-def say_step(config: RunConfig, device: torch.device) -> None:
-    """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
+def say_step(config: RunConfig, device: torch.device, data: SegmentationData) -> None:
+    """Print what a step consists of, whether that is as in the paper, and how often the images are seen in all."""
     total, others = sum(config.crops), config.crops[1]
     shares = f" ({total // config.processes} in each of {config.processes} processes)" if config.processes > 1 else ""
     unlabelled = f", {others} of them of images without labels" if others else ""
@@ -85,6 +86,10 @@ def say_step(config: RunConfig, device: torch.device) -> None:
             f"{crops}, {config.optimizer}, learning rate {config.learning_rate:g}, {config.schedule}{warmup}; recipe "
             f"{config.recipe}, {config.max_steps} steps"
         )
+    labelled, images = config.crops[0], data.unlabelled if config.crops[0] == 0 else data.source("train")
+    if images is not None and config.max_steps is not None:
+        passes = config.max_steps * (labelled or others) / len(images)
+        say(f"length    {config.max_steps} steps, {passes:.3g} passes over {len(images)} images")
     if config.precision == "16-mixed" and device.type == "cpu":
         say("step      16-mixed is for GPUs: on a CPU, bf16-mixed takes its place", style="yellow")
 

@@ -13,8 +13,10 @@ from fakd.data.batches import SegmentationData
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
+from fakd.machine import described
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
+from fakd.models.by_name import check_trained
 from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
@@ -25,16 +27,16 @@ from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
-from fakd.training.metrics_file import read_metrics
+from fakd.training.outcome import say_outcome
 from fakd.training.run_data import data_inputs, look_through, open_data
 from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
-from fakd.training.student import count_parameters, create_student
+from fakd.training.student import check_network, count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.tracker import track_results, tracked
 from fakd.training.unlabelled import teacher_masks
-from fakd.training.verdicts import listed, never_found, run_verdicts
+from fakd.training.verdicts import listed, never_found
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -51,6 +53,7 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _train(config: TrainConfig) -> dict[str, Any] | None:
+    check_network(config)
     check_machine(config)
     data = open_data(config)
     student = create_student(config)
@@ -86,6 +89,9 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
 
 def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
+    check_network(config)
+    for name in teacher_names(config.teacher) if teacher is None else ():
+        check_trained(name)
     check_machine(config)
     data = open_data(config)
     teaching = load_teacher(config.teacher, config, teacher)
@@ -185,7 +191,8 @@ class _Run:
             Interrupted: the user did.
         """
         config, folder, student = self.config, self.folder, learner.scored
-        say_step(config, self.fabric.device)
+        say(f"machine   {described(self.fabric.device)}, {config.precision}")
+        say_step(config, self.fabric.device, self.data)
         if learner.label_loss.weights is not None:
             weigh_classes(learner.label_loss, self.data, self.fabric)
         with full_disk_explained(folder):
@@ -219,13 +226,7 @@ class _Run:
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
-        means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
-        say(f"{means}  in {trained.clock.seconds:.0f} s", style="bold")
-        say(f"written to {folder.root}")
-        teachers = teacher_names(config.teacher) if isinstance(config, DistillConfig) else ()
-        losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
-        for verdict in run_verdicts(results, losses, teachers).values():
-            say(f"verdict   {verdict}", style="yellow")
+        say_outcome(config, folder, results)
         return results
 
     def _take_masks(self, teacher: torch.nn.Module) -> None:

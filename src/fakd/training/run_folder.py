@@ -96,6 +96,12 @@ class RunFolder:
         """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
         return "fakd" in _read_json(self.versions)
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether something is there that a run has written, or is named so."""
+        files = (self.config, self.versions, self.student, self.results, *self.found_checkpoints())
+        return any(file.is_file() for file in files)
+
     def delete(self) -> None:
         """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
         for file in (self.results, self.student, *self.unfinished()):
@@ -133,8 +139,11 @@ def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -
     folder = RunFolder(config.output)
     if not is_main_process():
         return folder
-    if check_folder(config, folder) and config.overwrite:
-        folder.delete()
+    if check_folder(config, folder):
+        if config.overwrite:
+            folder.delete()
+        else:
+            _take_threads(_read_json(folder.versions).get("threads"))
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.unfinished():
         left.unlink()
@@ -170,6 +179,8 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
         if not (folder.begun and folder.config.is_file()):
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
     elif occupied and config.resume:
+        if not folder.holds_run:
+            return False  # what lies there is somebody else's, beside which a run may begin
         check_same_options(config, folder)
     elif occupied:
         raise FileExistsError(
@@ -277,6 +288,12 @@ def _change(split: str, before: str, now: str) -> str:
     return f"{split} had {had} images and has {has}" if had != has else f"{split} has other files"
 
 
+def _take_threads(number: Any) -> None:
+    """Compute with as many threads as the run began with, since the last bits of sums depend on it."""
+    if isinstance(number, str) and number.isdecimal() and int(number) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(int(number))
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     """What a file says; nothing where there is none, or it is damaged or another program's."""
     try:
@@ -290,10 +307,11 @@ _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning-fabric")
 
 
 def installed_versions() -> dict[str, str]:
-    """Each by its name."""
+    """Each by its name; the machine, and the threads that PyTorch has on it."""
     versions = {name: version(name) for name in _LIBRARIES}
     versions["python"] = platform.python_version()
     versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    versions["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
         versions["gpu"] = torch.cuda.get_device_name()
     return versions

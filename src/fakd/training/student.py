@@ -6,8 +6,9 @@ from torch import nn
 from fakd.console import say
 from fakd.data.class_names import Classes
 from fakd.models import Network, copy_weights, create_model
+from fakd.models.foreign.from_torchvision import published
 from fakd.models.meta import on_meta
-from fakd.models.names import is_foreign
+from fakd.models.names import NetworkName
 from fakd.training.config import RunConfig
 from fakd.training.freezing import freeze_encoder
 
@@ -23,6 +24,7 @@ def create_student(config: RunConfig) -> Network:
         dropout=config.dropout,
         aux=config.aux_weight > 0 and not config.freeze_backbone,  # it is there to train the encoder
         backbone_weights=config.backbone_weights,
+        in_channels=config.spec.bands.channels,
     )
     if config.init is not None:
         copy_weights(config.init, student, Classes.of_dataset(config.spec))
@@ -41,7 +43,10 @@ def check_network(config: RunConfig) -> None:
     Raises:
         ValueError: there is none of that name, or it does not take one of the options.
     """
-    if is_foreign(config.trained_network):
+    asked = NetworkName.parse(config.trained_network)
+    if asked.kind == "torchvision":
+        published(asked.network)
+    if asked.is_foreign:
         return  # whose library may fetch its settings
     with on_meta():
         create_model(

@@ -18,8 +18,9 @@ from fakd.analysis.runs import Run
 from fakd.analysis.statistics import parts
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
+from fakd.data.bands import Bands
 from fakd.data.class_names import hidden_classes
-from fakd.data.palette import Palette
+from fakd.data.palette import Palette, as_picture
 from fakd.data.spec import Source
 from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
@@ -47,6 +48,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """What a network takes the pixels of each class for."""
+
+    label: str
+    """Of its layer."""
+    matrix: Tensor
+    """(C, C) pixels, truth by prediction, over the images that were looked through."""
+    images: int
+    """How many those were."""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The pictures of a page."""
 
@@ -62,6 +75,8 @@ class Gallery:
     """How many there are in the split."""
     notes: Sequence[str] = ()
     """What is missing, and why."""
+    confusions: Sequence[Confusion] = ()
+    """One for each network."""
 
 
 @dataclass
@@ -114,7 +129,8 @@ def make_gallery(
     networks, notes = open_networks(groups, teachers, spec, device)
     if not any(layer.kind == "student" for layer, _ in networks):
         return Gallery(notes=["no pictures: no run has its network any more.", *notes])
-    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search))
+    matrices = [ConfusionMatrix(spec.num_classes) for _ in networks]
+    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search), matrices)
     chosen = _choose(seen, [layer for layer, _ in networks], images)
     layers = [*(layer for layer, _ in networks), Layer(TRUTH, TRUTH)]
     legend = [
@@ -122,21 +138,30 @@ def make_gallery(
         for index, name in enumerate(spec.classes)
     ]
     pictures = [_picture(one, spec, hidden) for one in chosen]
-    return Gallery(pictures, layers, legend, _start(layers, groups), len(seen), len(source), notes)
+    confusions = [
+        Confusion(layer.label, matrix.compute(), len(seen))
+        for (layer, _), matrix in zip(networks, matrices, strict=True)
+        if seen
+    ]
+    return Gallery(pictures, layers, legend, _start(layers, groups), len(seen), len(source), notes, confusions)
 
 
 def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
     root = data_root or (Path(recorded) if (recorded := run.config.get("data_root")) else None)
-    spec = get_dataset(run.config["dataset"], root)
+    spec = get_dataset(run.config["dataset"], root, Bands.of_options(run.config), run.config.get("base_size"))
     if spec.classes != run.classes:
         raise ValueError(f"the classes of {spec.name} are not those of the run {run.folder}.")
     return spec, spec.open(root, "val")
 
 
 def _look_through(
-    source: Source, networks: Sequence[Predictor], spec: DatasetSpec, indices: Sequence[int]
+    source: Source,
+    networks: Sequence[Predictor],
+    spec: DatasetSpec,
+    indices: Sequence[int],
+    matrices: Sequence[ConfusionMatrix],
 ) -> list[_Seen]:
-    """Predict and score every image once; images without a labelled pixel are passed over."""
+    """Predict and score every image once, and count; images without a labelled pixel are passed over."""
     found = []
     with progress("images") as bar:
         task = bar.add_task("predicting", total=len(indices), note="")
@@ -146,8 +171,9 @@ def _look_through(
             if (sample.label == IGNORE_INDEX).all():
                 continue
             seen = _Seen(sample._replace(image=shrink(sample.image), label=shrink(sample.label)))
-            for network in networks:
+            for network, matrix in zip(networks, matrices, strict=True):
                 prediction = network.labels(network.fit(sample.image).unsqueeze(0), sample.label.shape[-2:])[0]
+                matrix.update(prediction.long(), sample.label.long())
                 miou, iou = _scores(prediction.long(), sample.label, spec)
                 seen.masks.append(shrink(prediction))
                 seen.miou.append(miou)
@@ -217,7 +243,7 @@ def shrink(picture: Tensor, width: int = WIDTH) -> Tensor:
 
 def image_uri(image: Tensor) -> str:
     """A (3, H, W) uint8 image as a JPEG."""
-    return _uri(Image.fromarray(image.permute(1, 2, 0).cpu().numpy()), "jpeg", quality=80, optimize=True)
+    return _uri(Image.fromarray(as_picture(image).numpy()), "jpeg", quality=80, optimize=True)
 
 
 def mask_uri(mask: Tensor, palette: Palette, hide: Sequence[int] = ()) -> str:
