@@ -49,7 +49,7 @@ def test_default_sizes(tmp_path: Path, size, orientation, base, crop) -> None:
 def test_sizes_of_the_yaml(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     (tmp_path / "classes.txt").unlink()
-    (tmp_path / "classes.yaml").write_text("classes: [road]\nbase_size: [300, 400]\ncrop_size: [64, 96]\n")
+    (tmp_path / "classes.yaml").write_text("classes: [road, sky]\nbase_size: [300, 400]\ncrop_size: [64, 96]\n")
     spec = get_dataset("folder", tmp_path)
     assert (spec.base_size, spec.crop_size) == ((300, 400), (64, 96))
 
@@ -250,7 +250,7 @@ def test_bad_folders(tmp_path: Path) -> None:
         get_dataset("folder", tmp_path / "gone")
     with pytest.raises(DataError, match=r"no classes\.txt and no classes\.yaml"):
         get_dataset("folder", tmp_path)
-    (tmp_path / "classes.txt").write_text("road\n")
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="images: no readable image there"):
         get_dataset("folder", tmp_path)
