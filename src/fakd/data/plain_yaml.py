@@ -19,12 +19,12 @@ class _Loader(yaml.SafeLoader):
     """Of a key that stands twice, PyYAML would take the last and say nothing."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key, _ in node.value:
-            if names.count((key.tag, key.value)) > 1:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} stands twice", problem_mark=key.start_mark
-                )
+        seen: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                problem = f"{key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 
 
@@ -56,13 +56,8 @@ def line_numbers(path: Path) -> dict[str, list[int]]:
 
 
 def _lines_below(node: yaml.Node | None) -> list[int]:
-    keys = (
-        [key for key, _ in node.value]
-        if isinstance(node, yaml.MappingNode)
-        else node.value
-        if isinstance(node, yaml.SequenceNode)
-        else []
-    )
+    below = node.value if isinstance(node, yaml.CollectionNode) else []
+    keys = [key for key, _ in below] if isinstance(node, yaml.MappingNode) else below
     return [key.start_mark.line + 1 for key in keys]
 
 
