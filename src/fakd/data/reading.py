@@ -74,7 +74,8 @@ def _eight_bits(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
                 f"{path}: the pixels are fractions from {low:g} to {high:g}, expected 0 to 1 or 0 to 255. Scale them, "
                 "all images alike, and save them again."
             )
-        return np.rint(values * (_WHITE if high <= 1 else 1)).astype(np.uint8)
+        rounded: npt.NDArray[np.uint8] = np.rint(values * (_WHITE if high <= 1 else 1)).astype(np.uint8)
+        return rounded
     if values.dtype.itemsize > 2 and low >= 0 and high <= _WHITE:  # no photo has 32 bits
         return values.astype(np.uint8)
     if low < 0 or high > _WHITE_16:
@@ -127,7 +128,7 @@ def one_channel(mask: Image.Image) -> Image.Image:
     """The first channel of a picture without colour, whatever its alpha; any other as it is."""
     if mask.mode in ("RGB", "RGBA", "LA"):
         red, *others = mask.split()[:-1] if mask.mode.endswith("A") else mask.split()
-        if all(np.array_equal(red, other) for other in others):
+        if all(red.tobytes() == other.tobytes() for other in others):
             return red
     return mask
 

@@ -79,7 +79,7 @@ def test_ignored_classes_keep_their_places(tmp_path: Path) -> None:
         ("classes: []", 0, "no classes in it"),
         ("road", 0, "no classes in it"),
         ("[a: [", 0, "not readable as YAML"),
-        ("classes:\n- a\nclasses:\n- b", 0, "not readable as YAML: 'classes' stands twice .*, line 1"),
+        ("classes:\n- a\nclasses:\n- b", 0, "not readable as YAML: 'classes' stands twice .*, line 3"),
         ("classes: [a, b]\nmergee: {}", 2, "unknown key mergee, expected base_size, classes"),
         ("- a\n- no", 2, "False is no name of a class. Put names"),
         ("classes:\n- null\n- a", 2, 'YAML reads null, ~ and nothing as no name.* "null", in .* `ignore: \\[null\\]`'),
