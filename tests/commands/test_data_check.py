@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def _check(root: Path, dataset: str = "folder") -> tuple[dict, str]:
     """Check a folder that is at fault; return the report and what was printed."""
     output = root.parent / "report.json"
     with console.capture() as printed, pytest.raises(DataError, match=r"faults?, listed above"):
-        check_dataset(CheckConfig(dataset, root, output=output))
+        check_dataset(CheckConfig(dataset, root, output=output, overwrite=True))
     return json.loads(output.read_text(encoding="utf-8")), printed.get()
 
 
@@ -193,6 +194,20 @@ def test_palettes_that_contradict_each_other_and_images_of_one_value(tmp_path: P
     assert f"one image in train with all pixels the same: {root}/images/b.jpg" in printed
 
 
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    root = write_folder(tmp_path / "set", ["a", name, f"{name}2"])
+    (root / "val.txt").write_bytes(b"caf\xe9\n")
+    write_mask(root / "masks" / f"{name}2.png", 9)
+    report, printed = _check(root)
+    (fault,) = report["splits"]["train"]["faults"]
+    assert os.fsencode(root / "masks" / f"{name}2.png") == os.fsencode(fault.partition(": ")[0])
+    assert f"{root}/masks/caf\\xe92.png: label value 9" in printed
+    assert report["splits"]["val"]["images"] == 1
+    (root / "val.txt").write_bytes(b"Caf\xe9\n")
+    assert r"no image Caf\xe9 below" in _check(root)[1]
+
+
 def test_options() -> None:
     with pytest.raises(ValueError, match="workers must be 1 or more, got 0"):
         check_dataset(CheckConfig("toy-scenes", workers=0))
@@ -215,12 +230,13 @@ def test_recommends_what_suits_the_data(tmp_path: Path) -> None:
     report, printed = _sound(root)
     assert report["recommended"] == {
         "class_weights": "sqrt",
-        "base_size": "30x60",  # medians of 8, 20, 40, 44 and of 12, 60, 60, 90
-        "crop_size": "24x24",
+        "base_size": "20x60",  # medians of 8, 8, 20, 40, 44 and of 12, 12, 60, 60, 90
+        "crop_size": "16x16",
         "max_steps": "500",
     }
     assert "recommended: --class-weights sqrt, as road is 100% of the labelled pixels in train" in printed
-    assert "of 4 sizes found, 30x60 is the median" in printed
+    assert "--base-size 20x60, the median of sizes from 8x12 to 44x60, as by default" in printed
+    assert printed.startswith("folder: 3 classes; images are fitted into 20x60 (height x width)")
 
 
 def test_recommends_no_weights_for_even_classes_and_nothing_for_published_sets(

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from math import prod
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -64,6 +64,8 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
     spec = get_dataset(config.dataset, config.root)
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")
+    height, width = spec.base_size
+    say(f"{spec.name}: {spec.num_classes} classes; images are fitted into {height}x{width} (height x width)")
     names = dict.fromkeys((*SPLITS, *spec.counts))
     splits = {split: survey_split(spec, config.root, split, config.workers) for split in names}
     contradicting = palette_faults({path: mask for found in splits.values() for path, mask in found.palettes.items()})
@@ -72,11 +74,12 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
     # A file that is in two splits, or beside them, is one fault.
     faults = list(dict.fromkeys(fault for found in splits.values() for fault in found.faults))
     report = _report(spec, config.root, splits, faults)
-    advice = _advice(spec, splits["train"])
+    advice = _advice(spec, splits["train"], [size for found in splits.values() for size in found.sizes])
     report["recommended"] = {option: value for option, value, _ in advice}
     if config.output is not None:
         with written_at_once(Path(config.output)) as path:
-            path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
     _print(spec, config.root, splits, faults)
     if spec.name == FOLDER and config.root is not None and (text := _proposal(spec, config.root, splits)):
         say("the masks hold what the classes do not say. With this classes.yaml they do, once its names are right:")
@@ -91,7 +94,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
     return report
 
 
-def _advice(spec: DatasetSpec, train: Survey) -> list[tuple[str, str, str]]:
+def _advice(spec: DatasetSpec, train: Survey, sizes: Sequence[tuple[int, int]]) -> list[tuple[str, str, str]]:
     """Options that suit data of a user's own, with their values, and why; the published data sets have theirs."""
     if spec.name != FOLDER or not train.sizes:
         return []
@@ -102,12 +105,12 @@ def _advice(spec: DatasetSpec, train: Survey) -> list[tuple[str, str, str]]:
     if share > _MOST:
         why = f"as {spec.classes[largest]} is {100 * share:.0f}% of the labelled pixels in train (recipe own has it)"
         found.append(("class_weights", "sqrt", why))
-    height, width = (median(side) for side in zip(*train.sizes, strict=True))
-    base = base_of(height, width)
-    count = len(set(train.sizes))
-    sizes = f"of {count} sizes found, {height:g}x{width:g} is the median" if count > 1 else "the one size found"
+    base = base_of(sizes)
+    (low, left), (high, right) = (choose(sizes, key=prod) for choose in (min, max))
+    several = len(set(sizes)) > 1
+    reason = f"the median of sizes from {low}x{left} to {high}x{right}" if several else "the one size found"
     for option, size in (("base_size", base), ("crop_size", crop_of(base))):
-        why = sizes + ("" if getattr(spec, option) != size else ", as by default")
+        why = reason + ("" if getattr(spec, option) != size else ", as by default")
         found.append((option, f"{size[0]}x{size[1]}", why))
     from fakd.training import RunConfig  # which takes seconds to import, and is only needed here
     from fakd.training.recipe import read_recipe

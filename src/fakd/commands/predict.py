@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fakd.console import progress, say
+from fakd.console import printable, progress, say
 from fakd.data import DataError
 from fakd.data.palette import colorize, overlay, write_label_png
 from fakd.data.user.class_file import write_class_list
@@ -191,7 +191,7 @@ def _write_shares(path: Path, classes: Sequence[str], shares: Shares) -> None:
         table = csv.writer(file)
         table.writerow(["image", "mask", *classes])
         for (title, place), row in shares.items():
-            table.writerow([title, _file(Path(), place).as_posix(), *(f"{share:.6f}" for share in row)])
+            table.writerow([title, printable(_file(Path(), place).as_posix()), *(f"{share:.6f}" for share in row)])
 
 
 def _file(folder: Path, place: Path) -> Path:
