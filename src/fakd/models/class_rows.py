@@ -8,7 +8,7 @@ import torch
 
 from fakd.console import say
 from fakd.data.class_names import Classes, class_order, names_in
-from fakd.models.network import Network, network_of
+from fakd.models.network import Network, built, network_of
 
 
 def class_rows(network: Network) -> set[str]:
@@ -31,14 +31,15 @@ def as_two_classes(name: str, network: Network, notes: Mapping[str, str]) -> tup
         The network of two classes in eval mode, and what its file would say.
     """
     state, rows = network.state_dict(), class_rows(network)
-    two = network_of(replace(network.config, num_classes=2).to_json())
+    two = built(replace(network.config, num_classes=2))
     two.load_state_dict(
         {key: torch.cat([torch.zeros_like(one), one]) if key in rows else one for key, one in state.items()}
     )
     names = names_in(notes, 1)
     told = {key: value for key, value in notes.items() if key not in ("classes", "palette")}
     say(f"classes   {name} gives one score, read as those of two: background, and {names[0] if names else 'its class'}")
-    return two.eval(), told | ({"classes": json.dumps(["background", *names])} if names else {})
+    two.notes = told | ({"classes": json.dumps(["background", *names])} if names else {})
+    return two.eval(), dict(two.notes)
 
 
 def bring_rows(name: str, network: Network, notes: Mapping[str, str], ours: Classes) -> set[str]:

@@ -33,7 +33,7 @@ class ScoringTeacher(Scorer):
         function: maps float images (B, 3, H, W) to scores before softmax (B, C, h, w) at any stride, which it may give
             as they are, or as transformers (`.logits`) or torchvision (`["out"]`) do. An nn.Module is set to eval mode,
             moved to the student's device, and asked for no gradient.
-        num_classes: C; 1 for a function that gives one score, as a sigmoid trains it, which are read as two classes: the
+        num_classes: C; 1 for a function that gives one score, as a sigmoid trains it: it is read as two classes, the
             background, whose score is 0, and the class.
         mean: of red, green and blue, which is subtracted from images in [0, 1] before the function sees them.
         std: which they are divided by then.
