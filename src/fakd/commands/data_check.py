@@ -81,9 +81,9 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
     _print(spec, config.root, splits, faults)
-    if spec.name == FOLDER and config.root is not None and (text := _proposal(spec, config.root, splits)):
+    if spec.name == FOLDER and config.root is not None and (proposal := _proposal(spec, config.root, splits)):
         say("the masks hold what the classes do not say. With this classes.yaml they do, once its names are right:")
-        say(text)
+        say(proposal)
     for option, value, why in advice:
         say(f"recommended: --{option.replace('_', '-')} {value}, {why}")
     if config.output is not None:
