@@ -123,7 +123,7 @@ def _commands() -> str:
 
     os.environ["COLUMNS"] = "80"
     parts = [
-        "# Commands\n\nWhat `fakd COMMAND --help` prints. `--max-steps` and `--max_steps` are the same; sizes are "
+        "# Commands\n\nAfter this page you know every option. It is what `fakd COMMAND --help` prints. `--max-steps` and `--max_steps` are the same; sizes are "
         "written as `360x480` or `360,480`, and `360` is a square; `--config FILE.yaml` gives any option of a command."
     ]
     for name in COMMANDS:
