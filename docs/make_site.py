@@ -123,8 +123,9 @@ def _commands() -> str:
 
     os.environ["COLUMNS"] = "80"
     parts = [
-        "# Commands\n\nAfter this page you know every option. It is what `fakd COMMAND --help` prints. `--max-steps` and `--max_steps` are the same; sizes are "
-        "written as `360x480` or `360,480`, and `360` is a square; `--config FILE.yaml` gives any option of a command."
+        "# Commands\n\nAfter this page you know every option of every command, as `fakd COMMAND --help` prints them. "
+        "`--max-steps` and `--max_steps` are the same. Sizes are height, width, as `360x480` or `360,480`; `360` "
+        "is a square. `--config FILE.yaml` reads options from a file."
     ]
     for name in COMMANDS:
         said = io.StringIO()
