@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from foreign_networks import CLASSES, MASKS, SCORING, SEMANTIC, hf_folder, hf_network
 from scipy.special import expit, softmax
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import normalize
 
+from fakd.data.transforms import fitted_size
+from fakd.evaluation.predictor import base_size_in
 from fakd.functional import mask_scores
 from fakd.methods import create_method
 from fakd.models import create_model, load_model, open_model, save_model
 from fakd.models.foreign import ForeignScorer, ForeignSegmentor, scores_alone
 from fakd.models.foreign.from_hf import _REFUSED, network_names
+from fakd.models.foreign.hf_files import processor_in
 from fakd.models.foreign.hf_scores import _SEMANTIC
 from fakd.models.inference_copy import inference_copy
+from fakd.models.merged_teacher import MergedTeacher
 from fakd.types import scores_alone as without_features
 
 IMAGES = torch.rand(2, 3, 64, 64)
@@ -207,3 +212,42 @@ def test_names_of_classes_are_taken_over_where_their_ids_are_those_of_the_scores
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_reduce_labels": True, "image_mean": MEAN}))
     notes = open_model(f"hf:{tmp_path}")[1]
     assert notes == {"reduce_labels": "true"} | ({"classes": '["road", "sky", "person"]'} if named else {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "image"),
+    [
+        ("Segformer", {"size": {"height": 64, "width": 128}}, (100, 200)),
+        ("Segformer", {"size": {"height": 64, "width": 64}}, (100, 100)),
+        ("Mask2Former", {"size": {"shortest_edge": 64, "longest_edge": 96}, "size_divisor": 1}, (100, 125)),
+        ("Mask2Former", {"size": {"shortest_edge": 64, "longest_edge": 96}, "size_divisor": 1}, (100, 400)),
+        ("MobileNetV2", {"size": {"shortest_edge": 64}, "do_center_crop": False}, (100, 250)),
+        ("DPT", {"size": {"height": 64, "width": 64}, "do_resize": False}, (50, 70)),
+    ],
+)
+def test_images_are_fitted_as_the_processor_resizes_them(
+    tmp_path: Path, kind: str, settings: dict[str, Any], image: tuple[int, int]
+) -> None:
+    processor = getattr(transformers, f"{kind}ImageProcessor")(**settings)
+    processor.save_pretrained(tmp_path)
+    base = processor_in(tmp_path).base_size
+    found = image if base is None else fitted_size(image, base)
+    assert found == tuple(processor(torch.zeros(3, *image), return_tensors="pt")["pixel_values"].shape[-2:])
+
+
+def test_a_squares_side_is_the_shorter_one(tmp_path: Path) -> None:
+    """As ADE20K's protocol has it; an image that is no square keeps its shape."""
+    transformers.EomtImageProcessor().save_pretrained(tmp_path)
+    hf_network("segformer").save_pretrained(tmp_path)
+    assert base_size_in(open_model(f"hf:{tmp_path}")[1], "network") == (640, 2560)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_classes_merge_by_the_sum_of_their_probabilities(kind: str) -> None:
+    model = opened(kind)
+    with torch.inference_mode():
+        apart, together = (
+            network(IMAGES).logits.softmax(1) for network in (model, MergedTeacher(model, [[2, 0], [1]]))
+        )
+    wanted = torch.stack([apart[:, 0] + apart[:, 2], apart[:, 1]], 1)
+    torch.testing.assert_close(together, wanted / wanted.sum(1, keepdim=True), rtol=1e-5, atol=1e-7)

@@ -18,6 +18,7 @@ from fakd.commands.inspect import InspectConfig, inspect_networks
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.models import ForeignSegmentor, load_model
 from fakd.training import DistillConfig, TrainConfig, distill, train
+from fakd.training.teacher import load_teacher
 
 OURS = list(TOY_SCENES.classes)
 THEIRS = ["lorry", "bus", *OURS[1:], "dog"]
@@ -183,3 +184,15 @@ def test_a_grid_hands_the_class_map_to_its_runs(tmp_path: Path) -> None:
     planned = config.plan_runs(config.arms(), {})
     assert {run.config.class_map for run in planned.values()} == {tmp_path / "map.yaml"}
     assert ("smp-unet-mobilenet_v2/fakd", 0) in planned
+
+
+@pytest.mark.parametrize(("base_size", "said"), [((48, 72), False), ((96, 144), True), ((24, 36), True)])
+def test_a_teacher_that_knows_another_scale_is_named(
+    distill_config: Callable[..., DistillConfig],
+    capsys: pytest.CaptureFixture[str],
+    base_size: tuple[int, int],
+    said: bool,
+) -> None:
+    config = distill_config(base_size=base_size)
+    load_teacher(config.teacher, config)
+    assert ("--base-size 48,72 is the scale it knows" in " ".join(capsys.readouterr().out.split())) == said

@@ -10,12 +10,15 @@ from torch import Tensor
 from fakd.console import say
 from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
+from fakd.evaluation.predictor import base_size_in
 from fakd.files.checksum import digest
 from fakd.models import Ensemble, Network, Scorer, open_any
 from fakd.models.inference_copy import inference_copy
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.models.names import NetworkName, names_trained_model
 from fakd.training.config import RunConfig
+
+_OTHER_SCALE = 1.5  # within which training varies the scale anyway
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def _load(place: int, name: str, config: RunConfig, options: TeacherClassesConfi
     groups = options.class_groups(
         f"the teacher {name}", theirs, config.dataset, ours, place=place, advice=f"{advice}together."
     )
+    _say_other_scale(name, base_size_in(notes, name), config.base_size or config.spec.base_size)
     architecture, parts = _identity(name, saved, given)
     weights = digest([repr(groups), *parts])
     fast = inference_copy(saved) if isinstance(saved, Network) else saved.eval()
@@ -89,6 +93,18 @@ def _load(place: int, name: str, config: RunConfig, options: TeacherClassesConfi
         dropped = saved.num_classes - sum(map(len, groups))
         say(f"classes   the teacher's {saved.num_classes} become {len(groups)}, {dropped} of them dropped")
     return Teacher(MergedTeacher(fast, groups), architecture, weights)
+
+
+def _say_other_scale(name: str, theirs: tuple[int, int] | None, ours: tuple[int, int]) -> None:
+    """Things look as large as the teacher knows them, or nearly so, or else it is said."""
+    if theirs is None or 1 / _OTHER_SCALE <= min(theirs) / min(ours) <= _OTHER_SCALE:
+        return
+    learned, here = ("x".join(map(str, size)) for size in (theirs, ours))
+    say(
+        f"teacher   {name} learned from images fitted into {learned}, and is asked about images fitted into {here}; "
+        f"--base-size {theirs[0]},{theirs[1]} is the scale it knows",
+        style="yellow",
+    )
 
 
 def _identity(name: str, saved: Scorer, given: Scorer | None) -> tuple[str, list[str | Tensor]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found, library, read_json
-from fakd.models.foreign.hf_files import class_notes, folder_of, processor_in
+from fakd.models.foreign.hf_files import data_notes, folder_of, processor_in
 from fakd.models.foreign.hf_scores import SCORES, resize_positions
 from fakd.models.weights_file import listed
 
@@ -136,7 +136,7 @@ def _described(folder: Path) -> Found:
     aux = bool(settings.get("use_auxiliary_head", False))
     own = _without_fetching({key: value for key, value in settings.items() if key not in _NOT_ARCHITECTURE})
     config = ForeignConfig("hf", str(kind), int(classes), own, aux, mean=images.mean, std=images.std, bgr=images.bgr)
-    return Found(config, notes=class_notes(settings, config.num_classes, images))
+    return Found(config, notes=data_notes(settings, config.num_classes, images))
 
 
 def _without_fetching(settings: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from fakd.models.foreign.config import IMAGENET_MEAN, IMAGENET_STD, read_json
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.-]+(?:/[\w.-]+)*))?")
 _CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+_LONGEST = 4  # times the shorter side, as ADE20K's images are fitted into 512x2048
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -134,6 +135,8 @@ class Processor(NamedTuple):
     """Whether blue comes first."""
     reduce_labels: bool = False
     """Whether label 0 was left out of the training, and all others reduced by one."""
+    base_size: tuple[int, int] | None = None
+    """(height, width) that images are fitted into, where it says one."""
 
 
 def processor_in(folder: Path) -> Processor:
@@ -154,14 +157,37 @@ def processor_in(folder: Path) -> Processor:
     if bgr:  # which comes before or after the normalisation, by channels of equal mean
         mean, std = mean[::-1], std[::-1]
     reduced = bool(told.get("do_reduce_labels", told.get("reduce_labels", False)))
-    return Processor(tuple(value / scale for value in mean), tuple(value / scale for value in std), bgr, reduced)
+    by_scale = [tuple(value / scale for value in values) for values in (mean, std)]
+    return Processor(*by_scale, bgr, reduced, _base_size(told))
 
 
-def class_notes(config: Mapping[str, Any], count: int, processor: Processor) -> dict[str, str]:
-    """What a folder says of the classes that its network scores: their names, and whether label 0 was left out."""
+def _base_size(told: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The size of images in a processor's settings; fitted into it, they keep their shape, which a processor may not.
+
+    Example:
+        >>> _base_size({"size": {"height": 1024, "width": 2048}}), _base_size({"size": {"shortest_edge": 512}})
+        ((1024, 2048), (512, 2048))
+    """
+    match told.get("size") if told.get("do_resize", True) else None:
+        case {"height": int(height), "width": int(width)} if height != width:
+            return height, width
+        case {"shortest_edge": int(side), "longest_edge": int(longest)} if longest > side:
+            return side, longest
+        case {"shortest_edge": int(side)} | {"height": int(side)} | int(side):
+            return side, _LONGEST * side  # of squares too: the published scores of such networks are measured so
+        case {"longest_edge": int(longest)}:
+            return longest, longest
+    return None
+
+
+def data_notes(config: Mapping[str, Any], count: int, processor: Processor) -> dict[str, str]:
+    """What a folder says of the classes that its network scores, their names and whether label 0 was left out, and of
+    the size of its images."""
     names = config.get("id2label")
     by_index = {int(key): str(name) for key, name in names.items()} if isinstance(names, Mapping) else {}
     notes = {"reduce_labels": "true"} if processor.reduce_labels else {}
+    if processor.base_size:
+        notes["base_size"] = json.dumps(processor.base_size)
     # Names of other ids than 0 to C - 1 are not those of the scores.
     if sorted(by_index) == list(range(count)) and any(name != f"LABEL_{i}" for i, name in by_index.items()):
         notes["classes"] = json.dumps([by_index[index] for index in range(count)])
