@@ -58,11 +58,11 @@ def make(folder: Path, root: Path) -> None:
 
 
 def _render(config: Path) -> None:
-    from zensical import build
+    from zensical.main import cli
 
     try:
-        build(str(config.resolve()), {"strict": True, "clean": True})
-    except RuntimeError as error:
+        cli.main(["build", "--strict", "--clean", "--config-file", str(config)], standalone_mode=False)
+    except RuntimeError as error:  # it has said what is wrong
         sys.exit(str(error))
 
 
