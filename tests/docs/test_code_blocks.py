@@ -47,6 +47,7 @@ ONLY_CHECKED = {
     ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes: Swin-L",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
+    ("docs/methods.md", "fakd distill --method cirkd"): "tests/methods/test_augmentation.py moves its logits",
     ("docs/networks.md", "fakd distill --dataset cityscapes"): _LONG,
     (
         "docs/networks.md",
