@@ -273,7 +273,7 @@ def test_two_processes(tmp_path) -> None:
     shims = tmp_path / "bin"
     shims.mkdir()
     options = f"{_TINY_RUN} --batch-size 4 --crop-size 32,32 --allow-bad-teacher"
-    (shims / "fakd").write_text(f'#!/bin/sh\nexec {sys.executable} -m fakd "$@" {options}\n')
+    (shims / "fakd").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/small_fakd.py "$@" {options}\n')
     (shims / "fakd").chmod(0o755)
     environment = {**os.environ, "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fakd.console import progress, say
 from fakd.data import DataError
+from fakd.data.class_names import hidden_classes
 from fakd.data.palette import colorize, overlay, write_label_png
 from fakd.data.user.class_file import write_class_list
 from fakd.data.video import count_frames, require_av
@@ -21,7 +22,8 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, open_predictor, too_large
 from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
-from fakd.options import Output, Size
+from fakd.machine import described
+from fakd.options import Hidden, Output, Size
 
 SHARES_FILE = "shares.csv"
 """In the output folder."""
@@ -52,6 +54,8 @@ class PredictConfig(InferenceConfig):
     """Whether to write overlay/NAME.png too: the colours over the image."""
     opacity: float = 0.5
     """Opacity of the colours in overlays, 0 to 1."""
+    hide: Hidden = None
+    """Classes that overlays show no colour of, as road,sky, or none; by default the background, by its name."""
     ignore_below: float = 0.0
     """Label pixels 255, which trains and scores nobody, where the network's class is less probable than this, 0 to
     1."""
@@ -67,7 +71,7 @@ class PredictConfig(InferenceConfig):
     device: Device = "auto"
     """Where to compute."""
     overwrite: bool = False
-    """Write into an output folder that is not empty."""
+    """Write into an output folder that is not empty: what has the same name is replaced, all else stays."""
 
 
 def predict(config: PredictConfig) -> list[Path]:
@@ -92,6 +96,8 @@ def predict(config: PredictConfig) -> list[Path]:
         raise ValueError(
             f"{config.model} gives labels and no scores: leave out --ignore-below, or export it with scores."
         )
+    hide = hidden_classes(config.hide, network.classes)
+    say(f"machine   {described(network.device)}")
     photos = {source.place: source.path for source in sources if not source.is_video}
     shares: Shares = {}
     failed = []
@@ -111,7 +117,7 @@ def predict(config: PredictConfig) -> list[Path]:
         try:
             for group in by_size(readable(), config.batch_size, _BATCH_SCORES // (4 * network.num_classes)):
                 for frame, labels in zip(group, _predicted(network, group, config.ignore_below), strict=True):
-                    _write(frame, labels, network, config)
+                    _write(frame, labels, network, config, hide)
                     if photo := photos.get(frame.place):
                         _link(_file(config.output / "images", frame.place).with_suffix(photo.suffix), photo)
                     shares[frame.title, frame.place] = class_frequencies(labels, network.num_classes).tolist()
@@ -162,10 +168,10 @@ def _predicted(network: Predictor, group: Sequence[Frame], confidence: float) ->
     return torch.cat([_predicted(network, part, confidence) for part in (group[:half], group[half:])])
 
 
-def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConfig) -> None:
+def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConfig, hide: Sequence[int]) -> None:
     pictures = {"color": colorize(labels, network.palette)}
     if config.overlay:
-        pictures["overlay"] = overlay(pixels(frame)[0], labels, network.palette, config.opacity)
+        pictures["overlay"] = overlay(pixels(frame)[0], labels, network.palette, config.opacity, hide)
     for folder in ("labels", *pictures):
         _file(config.output / folder, frame.place).parent.mkdir(parents=True, exist_ok=True)
     write_label_png(_file(config.output / "labels", frame.place), labels, network.palette)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
@@ -10,6 +11,7 @@ from fakd.data.sets.pascal_context import PASCAL_CONTEXT
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.sets.voc2012 import VOC2012
 from fakd.data.spec import DataError, DatasetSpec, Sample, Source
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER, describe_folder
 from fakd.plugins import Registry
 
@@ -21,7 +23,28 @@ DATASETS: Registry[DatasetSpec] = Registry(
 )
 """Every data set of fixed classes by the name that configurations use: those above, and what packages bring."""
 
-__all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "read_image"]
+__all__ = ["DATASETS", "DataError", "DatasetSpec", "Sample", "Source", "get_dataset", "meant_dataset", "read_image"]
+
+
+def meant_dataset(named: str | None, root: Path | None, trained_on: str | None = None) -> str | None:
+    """Return which data set is meant: the one that is named, or that a network was trained on, or a user's folder.
+
+    Args:
+        named: what the user calls it.
+        root: where the user says that it is; a data set that is not read from there is not what is meant.
+        trained_on: of the network that is asked about, where it says so.
+
+    Returns:
+        None where nothing says it.
+
+    Example:
+        >>> meant_dataset(None, Path("mine"), "toy-scenes"), meant_dataset(None, Path("CamVid"), "camvid")
+        ('folder', 'camvid')
+    """
+    if named is not None or root is None:
+        return named or trained_on
+    drawn = trained_on is not None and trained_on in DATASETS and not DATASETS[trained_on].needs_root
+    return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
 def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
@@ -38,5 +61,6 @@ def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
     if name == FOLDER:
         return describe_folder(root)
     if name not in DATASETS:
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(sorted([*DATASETS, FOLDER]))}")
+        known = sorted([*DATASETS, FOLDER])
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}.{did_you_mean(name, known)}")
     return DATASETS[name]

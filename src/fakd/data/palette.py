@@ -35,7 +35,7 @@ def colorize(labels: Tensor, palette: Palette) -> Tensor:
     return _table(palette)[labels.cpu().long()]
 
 
-def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5) -> Tensor:
+def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5, hide: Sequence[int] = ()) -> Tensor:
     """Lay the class colours over an image; ignored pixels show the image alone.
 
     Args:
@@ -43,6 +43,7 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
         labels: (H, W) class indices, 255 = ignore.
         palette: One colour a class.
         opacity: 0 shows only the image, 1 only the colours.
+        hide: Classes whose pixels show the image alone too, as `fakd.data.class_names.hidden_classes` gives them.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -58,7 +59,8 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
         raise ValueError(f"opacity is {opacity}, expected a number between 0 and 1")
     picture = image.cpu().permute(1, 2, 0)
     mixed = torch.lerp(picture.float(), colorize(labels, palette).float(), opacity).round().to(torch.uint8)
-    return torch.where((labels.cpu() == IGNORE_INDEX)[..., None], picture, mixed)
+    alone = torch.isin(labels.cpu(), torch.tensor([*hide, IGNORE_INDEX], dtype=labels.dtype))
+    return torch.where(alone[..., None], picture, mixed)
 
 
 def write_label_png(path: Path | str, labels: Tensor, palette: Palette) -> None:

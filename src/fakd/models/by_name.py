@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
 from fakd.models.class_rows import bring_rows
@@ -12,7 +13,7 @@ from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import fetch_teacher, find_teacher
 from fakd.models.names import SCORING, NetworkName
-from fakd.models.network import Network, Scorer, load_model
+from fakd.models.network import Network, Scorer, load_model, no_such_network
 from fakd.models.onnx import open_onnx
 from fakd.models.presets import PRESETS
 from fakd.models.scoring import open_script
@@ -104,15 +105,30 @@ def create_model(
 
 def _split(name: str, backbone: str | None) -> tuple[str, str]:
     head, slash, named = name.partition("/")
-    valid = f'valid presets: {", ".join(PRESETS)}; valid heads: {", ".join(HEADS)}, as "HEAD/BACKBONE"'
+    valid = f"valid presets: {', '.join(PRESETS)}; valid heads: {', '.join(HEADS)}, as HEAD/BACKBONE"
     if head not in HEADS:
-        raise ValueError(f"unknown network {name!r}; {valid}")
+        meant = did_you_mean(head, HEADS) if slash else did_you_mean(name, PRESETS)
+        raise ValueError(f"unknown network {name!r}; {valid}.{meant}")
     if slash and backbone is not None and named != backbone:
         raise ValueError(f"{name!r} already names a backbone, but backbone={backbone!r} was given")
     backbone = named if slash else backbone
     if not backbone:
         raise ValueError(f'{name!r} needs a backbone, e.g. "{head}/resnet18_v1c" or backbone=...; {valid}')
     return head, backbone
+
+
+def check_trained(name: str) -> None:
+    """Refuse the name of a trained network that is nowhere, in a moment and without opening it.
+
+    Args:
+        name: as for `open_any`.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+    """
+    asked = NetworkName.parse(name)
+    if asked.kind in ("new", "file", "pth", *SCORING) and not Path(asked.network).exists():
+        raise FileNotFoundError(no_such_network(Path(asked.network)))
 
 
 def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:

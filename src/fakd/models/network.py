@@ -13,8 +13,10 @@ from huggingface_hub.constants import CONFIG_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fakd.console import did_you_mean
 from fakd.files.atomic import written_at_once
 from fakd.models.meta import on_meta
+from fakd.models.shipped import SHIPPED
 from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
 from fakd.types import SegmentationOutput
 
@@ -213,9 +215,7 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
     if path.is_dir():
         path = path / (HUB_FILE if (path / HUB_FILE).is_file() else RUN_FILE)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
-        )
+        raise FileNotFoundError(no_such_network(path))
     metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else read_safetensors(path)
     if CONFIG_KEY not in metadata:
         raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
@@ -232,6 +232,12 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
+
+
+def no_such_network(path: Path) -> str:
+    """What is said where no trained network lies, with the name beside it that may be meant."""
+    meant = did_you_mean(str(path), [*SHIPPED, *map(str, path.parent.glob("*"))])
+    return f"no model file at {path}; expected a .safetensors file of fakd, or the folder of a finished run.{meant}"
 
 
 def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -6,6 +6,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fakd.console import did_you_mean
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
@@ -45,7 +46,8 @@ def read_recipe(name: str) -> Recipe:
         ValueError: there is none.
     """
     if name not in (names := recipe_names()):
-        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(names)}, see `fakd recipes`.")
+        meant = did_you_mean(name, names)
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(names)}, see `fakd recipes`.{meant}")
     return Recipe(name, **read_yaml(_FOLDER / f"{name}.yaml"))
 
 

@@ -253,7 +253,7 @@ def draw_covariance_growth(
         xlabel="step", ylabel="variance summed over channels,\nmean of the classes", xlim=(0, None), ylim=(0, None)
     )
     axes.grid()
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
