@@ -16,7 +16,9 @@ from torch import Tensor
 
 from fakd.console import console, progress, say
 from fakd.data import get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.paired_files import PairedFiles, UnpairedError
+from fakd.data.sets.hub import HUB
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, Source
 from fakd.data.user.folder import FOLDER, base_of, crop_of
 from fakd.files.atomic import check_free, written_at_once
@@ -29,11 +31,11 @@ _MOST = 0.5
 
 
 @dataclass
-class CheckConfig:
+class CheckConfig(BandsConfig):
     """Open every file of a data set once: list all faults, count the images and the pixels of every class."""
 
     dataset: str
-    """Data set, as camvid, ade20k or folder."""
+    """Data set, as camvid, ade20k, folder or hf:NAME."""
     root: Path | None = None
     """Folder of the data set."""
     _: KW_ONLY
@@ -81,7 +83,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
         raise ValueError(f"workers must be 1 or more, got {config.workers}.")
     if config.output is not None:
         check_free(Path(config.output), config.overwrite)
-    spec = get_dataset(config.dataset, config.root)
+    spec = get_dataset(config.dataset, config.root, config.chosen_bands())
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")
     splits = {
@@ -151,7 +153,7 @@ def _check_sample(source: Source, index: int) -> tuple[Tensor, list[tuple[int, i
 
 def _advice(spec: DatasetSpec, train: SplitReport) -> list[tuple[str, str, str]]:
     """Options that suit data of a user's own, with their values, and why; the published data sets have theirs."""
-    if spec.name != FOLDER or not train.sizes:
+    if not (spec.name == FOLDER or spec.name.startswith(HUB)) or not train.sizes:
         return []
     found = []
     labelled = train.pixels[: spec.num_classes]

@@ -71,11 +71,16 @@ class Scorer(nn.Module, ABC):
     """Whatever scores the classes of pixels: a `Network`, an exported file, a teacher as its student sees it."""
 
     mean: Tensor
-    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]."""
+    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]; of images of other channels, as many numbers."""
     notes: Mapping[str, str] = {}
     """What its file says beside the weights, as the names of the classes."""
     gives_labels = False
     """Whether all it says is which class wins."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images that it takes; nearly always 3, RGB."""
+        return int(self.mean.shape[1])
 
     @property
     @abstractmethod
@@ -93,9 +98,10 @@ class Scorer(nn.Module, ABC):
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless the images are float (B, 3, H, W)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != self.in_channels or not images.is_floating_point():
+            kind = "RGB values" if self.in_channels == 3 else "values"
             raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"images must be float (B, {self.in_channels}, H, W) with {kind} in [0, 1], "
                 f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
             )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
@@ -27,12 +28,13 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig):
+class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig, BandsConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
-    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), or folder
-    for images and masks of your own; by default folder where --data-root is given, or else the teacher's."""
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), folder
+    for images and masks of your own, or hf:NAME of the Hugging Face Hub; by default folder where --data-root is given,
+    or else the teacher's."""
     data_root: Path | None = None
     """Folder of the data set, or of your own images and masks."""
     output: Output | None = None
@@ -136,6 +138,8 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
+        if self.photometric and spec.bands.channels != 3:
+            raise ValueError("photometric varies colours, and the images have other channels: leave it out.")
         self.at_least = self.at_least and _floors(self.at_least)
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
@@ -190,13 +194,15 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
+        if self.chosen_bands().chosen and isinstance(self, UnlabelledConfig) and self.unlabelled:
+            raise ValueError("--bands and --value-range are for labelled TIFF files: leave out --unlabelled.")
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
             if self.holdout:
                 raise ValueError("holdout is a share of labelled images, and none is given: see --val-share.")
             teachers = teacher_names(getattr(self, "teacher", None) or "")
             return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
-        spec = get_dataset(self.dataset, self.data_root)
+        spec = get_dataset(self.dataset, self.data_root, self.chosen_bands(), self.base_size)
         return with_held_out(spec, self.holdout) if self.holdout else spec
 
     @property

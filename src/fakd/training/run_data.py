@@ -55,7 +55,7 @@ def look_through(data: SegmentationData, config: RunConfig) -> None:
     if config.check_data and is_main_process():
         check_files(data)
     if config.cache_images:
-        data.cached = _cached_images(data.training_images(), config.devices)
+        data.cached = _cached_images(data.training_images(), config.devices, config.spec.bands.channels)
 
 
 def data_inputs(data: SegmentationData) -> dict[str, str]:
@@ -74,12 +74,13 @@ def _listing(source: Source) -> str:
     return f"{len(source)} images {digest(f'{name} {path.stat().st_size}' for name, path in files)}"
 
 
-def _cached_images(source: Source, copies: int) -> CachedSource:
+def _cached_images(source: Source, copies: int, channels: int) -> CachedSource:
     """The decoded images of a source, once their size has been said and found to fit."""
     sizes = image_sizes(source)
+    needed = cached_bytes(sizes, channels)
     each = f" in each of {copies} processes" if copies > 1 else ""
-    say(f"memory    {len(sizes)} decoded training images take {cached_bytes(sizes) / 1e9:.2f} GB{each}")
-    check_fits(cached_bytes(sizes), copies)
+    say(f"memory    {len(sizes)} decoded training images take {needed / 1e9:.2f} GB{each}")
+    check_fits(needed, copies)
     with progress("images") as bar:
         task = bar.add_task("decoding", total=len(sizes), note="")
-        return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
+        return CachedSource(source, sizes, on_image=lambda: bar.advance(task), channels=channels)

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from fakd.data.bands import Bands
 from fakd.data.paired_files import PairedFiles
 from fakd.data.pairing import (
     IMAGE_SUFFIXES,
@@ -44,6 +45,7 @@ from fakd.data.reading import upright_size
 from fakd.data.spec import DataError, DatasetSpec
 from fakd.data.user.class_file import read_class_list
 from fakd.data.user.masks import ClassList, UserMasks
+from fakd.data.user.raster_tiles import open_pairs, tile_size
 
 FOLDER = "folder"
 """The name of this data set in configurations."""
@@ -55,11 +57,19 @@ _LARGEST_CROP = 512
 _CROP_STEP = 8  # the stride of the networks' maps
 
 
-def describe_folder(root: Path | None) -> DatasetSpec:
+def describe_folder(
+    root: Path | None, bands: Bands | None = None, base_size: tuple[int, int] | None = None
+) -> DatasetSpec:
     """Read the description of a user's folder.
 
     Images are fitted into the size of the first readable image, scaled down where a side is longer than 2048 pixels,
-    unless classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most.
+    unless classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most. Of rasters that is
+    the size of the tiles that they are cut into, 1024 pixels a side at most.
+
+    Args:
+        root: the folder.
+        bands: what is read of TIFF files.
+        base_size: (height, width) of the tiles, where they are to be of another size.
 
     Raises:
         DataError: There is no such folder, no image in it, or no list of classes that makes sense.
@@ -72,14 +82,17 @@ def describe_folder(root: Path | None) -> DatasetSpec:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
-    base = _size(classes, "base_size") or _first_size(root)
+    bands = bands or Bands()
+    base = _size(classes, "base_size") or _first_size(root, bands)
+    tile = (base_size[0], base_size[1]) if base_size else base
     return DatasetSpec(
         name=FOLDER,
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
         crop_size=_size(classes, "crop_size") or crop_of(base),
-        open=partial(_open, classes, root),
+        open=partial(_open, classes, root, bands, tile),
+        bands=bands,
     )
 
 
@@ -100,9 +113,11 @@ def crop_of(base: tuple[int, int]) -> tuple[int, int]:
     return side, side
 
 
-def _open(classes: ClassList, described: Path, root: Path | None, split: str) -> PairedFiles:
+def _open(
+    classes: ClassList, described: Path, bands: Bands, tile: tuple[int, int], root: Path | None, split: str
+) -> PairedFiles:
     root = described if root is None else Path(root).expanduser()
-    return PairedFiles(root, _pairs(classes, root, split), classes.table, read=UserMasks(classes))
+    return open_pairs(root, _pairs(classes, root, split), classes.table, UserMasks(classes), bands, tile)
 
 
 def _pairs(classes: ClassList, root: Path, split: str) -> Pairs:
@@ -242,11 +257,11 @@ def _read_list(path: Path) -> list[str]:
     return list(dict.fromkeys(map(one_spelling, lines)))
 
 
-def _first_size(root: Path) -> tuple[int, int]:
+def _first_size(root: Path, bands: Bands) -> tuple[int, int]:
     folder, _ = _folders(root, "train", _lists(root))
     for path in image_files(folder):
         try:
-            height, width = upright_size(path)
+            height, width = tile_size(path, bands) or upright_size(path)
         except DataError:
             continue  # a check names it; the description of all others needs only one that is whole
         return base_of(height, width)
