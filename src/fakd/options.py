@@ -14,6 +14,7 @@ _EXPECTED = {
     tuple[int, int]: "a height and a width in pixels, as 360x480 or 360,480, or one number for a square",
     tuple[float, float]: "two numbers, as 0.5,2.0",
     tuple[float, ...]: "one or more numbers, as 0.75,1,1.25",
+    tuple[int, ...]: "one or more whole numbers, as 1,2,3",
 }
 
 
@@ -129,6 +130,8 @@ Range = Annotated[tuple[float, float], _of_numbers("LOW,HIGH")]
 """The least and the most, as 0.5,2.0."""
 Factors = Annotated[tuple[float, ...], _of_numbers("NUMBER,...")]
 """As many as one likes, as 0.75,1,1.25."""
+BandNumbers = Annotated[tuple[int, ...], _of_numbers("NUMBER,...")]
+"""Numbers of bands, as 1,2,3."""
 Options = Annotated[dict[str, Any], Parameter(converter=_plain_values)]
 """Plain values by name, as --options.strength 0.5."""
 Names = Annotated[list[str] | str, Parameter(converter=_one_or_many, metavar="NAME,...")]

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fakd.console import progress, say
 from fakd.data import get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.batches import SegmentationDataset
 from fakd.data.class_names import hidden_classes
-from fakd.data.palette import overlay
+from fakd.data.palette import as_picture, overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform
 from fakd.files.atomic import check_free, written_at_once
@@ -34,7 +35,7 @@ _HEADINGS = ("image, crop dashed", "labels", "training crop")
 
 
 @dataclass
-class ShowConfig:
+class ShowConfig(BandsConfig):
     """Draw a contact sheet of a data set: images, labels over them, and what training makes of both."""
 
     dataset: str
@@ -85,7 +86,7 @@ def show(config: ShowConfig) -> Path:
     if output.suffix.lower() != ".png":
         raise ValueError(f"output must be the name of a PNG file, as contact-sheet.png, got {output}.")
     check_free(output, config.overwrite)
-    spec = get_dataset(config.dataset, config.root)
+    spec = get_dataset(config.dataset, config.root, config.chosen_bands(), config.base_size)
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: give its folder, too.")
     transform = TrainTransform(
@@ -143,7 +144,7 @@ def draw_sheet(
     for number, (sample, crop) in enumerate(samples):
         row, place = number // across, number % across * 4
         coloured, cropped = (overlay(item.image, item.label, spec.palette, opacity, hide) for item in (sample, crop))
-        _draw(grid[row, place], sample.image.permute(1, 2, 0), _short(sample.name))
+        _draw(grid[row, place], as_picture(sample.image), _short(sample.name))
         _outline(grid[row, place], sample, crop)
         _draw(grid[row, place + 1], coloured, _size(sample))
         _draw(grid[row, place + 2], cropped, _size(crop) + _change(sample, crop))

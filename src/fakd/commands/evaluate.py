@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fakd.console import console, progress, say
+from fakd.data.bands import BandsConfig
 from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.evaluate import evaluate_model, validation_data
@@ -22,7 +23,7 @@ from fakd.options import Output, Size, Teachers
 
 
 @dataclass
-class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
+class EvaluateConfig(InferenceConfig, TeacherClassesConfig, BandsConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc.
 
     A network of other classes is brought to the data set's by --class-map, as a teacher is to its student's. With

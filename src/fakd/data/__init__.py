@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fakd.console import did_you_mean
+from fakd.data.bands import Bands
 from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
@@ -49,19 +50,25 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
     return FOLDER if rootless or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
-def get_dataset(name: str, root: Path | None = None) -> DatasetSpec:
+def get_dataset(
+    name: str, root: Path | None = None, bands: Bands | None = None, base_size: tuple[int, int] | None = None
+) -> DatasetSpec:
     """Return the description of a data set.
 
     Args:
         name: One of `DATASETS`; "folder" for a user's own images; or "hf:NAME", see `fakd.data.sets.hub`.
         root: Where the classes of "folder" are read; not looked at for any other.
+        bands: What is read of the TIFF files of "folder".
+        base_size: (height, width) in pixels of the tiles that its rasters are cut into, if not its own.
 
     Raises:
-        ValueError: There is none of that name; the message lists those that exist.
+        ValueError: There is none of that name; the message lists those that exist. Or it has no bands to choose from.
         DataError: The folder is not there, or does not say what its classes are.
     """
     if name == FOLDER:
-        return describe_folder(root)
+        return describe_folder(root, bands, base_size)
+    if bands is not None and bands.chosen:
+        raise ValueError(f"--bands and --value-range are for --dataset {FOLDER}, not for {name}: leave them out.")
     if name.startswith(HUB):
         return describe_hub(name)
     if name not in DATASETS:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fakd.console import printable
 from fakd.data.layout import require_folders
 from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
 from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
@@ -117,7 +118,7 @@ class PairedFiles:
         image = read_image(image_path)
         raw = self.read(mask_path)
         _require_same_size(image, raw, image_path, mask_path)
-        name = image_path.relative_to(self.root).with_suffix("").as_posix()
+        name = printable(image_path.relative_to(self.root).with_suffix("").as_posix())
         return Sample(image, torch.from_numpy(self._classes(raw, mask_path)), name)
 
     def faults(self, index: int) -> list[str]:
@@ -152,6 +153,18 @@ class PairedFiles:
         """
         mask_path = self.pairs[index][1]
         return _counts(torch.from_numpy(self._classes(self.read(mask_path), mask_path)))
+
+    def part(self, places: Sequence[int]) -> "PairedFiles":
+        """Return the source of some of the pairs, by their numbers."""
+        return PairedFiles(self.root, [self.pairs[place] for place in places], self.table, self.read)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image in pixels, without decoding it."""
+        return upright_size(self.pairs[index][0])
+
+    def identity(self, index: int) -> str:
+        """What tells a sample from others of the same file."""
+        return ""
 
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
         return class_indices(raw, self.table, path)
@@ -194,6 +207,7 @@ def image_identity(source: Source, index: int) -> str:
     if isinstance(source, PairedFiles):
         image, mask = source.pairs[index]
         name = image.relative_to(source.root).as_posix()
+        name += source.identity(index)
         return digest([name, _stamp(image), _stamp(mask), torch.from_numpy(source.table)])
     if isinstance(source, UnlabelledImages):
         path, name = source.files[index]
@@ -214,7 +228,7 @@ def image_size(source: Source, index: int) -> tuple[int, int]:
     if isinstance(source, UnlabelledImages):
         return upright_size(source.files[index][0])
     if isinstance(source, PairedFiles):
-        return upright_size(source.pairs[index][0])
+        return source.size(index)
     height, width = source[index].label.shape
     return height, width
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fakd.data import Sample, get_dataset, meant_dataset
+from fakd.data.bands import Bands, BandsConfig
 from fakd.data.batches import SegmentationData
+from fakd.data.user.folder import FOLDER
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.predictor import base_size_in
 from fakd.evaluation.scores import ConfusionMatrix
@@ -82,10 +84,13 @@ def validation_data(network: str, notes: Mapping[str, str], options: DataOptions
     name = meant_dataset(options.dataset, options.data_root, notes.get("dataset"))
     if name is None:
         raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
-    spec = get_dataset(name, options.data_root)
+    base_size = options.base_size or base_size_in(notes, network)
+    bands = Bands.of_notes(notes, network) if name == FOLDER else None
+    if isinstance(options, BandsConfig):
+        bands = options.chosen_bands(bands)
+    spec = get_dataset(name, options.data_root, bands, base_size)
     if spec.needs_root and options.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data-root FOLDER.")
-    base_size = options.base_size or base_size_in(notes, network)
     data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
     data.source("val")
     return data

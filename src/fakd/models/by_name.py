@@ -6,9 +6,10 @@ from pathlib import Path
 from fakd.console import did_you_mean
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
-from fakd.models.class_rows import bring_rows
+from fakd.models.class_rows import as_two_classes, bring_rows
 from fakd.models.encoder import Encoder
 from fakd.models.foreign import create_foreign, open_foreign
+from fakd.models.foreign.scorer import ForeignScorer
 from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import fetch_teacher, find_teacher
@@ -30,6 +31,7 @@ def create_model(
     dropout: float | None = None,
     aux: bool = True,
     backbone_weights: str | None = None,
+    in_channels: int = 3,
 ) -> Network:
     """Build a segmentation network.
 
@@ -51,6 +53,8 @@ def create_model(
             heads have none in any case.
         backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
             .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
+            Weights for RGB are spread over other channels as timm does.
+        in_channels: of the images, 3 for RGB; not for other libraries' networks.
 
     Returns:
         The network in training mode, on the CPU.
@@ -65,6 +69,8 @@ def create_model(
     asked = NetworkName.parse(name)
     if asked.is_foreign:
         own = {"backbone": backbone, "output_stride": output_stride, "channels": channels, "dropout": dropout}
+        if in_channels != 3:
+            raise ValueError(f"{name} takes RGB images alone, and {in_channels} bands are read: name three by --bands.")
         if given := [option for option, value in own.items() if value is not None]:
             raise ValueError(f"{', '.join(given)} cannot change {name}, which another library builds: leave it out.")
         if asked.weights is not None:
@@ -89,8 +95,14 @@ def create_model(
     wanted = kind.default_output_stride if output_stride is None else output_stride
     dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
-    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout)
-    encoder = Encoder(backbone, wanted, or_natural=output_stride is None, last_blocks=kind.last_blocks)
+    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout, in_channels=in_channels)
+    encoder = Encoder(
+        backbone,
+        wanted,
+        or_natural=output_stride is None,
+        last_blocks=kind.last_blocks,
+        in_channels=in_channels,
+    )
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:
@@ -143,7 +155,8 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
             classifier.
 
     Returns:
-        The network on the CPU in eval mode, and what is known about its classes.
+        The network on the CPU in eval mode, and what is known about its classes. One of a single score, as a sigmoid
+        trains it, is given as one of two classes, background and the class.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -151,6 +164,13 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
         DownloadError: a published teacher could not be downloaded.
         ModuleNotFoundError: the other library is not installed.
     """
+    model, notes = _opened(name)
+    if model.num_classes == 1 and not isinstance(model, ForeignScorer):
+        return as_two_classes(str(name), model, notes)
+    return model, notes
+
+
+def _opened(name: str | Path) -> tuple[Network, dict[str, str]]:
     asked = NetworkName.parse(name)
     if asked.is_foreign:
         return open_foreign(asked.kind, asked.network, asked.weights, asked.classifier)

@@ -71,11 +71,16 @@ class Scorer(nn.Module, ABC):
     """Whatever scores the classes of pixels: a `Network`, an exported file, a teacher as its student sees it."""
 
     mean: Tensor
-    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]."""
+    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]; of images of other channels, as many numbers."""
     notes: Mapping[str, str] = {}
     """What its file says beside the weights, as the names of the classes."""
     gives_labels = False
     """Whether all it says is which class wins."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images that it takes; nearly always 3, RGB."""
+        return int(self.mean.shape[1])
 
     @property
     @abstractmethod
@@ -93,9 +98,10 @@ class Scorer(nn.Module, ABC):
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless the images are float (B, 3, H, W)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != self.in_channels or not images.is_floating_point():
+            kind = "RGB values" if self.in_channels == 3 else "values"
             raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"images must be float (B, {self.in_channels}, H, W) with {kind} in [0, 1], "
                 f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
             )
 
@@ -223,12 +229,11 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
         config = config_from_json(metadata.pop(CONFIG_KEY))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
-    # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
         expected = _without_weights(config).state_dict()  # a small file may claim a network that no memory holds
-        if problems := mismatches(expected, tensors):
-            raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
-        model = _build(config)
+    if problems := mismatches(expected, tensors):
+        raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
+    model = built(config)
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
@@ -295,6 +300,12 @@ def config_from_json(text: str) -> NetworkConfig:
         raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
     config: NetworkConfig = kind(**values)
     return config
+
+
+def built(config: NetworkConfig) -> Network:
+    """Build a network whose weights are to be overwritten: the random ones shift nobody's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return _build(config)
 
 
 def _build(config: NetworkConfig) -> Network:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
@@ -27,7 +28,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig):
+class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig, BandsConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
@@ -137,6 +138,8 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
+        if self.photometric and spec.bands.channels != 3:
+            raise ValueError("photometric varies colours, and the images have other channels: leave it out.")
         self.at_least = self.at_least and _floors(self.at_least)
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
@@ -191,13 +194,15 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
+        if self.chosen_bands().chosen and isinstance(self, UnlabelledConfig) and self.unlabelled:
+            raise ValueError("--bands and --value-range are for labelled TIFF files: leave out --unlabelled.")
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
             if self.holdout:
                 raise ValueError("holdout is a share of labelled images, and none is given: see --val-share.")
             teachers = teacher_names(getattr(self, "teacher", None) or "")
             return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
-        spec = get_dataset(self.dataset, self.data_root)
+        spec = get_dataset(self.dataset, self.data_root, self.chosen_bands(), self.base_size)
         return with_held_out(spec, self.holdout) if self.holdout else spec
 
     @property

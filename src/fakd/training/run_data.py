@@ -41,7 +41,8 @@ def open_data(config: RunConfig) -> SegmentationData:
     if data.unlabelled is not None:
         counts["unlabelled"] = len(data.unlabelled)
     said = ", ".join(f"{count} {part}" for part, count in counts.items() if count)
-    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes")
+    height, width = config.base_size or config.spec.base_size
+    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes, fitted into {height}x{width}")
     return data
 
 
@@ -55,7 +56,7 @@ def look_through(data: SegmentationData, config: RunConfig) -> None:
     if config.check_data and is_main_process():
         check_files(data)
     if config.cache_images:
-        data.cached = _cached_images(data.training_images(), config.devices)
+        data.cached = _cached_images(data.training_images(), config.devices, config.spec.bands.channels)
 
 
 def data_inputs(data: SegmentationData) -> dict[str, str]:
@@ -74,12 +75,13 @@ def _listing(source: Source) -> str:
     return f"{len(source)} images {digest(f'{name} {path.stat().st_size}' for name, path in files)}"
 
 
-def _cached_images(source: Source, copies: int) -> CachedSource:
+def _cached_images(source: Source, copies: int, channels: int) -> CachedSource:
     """The decoded images of a source, once their size has been said and found to fit."""
     sizes = image_sizes(source)
+    needed = cached_bytes(sizes, channels)
     each = f" in each of {copies} processes" if copies > 1 else ""
-    say(f"memory    {len(sizes)} decoded training images take {cached_bytes(sizes) / 1e9:.2f} GB{each}")
-    check_fits(cached_bytes(sizes), copies)
+    say(f"memory    {len(sizes)} decoded training images take {needed / 1e9:.2f} GB{each}")
+    check_fits(needed, copies)
     with progress("images") as bar:
         task = bar.add_task("decoding", total=len(sizes), note="")
-        return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
+        return CachedSource(source, sizes, on_image=lambda: bar.advance(task), channels=channels)

@@ -24,6 +24,7 @@ def create_student(config: RunConfig) -> Network:
         dropout=config.dropout,
         aux=config.aux_weight > 0 and not config.freeze_backbone,  # it is there to train the encoder
         backbone_weights=config.backbone_weights,
+        in_channels=config.spec.bands.channels,
     )
     if config.init is not None:
         copy_weights(config.init, student, Classes.of_dataset(config.spec))

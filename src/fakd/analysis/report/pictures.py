@@ -18,8 +18,9 @@ from fakd.analysis.runs import Run
 from fakd.analysis.statistics import parts
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
+from fakd.data.bands import Bands
 from fakd.data.class_names import hidden_classes
-from fakd.data.palette import Palette
+from fakd.data.palette import Palette, as_picture
 from fakd.data.spec import Source
 from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
@@ -147,7 +148,7 @@ def make_gallery(
 
 def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
     root = data_root or (Path(recorded) if (recorded := run.config.get("data_root")) else None)
-    spec = get_dataset(run.config["dataset"], root)
+    spec = get_dataset(run.config["dataset"], root, Bands.of_options(run.config), run.config.get("base_size"))
     if spec.classes != run.classes:
         raise ValueError(f"the classes of {spec.name} are not those of the run {run.folder}.")
     return spec, spec.open(root, "val")
@@ -242,7 +243,7 @@ def shrink(picture: Tensor, width: int = WIDTH) -> Tensor:
 
 def image_uri(image: Tensor) -> str:
     """A (3, H, W) uint8 image as a JPEG."""
-    return _uri(Image.fromarray(image.permute(1, 2, 0).cpu().numpy()), "jpeg", quality=80, optimize=True)
+    return _uri(Image.fromarray(as_picture(image).numpy()), "jpeg", quality=80, optimize=True)
 
 
 def mask_uri(mask: Tensor, palette: Palette, hide: Sequence[int] = ()) -> str:
