@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fakd.console import printable
 from fakd.data.layout import require_folders
 from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
 from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
@@ -117,7 +118,7 @@ class PairedFiles:
         image = read_image(image_path)
         raw = self.read(mask_path)
         _require_same_size(image, raw, image_path, mask_path)
-        name = image_path.relative_to(self.root).with_suffix("").as_posix()
+        name = printable(image_path.relative_to(self.root).with_suffix("").as_posix())
         return Sample(image, torch.from_numpy(self._classes(raw, mask_path)), name)
 
     def faults(self, index: int) -> list[str]:

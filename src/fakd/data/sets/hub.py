@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from fakd.console import install_command
@@ -64,8 +63,7 @@ def describe_hub(name: str) -> DatasetSpec:
     image, mask = _columns(name, rows, options)
     classes = _classes(name, place, rows.features[mask], options.get("classes"))
     opened = partial(_open, name, classes, splits, (image, mask), options)
-    heights, widths = zip(*_open(name, classes, splits, (image, mask), options, None, "train").sizes(), strict=True)
-    base = base_of(median(heights), median(widths))
+    base = base_of(list(_open(name, classes, splits, (image, mask), options, None, "train").sizes()))
     return DatasetSpec(
         name=name,
         classes=tuple(item.name for item in classes.classes),

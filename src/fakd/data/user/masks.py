@@ -12,7 +12,7 @@ from PIL import Image
 
 from fakd.data.paired_files import LabelTable, label_table
 from fakd.data.pairing import listed
-from fakd.data.reading import LabelMap, Packed, load_mask, stored_indices
+from fakd.data.reading import LabelMap, Packed, load_mask, one_channel, stored_indices
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -67,8 +67,9 @@ class ClassList:
 class UserMasks:
     """Reads masks as the values of a class list, whichever way they are stored.
 
-    A mask of red, green and blue holds colours, which must be exactly those of the classes. One of a single channel or
-    with a palette holds values. What is seen could still be meant, as in black and white masks of two classes: if the
+    A mask of red, green and blue holds colours, which must be exactly those of the classes; where the three are the
+    same everywhere, and no colours of classes, they are one channel. One of a single channel or with a palette holds
+    values. What is seen could still be meant, as in black and white masks of two classes: if the
     colours seen are those of other classes than the values, the class list must say which counts (`masks`).
     """
 
@@ -82,9 +83,12 @@ class UserMasks:
         """
         return self.values(load_mask(path), path)
 
-    def values(self, mask: Image.Image, path: Path) -> LabelMap:
+    def values(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
         """Return the (H, W) values of a mask, or of a part of it, that is read already; `path` is for errors."""
         kind = self.classes.options.get("masks")
+        grey = one_channel(mask)
+        if kind == "index" or (kind is None and not (self._all_coloured and self._knows(grey))):
+            mask = grey
         if len(mask.getbands()) > 1 or kind == "color":
             return self._from_colours(mask, path)
         if kind is None and mask.mode in ("L", "P"):
@@ -92,7 +96,8 @@ class UserMasks:
         return stored_indices(mask, path)
 
     def _from_colours(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
-        if missing := [item.name for item in self.classes.classes if not item.colours]:
+        if not self._all_coloured:
+            missing = [item.name for item in self.classes.classes if not item.colours]
             raise DataError(
                 f"{path}: an RGB mask where an index mask is due, as {self.classes.path.name} gives no colour for "
                 f"{listed(missing)}. Give every class its colour there, or store class numbers in one channel."
@@ -105,6 +110,16 @@ class UserMasks:
             raise DataError(f"{path}: {self._unknown(codes[unknown])}")
         found: LabelMap = values[nearest]
         return found
+
+    @cached_property
+    def _all_coloured(self) -> bool:
+        return all(item.colours for item in self.classes.classes)
+
+    def _knows(self, grey: Image.Image) -> bool:
+        """Whether the greys of a picture, if it is one, are colours of classes."""
+        return grey.mode != "L" or {(value,) * 3 for value, count in enumerate(grey.histogram()) if count} <= {
+            *self._colours
+        }
 
     @cached_property
     def _colours(self) -> dict[Colour, tuple[str, int]]:
