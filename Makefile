@@ -2,7 +2,7 @@
 # make test   the test suite (make test-quick leaves out the slow ones)
 # make test-oldest   the quick tests with the oldest libraries that are supported
 # make check  style, types, layers, doctests
-# make docs   the documentation as a site, in site/
+# make docs   the documentation as a site, in build/site/
 # make bench  the tables of docs/benchmarks/speed.md; with CAMVID=folder TEACHER=run those of the teacher cache too
 
 PYTHON ?= python3
@@ -41,7 +41,8 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules src/fakd
 
 docs: $(VENV)/.installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/make_site.py build
+	@echo "Open build/site/index.html; to search in it, $(BIN)/python -m http.server -d build/site"
 
 bench: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --threads 1 --rounds 9 --workers 0 --clock cpu
@@ -55,4 +56,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-oldest demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

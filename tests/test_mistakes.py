@@ -42,7 +42,7 @@ TYPED = {
     "eval": "there is no command fakd eval. Did you mean evaluate?",
     "xyz": "There are demo, train, distill, evaluate,",
     "data chek": "there is no command fakd data chek. Did you mean check?",
-    "data": "say which command: fakd data prepare, fakd data check, fakd data show.",
+    "data": "say which command: fakd data prepare, fakd data import, fakd data check, fakd data show.",
     "--teacher t": "the command comes before its options, as in: fakd distill --teacher toy-scenes",
     "distill": "fakd distill needs --teacher, and it is not given. As in: fakd distill --teacher toy-scenes",
     "predict model": "fakd predict needs IMAGES, and it is not given. As in: fakd predict runs/",
@@ -50,7 +50,7 @@ TYPED = {
 MEANT = {
     # what fits no data set, method or network
     "train --dataset ade": "no data set 'ade'; choose one of ade20k, camvid, cityscapes, folder, pascal-context, "
-    "toy-scenes, voc2012. Did you mean ade20k?",
+    "toy-scenes, voc2012, or hf:NAME. Did you mean ade20k?",
     "distill --teacher toy-scenes --method cdw": "fakd, fakd-pixel. Did you mean cwd?",
     "methods fkad": "Did you mean fakd?",
     "distill --teacher toy-scenes --options.strenght 1": "detach_classifier, confidence, bound. Did you mean strength?",

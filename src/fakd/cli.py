@@ -43,6 +43,7 @@ COMMANDS = {
     "paper": "fakd.commands.paper:paper",
     "replay": "fakd.commands.replay:replay",
     "data prepare": "fakd.commands.data_prepare:prepare",
+    "data import": "fakd.commands.data_import:import_dataset",
     "data check": "fakd.commands.data_check:check_dataset",
     "data show": "fakd.commands.data_show:show",
 }
@@ -76,6 +77,7 @@ SUMMARIES = {
     "replay": "Compute a step whose loss was infinite or NaN once more, and show where that began.",
     "data": "Get a data set ready, check it, look at it.",
     "data prepare": "Fetch and convert a published data set; run it again to go on after an interruption.",
+    "data import": "Make a folder to train on of what another tool exported: shapes become masks, splits are kept.",
     "data check": "Open every file of a data set once: list all faults, count the images and the pixels of every "
     "class.",
     "data show": "Draw a contact sheet of a data set: images, labels over them, and what training makes of both.",

@@ -45,10 +45,20 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("NODE_RANK", "0")))) == 0
 
 
+def printable(text: str) -> str:
+    """Spell out the bytes of a file's name that are no UTF-8, which no terminal and no text file takes.
+
+    Example:
+        >>> print(printable(os.fsdecode(b"caf\\xe9.jpg")))
+        caf\\xe9.jpg
+    """
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def say(message: str, style: str | None = None) -> None:
     """Print one message as it is, on rank 0 alone; `style` is rich's, as "bold"."""
     if is_main_process():
-        console.print(message, style=style, markup=False)
+        console.print(printable(message), style=style, markup=False)
 
 
 def say_error(message: str) -> None:
@@ -56,7 +66,9 @@ def say_error(message: str) -> None:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     errors.print("error:", style="bold red", end=" ")
     # as it may stand in the names of files
-    errors.print("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message), markup=False)
+    errors.print(
+        "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in printable(message)), markup=False
+    )
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def _check(root: Path, dataset: str = "folder") -> tuple[dict, str]:
     """Check a folder that is at fault; return the report and what was printed."""
     output = root.parent / "report.json"
     with console.capture() as printed, pytest.raises(DataError, match=r"faults?, listed above"):
-        check_dataset(CheckConfig(dataset, root, output=output))
+        check_dataset(CheckConfig(dataset, root, output=output, overwrite=True))
     return json.loads(output.read_text(encoding="utf-8")), printed.get()
 
 
@@ -33,7 +34,7 @@ def test_every_planted_fault_is_found(tmp_path: Path) -> None:
     write_mask(masks / "cut.png", size=(64, 64))
     write_mask(masks / "range.png", 7)
     write_mask(masks / "deep.png", np.full((8, 12), 999, dtype=np.uint16))
-    write_mask(masks / "rgb.png", np.zeros((8, 12, 3), dtype=np.uint8))
+    write_mask(masks / "rgb.png", np.full((8, 12, 3), (1, 2, 3), dtype=np.uint8))
     write_image(images / "turned.jpg", orientation=6)
     (images / "both.jpg").write_bytes(b"no picture")
     write_mask(masks / "both.png", 9)
@@ -113,6 +114,7 @@ def test_a_split_that_does_not_open_is_one_fault(tmp_path: Path) -> None:
         "share_percent": 0,
         "ignored_percent": 0,
         "faults": [],
+        "images_of_one_value": [],
     }
     (fault,) = report["splits"]["val"]["faults"]
     assert "no split 'val' there" in fault
@@ -130,15 +132,80 @@ def test_a_fault_of_both_splits_counts_once(tmp_path: Path) -> None:
     assert printed.count("have the same name") == 1
 
 
-def test_long_lists_are_cut_on_the_terminal_only(tmp_path: Path) -> None:
+def test_the_same_fault_of_many_files_is_said_once(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "set", [f"{number:02}" for number in range(62)])
     (root / "val.txt").write_text("00\n01\n")
     for number in range(2, 62):
         write_mask(root / "masks" / f"{number:02}.png", 5)
     report, printed = _check(root)
     assert report["fault_count"] == 60
-    assert printed.count("label value 5") == 50
+    assert f"{root}/masks/02.png: label value 5 outside the classes" in printed
+    assert printed.count("label value 5") == 1
+    assert (
+        "the same in 59 more: masks/03.png, masks/04.png, masks/05.png, masks/06.png, masks/07.png and 54 m" in printed
+    )
+
+
+def test_long_lists_are_cut_on_the_terminal_only(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", [f"{number:02}" for number in range(62)])
+    (root / "val.txt").write_text("00\n01\n")
+    for number in range(2, 62):
+        write_mask(root / "masks" / f"{number:02}.png", 100 + number)
+    report, printed = _check(root)
+    assert report["fault_count"] == 60
+    assert printed.count("label value 1") == 50
     assert "... and 10 more; --output FILE writes all of them" in printed
+
+
+def test_masks_of_grey_colours_and_the_classes_that_they_need(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", ["a", "b", "c", "d"], "background\nleaf\n")
+    (root / "val.txt").write_text("d\n")
+    for name in "abcd":  # of equal channels
+        grey = np.repeat(np.array([[0] * 6 + [204] * 6] * 8, dtype=np.uint8)[..., None], 3, axis=2)
+        write_mask(root / "masks" / f"{name}.png", grey)
+    _, printed = _check(root)
+    text = "classes:\n- {name: background, value: 0}\n- {name: leaf, value: 204}\n"
+    assert text in printed
+    (root / "classes.txt").unlink()
+    (root / "classes.yaml").write_text(text)  # as it stands
+    report, printed = _sound(root)
+    assert report["splits"]["train"]["share_percent"] == {"background": 50, "leaf": 50}
+    assert "classes:" not in printed
+
+
+def test_palettes_that_contradict_each_other_and_images_of_one_value(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "set", ["a", "b", "c", "d"])
+    (root / "val.txt").write_text("d\n")
+    red_is = {"a": 0, "b": 0, "c": 2, "d": 0}
+    for name, place in red_is.items():
+        mask = Image.new("P", (12, 8), place)
+        palette = [0, 0, 9] * 3
+        palette[3 * place : 3 * place + 3] = [255, 0, 0]
+        mask.putpalette(palette)
+        mask.save(root / "masks" / f"{name}.png")
+    Image.new("RGB", (12, 8), (7, 7, 7)).save(root / "images" / "b.jpg")
+    report, printed = _check(root)
+    (fault,) = report["splits"]["train"]["faults"]
+    expected = (
+        f"{root}/masks/c.png: the colour (255, 0, 0) is value 2, but value 0 in {root}/masks/a.png, so the masks'"
+    )
+    assert fault.startswith(expected)
+    assert report["splits"]["train"]["images_of_one_value"] == [f"{root}/images/b.jpg"]
+    assert f"one image in train with all pixels the same: {root}/images/b.jpg" in printed
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    root = write_folder(tmp_path / "set", ["a", name, f"{name}2"])
+    (root / "val.txt").write_bytes(b"caf\xe9\n")
+    write_mask(root / "masks" / f"{name}2.png", 9)
+    report, printed = _check(root)
+    (fault,) = report["splits"]["train"]["faults"]
+    assert os.fsencode(root / "masks" / f"{name}2.png") == os.fsencode(fault.partition(": ")[0])
+    assert f"{root}/masks/caf\\xe92.png: label value 9" in printed
+    assert report["splits"]["val"]["images"] == 1
+    (root / "val.txt").write_bytes(b"Caf\xe9\n")
+    assert r"no image Caf\xe9 below" in _check(root)[1]
 
 
 def test_options() -> None:
@@ -163,12 +230,13 @@ def test_recommends_what_suits_the_data(tmp_path: Path) -> None:
     report, printed = _sound(root)
     assert report["recommended"] == {
         "class_weights": "sqrt",
-        "base_size": "30x60",  # medians of 8, 20, 40, 44 and of 12, 60, 60, 90
-        "crop_size": "24x24",
+        "base_size": "20x60",  # medians of 8, 8, 20, 40, 44 and of 12, 12, 60, 60, 90
+        "crop_size": "16x16",
         "max_steps": "500",
     }
     assert "recommended: --class-weights sqrt, as road is 100% of the labelled pixels in train" in printed
-    assert "of 4 sizes found, 30x60 is the median" in printed
+    assert "--base-size 20x60, the median of sizes from 8x12 to 44x60, as by default" in printed
+    assert printed.startswith("folder: 3 classes; images are fitted into 20x60 (height x width)")
 
 
 def test_recommends_no_weights_for_even_classes_and_nothing_for_published_sets(

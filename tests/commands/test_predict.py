@@ -50,6 +50,18 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def test_names_that_are_no_utf8(config, write, tmp_path, capfd) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write("a.png").rename(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / f"{name}2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="1 of 2 images could not be read"):
+        predict(config())
+    assert (tmp_path / "out/labels" / f"{name}.png").is_file()
+    with (tmp_path / "out/shares.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["image"], row["mask"]) == (f"{tmp_path}/in/caf\\xe9.png", "caf\\xe9.png")
+
+
 def test_masks_are_the_argmax_at_the_images_own_size(config, write, tmp_path, teacher_run) -> None:
     path = write("street.png", (61, 47))
     assert predict(config(overlay=True, opacity=0.25)) == [tmp_path / "out/labels/street.png"]

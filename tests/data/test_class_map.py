@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fakd.data import DataError
-from fakd.data.class_map import read_class_map, read_class_names
+from fakd.data.class_map import read_class_map
 
 OURS = ("road", "human", "sky")
 THEIRS = ("sky", "person", "rider", "road", "dog")
@@ -48,13 +48,3 @@ def test_names_that_are_not_known(tmp_path: Path) -> None:
         read(tmp_path, "{person: human}", names=THEIRS[:4])
     with pytest.raises(FileNotFoundError, match="no class map at"):
         read_class_map(tmp_path / "none.yaml", OURS, THEIRS, 5)
-
-
-def test_names_of_classes(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("sky\n\n traffic light \n")
-    assert read_class_names(tmp_path / "names.txt") == ("sky", "traffic light")
-    (tmp_path / "twice.txt").write_text("sky\nsky\n")
-    with pytest.raises(DataError, match="each once"):
-        read_class_names(tmp_path / "twice.txt")
-    with pytest.raises(FileNotFoundError, match="no file of class names"):
-        read_class_names(tmp_path / "none.txt")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from fakd.data import DataError, read_image
 from fakd.data.reading import exif_turns, load_mask, read_mask, upright_size
@@ -49,8 +49,68 @@ def test_grey_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
 
 
 def test_sixteen_bit_image_is_scaled_to_eight(tmp_path: Path) -> None:
-    Image.fromarray(INDICES.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert torch.equal(read_image(tmp_path / "deep.png")[0], torch.from_numpy(INDICES))
+    grey = RGB[..., 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert torch.equal(read_image(tmp_path / "deep.png")[0], torch.from_numpy(grey))
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(1 / 255, np.float32), (1, np.float32), (1, np.int32), (257, np.int32)])
+def test_ranges_that_are_plain_are_scaled(tmp_path: Path, factor: float, kind: type) -> None:
+    grey = RGB[..., 0]
+    Image.fromarray((grey * np.float64(factor)).astype(kind)).save(tmp_path / "a.tif")
+    assert torch.equal(read_image(tmp_path / "a.tif"), torch.from_numpy(grey).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.float32([[-0.5, 1]]), "fractions from -0.5 to 1, expected 0 to 1 or 0 to 255. Scale them"),
+        (np.float32([[0, 256]]), "fractions from 0 to 256, expected"),
+        (np.float32([[0, np.nan]]), "fractions from nan to nan, expected"),
+        (np.int32([[0, 70000]]), "the pixels go from 0 to 70000, expected 0 to 255, or to 65,535"),
+        (np.int32([[-1, 9]]), "the pixels go from -1 to 9, expected"),
+        (np.uint16([[0, 4095]]), "an image of 16 bits whose brightest pixel is 4,095"),
+    ],
+)
+def test_other_ranges_are_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=rf"a\.tif: .*{message}"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_twelve_bits_of_colour_in_sixteen(tmp_path: Path) -> None:
+    def png(factor: int) -> bytes:
+        return _png(
+            (RGB.astype(np.uint16) * factor).astype(">u2").view(np.uint8).reshape(len(RGB), -1),
+            RGB.shape,
+            bits=16,
+            kind=2,
+        )
+
+    (tmp_path / "a.png").write_bytes(png(257))
+    assert torch.equal(read_image(tmp_path / "a.png"), torch.from_numpy(RGB).permute(2, 0, 1))
+    (tmp_path / "a.png").write_bytes(png(16))
+    with pytest.raises(DataError, match=r"a\.png: an image of 16 bits whose brightest pixel is 3,840, or little more"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("bands", "bits", "kind", "message"),
+    [(5, 8, 1, "5 bands of 8-bit whole numbers"), (3, 32, 3, "3 bands of 32-bit fractions")],
+)
+def test_a_tiff_of_other_bands_is_not_called_damaged(
+    tmp_path: Path, bands: int, bits: int, kind: int, message: str
+) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    layout = {256: 2, 257: 2, 258: (bits,) * bands, 259: 1, 262: 2, 277: bands, 278: 2, 339: (kind,) * bands}
+    for tag, value in (layout | {273: 1000, 279: 4 * bands * bits // 8}).items():
+        tags[tag] = value
+    with (tmp_path / "a.tif").open("wb") as file:
+        tags.save(file)
+        file.write(b"\0" * 2000)
+    for read, what in ((read_image, "image"), (read_mask, "mask")):
+        with pytest.raises(DataError, match=rf"a\.tif: a TIFF of {message}, which is not read as {what}. Save it"):
+            read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +133,7 @@ def test_missing_and_animated_images(tmp_path: Path) -> None:
         read_image(tmp_path / "none.png")
     frames = [Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(DataError, match="an animation of 2 frames, expected one image"):
+    with pytest.raises(DataError, match="a file of 2 frames or pages, expected one image"):
         read_image(tmp_path / "two.gif")
 
 
@@ -100,11 +160,17 @@ def test_sixteen_bit_mask(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(tmp_path / "a.png"), values)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=rf"a\.png: the mask stores colours \(mode {mode}\)"):
         read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_mask_of_equal_channels_is_one_channel(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(INDICES).convert(mode).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png"), INDICES)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -139,13 +205,17 @@ def test_truncated_mask(tmp_path: Path) -> None:
 
 
 def _grey_png(values: np.ndarray, bits: int) -> bytes:
-    """Write a greyscale PNG by hand, as Pillow never writes 2 or 4 bits."""
-    height, width = values.shape
-    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(height, -1), axis=1)
-    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(len(values), -1), axis=1)
+    return _png(packed, values.shape, bits, kind=0)
+
+
+def _png(rows: np.ndarray, shape: tuple[int, ...], bits: int, kind: int) -> bytes:
+    """Write a PNG by hand, as Pillow never writes 2, 4 or, of colours, 16 bits."""
+    content = b"".join(b"\0" + row.tobytes() for row in rows)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, kind, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")

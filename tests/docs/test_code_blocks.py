@@ -30,19 +30,8 @@ _TESTS = "the tests and measurements of this repository, which run by themselves
 _CAMVID = "CamVid, which is for research use and not in the repository"
 
 ONLY_CHECKED = {
-    ("README.md", "make demo"): "installs everything, and runs this test",
-    ("README.md", "pip install ."): "installs from the package index",
-    ("README.md", "fakd train --config configs/camvid-small.yaml"): _CAMVID,
-    ("README.md", "fakd distill --dataset cityscapes"): _LONG,
-    (
-        "README.md",
-        "fakd export demo/fakd",
-    ): "needs the demo's student; docs/export.md, predict.md, share.md have the same",
-    ("README.md", "fakd predict demo/fakd"): "needs the demo's student; docs/predict.md has the same",
-    (
-        "README.md",
-        "fakd convert checkpoint.pth",
-    ): "needs a checkpoint; tests/commands/test_convert.py has one",
+    ("README.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
+    ("README.md", "python benchmarks/camvid.py"): _CAMVID,
     ("CONTRIBUTING.md", "make check"): "runs this test",
     ("docs/add-a-method.md", '    "feature-cosine": FeatureCosine,'): "a line of a dict; tests/test_add_a_method.py",
     ("docs/add-a-network.md", '    "sum": SumHead,'): "a line of a dict; tests/test_add_a_network.py",
@@ -57,7 +46,17 @@ ONLY_CHECKED = {
     "tests/training/test_freezing.py trains so",
     ("docs/any-model.md", "from transformers import SwinConfig"): "minutes, and gigabytes: Swin-L",
     ("docs/any-model.md", "fakd distill"): "a published network; tests/training has class maps",
+    ("docs/import.md", "pip install"): "downloads data sets; tests/data/sets/test_hub.py has some",
     ("docs/index.md", "pip install"): "installs from the package index; tests/commands/test_demo.py runs the demo",
+    ("docs/methods.md", "fakd distill --method cirkd"): "tests/methods/test_augmentation.py moves its logits",
+    ("docs/networks.md", "fakd distill --dataset cityscapes"): _LONG,
+    (
+        "docs/networks.md",
+        "fakd convert checkpoint.pth",
+    ): "needs a checkpoint; tests/commands/test_convert.py has one",
+    ("docs/quick-start.md", "pip install"): "installs from the package index",
+    ("docs/quick-start.md", "fakd demo"): "tests/commands/test_demo.py runs the demo",
+    ("docs/quick-start.md", "fakd train --config configs/camvid-small.yaml"): _CAMVID,
     ("docs/rasters.md", "pip install"): "needs rasters; tests/training/test_bands.py has some",
     ("docs/rasters.md", "fakd predict"): "needs a raster; tests/evaluation/test_raster_windows.py has some",
     ("docs/rasters.md", "fakd train"): "needs rasters; tests/training/test_bands.py has some",
@@ -76,9 +75,7 @@ ONLY_CHECKED = {
     ("docs/tutorials/own-data.md", "fakd train --dataset folder --data-root DATA --network fcn"): _CAMVID,
     ("docs/serve.md", "pip install"): "waits for a browser; tests/serve has one",
     ("docs/export.md", "fakd benchmark"): "starts a process for each network; its own tests do",
-    ("docs/tutorials/several-gpus.md", "fakd distill"): "starts processes of its own: test_two_processes",
-    ("docs/tutorials/several-gpus.md", "torchrun"): "tests/reliability/test_several_processes.py does",
-    ("docs/tutorials/several-gpus.md", "fakd compare"): "needs pairs of GPUs",
+    ("docs/scaling.md", "fakd distill"): "starts processes of its own: test_two_processes",
     ("docs/tutorials/reproduce-the-paper.md", "fakd data prepare"): _LONG,
     ("docs/tutorials/reproduce-the-paper.md", "fakd compare --dataset ade20k"): _LONG,
     ("docs/tutorials/reproduce-the-paper.md", "fakd ablate --table 5 --dataset ade20k"): _LONG,
@@ -274,7 +271,7 @@ def test_the_blocks_of_a_page(
 @pytest.mark.slow
 def test_two_processes(tmp_path) -> None:
     """The page's command for two processes of the CPU, with a teacher of random weights and two steps."""
-    (block,) = (b for b in blocks("docs/tutorials/several-gpus.md") if "--accelerator cpu --devices 2" in b.code)
+    (block,) = (b for b in blocks("docs/scaling.md") if "--accelerator cpu --devices 2" in b.code)
     teacher = create_model("pspnet/test_resnet", num_classes=12, channels=8)
     fakd.save_model(teacher, tmp_path / "demo/teacher/student.safetensors")
     shims = tmp_path / "bin"

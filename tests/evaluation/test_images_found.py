@@ -44,6 +44,20 @@ def test_files_folders_and_patterns(touch) -> None:
     assert places(os.path.abspath("a/1.jpg"), "b/../a/1.jpg") == {os.path.abspath("a/1.jpg"): "1"}
 
 
+def test_folders_are_walked_as_for_training(touch, monkeypatch) -> None:
+    touch("in/a.jpg", "in/.ipynb_checkpoints/a-checkpoint.jpg", "store/b.jpg")
+    Path("in/linked").symlink_to(Path("store").absolute())
+    Path("in/loop").symlink_to(Path("in").absolute())
+    assert places("in") == {"in/a.jpg": "a", "in/linked/b.jpg": "linked/b"}
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="Permission denied: 'in'"):
+        places("in")
+
+
 def test_names_that_look_like_patterns(touch) -> None:
     touch("[a].jpg", "a.jpg", "[b]/1.jpg")
     assert places("[a].jpg") == {"[a].jpg": "[a]"}

@@ -14,6 +14,7 @@ from torchvision.models import get_model
 from torchvision.transforms.v2.functional import normalize
 
 from fakd.console import install_command
+from fakd.data.class_names import names_in
 from fakd.functional import resize_logits
 from fakd.methods import create_method
 from fakd.models import ForeignSegmentor, create_model, load_model, open_model, save_model
@@ -54,6 +55,25 @@ def test_logits_are_what_the_classifier_makes_of_the_features(name: str) -> None
     expected = nn.functional.conv2d(output.features, network.classifier.weight, bias, padding=padding)
     torch.testing.assert_close(output.logits, expected, rtol=1e-4, atol=1e-5)
     assert output.aux is None
+
+
+@pytest.mark.parametrize("name", ["smp:unet/mobilenet_v2", "pspnet/test_resnet"])
+@torch.no_grad()
+def test_one_score_is_two_classes(name: str, tmp_path: Path) -> None:
+    """Of the probability s of its class, the background has 1 - s; what the features are stays."""
+    one = create_model(name, num_classes=1).eval()
+    if name.startswith("smp"):
+        one.model.save_pretrained(tmp_path)
+        name, names = f"smp:{tmp_path}", None
+    else:
+        save_model(one, tmp_path / "a.safetensors", {"classes": '["crack"]'})
+        name, names = str(tmp_path / "a.safetensors"), ("background", "crack")
+    two, notes = open_model(name)
+    assert two.num_classes == two.classifier.out_channels == 2
+    found, score = two(IMAGES), one(IMAGES).logits.sigmoid()
+    torch.testing.assert_close(found.logits.softmax(1), torch.cat([1 - score, score], 1))
+    torch.testing.assert_close(found.features, one(IMAGES).features)
+    assert names_in(notes, 2) == names
 
 
 def theirs(name: str, network: ForeignSegmentor, images: Tensor) -> Tensor:

@@ -33,6 +33,22 @@ def convolution() -> nn.Conv2d:
     return layer
 
 
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_one_score_is_two_classes(tmp_path: Path, sigmoid: bool) -> None:
+    layer = nn.Conv2d(3, 1, 1, stride=2, bias=False)
+    layer.weight.data = torch.from_numpy(WEIGHT[:1].copy())
+    program = nn.Sequential(layer, nn.Sigmoid()) if sigmoid else layer
+    torch.jit.save(torch.jit.trace(program, torch.rand(1, 3, 8, 8)), str(tmp_path / "a.pt"))
+    images = torch.rand(2, 3, 12, 8)
+    score = expected(images)[:, :1].sigmoid()
+    for teacher in (
+        open_any(f"torchscript:{tmp_path / 'a.pt'}")[0],
+        ScoringTeacher(program, 1, probabilities=sigmoid),
+    ):
+        assert teacher.num_classes == 2
+        torch.testing.assert_close(teacher(images).logits.softmax(1), torch.cat([1 - score, score], 1))
+
+
 def onnx_file(
     path: Path,
     shape: Sequence[Any] = ("batch", 3, "height", "width"),

@@ -123,7 +123,9 @@ def test_legend_and_numbers() -> None:
     assert "1 other class is not seen" in table
     assert "#c80000" in table
     (hidden,) = [index for index, colour in enumerate(PALETTE) if colour == (200, 0, 0)]
-    assert "#c80000" not in (bare := legend(made, CLASSES, PALETTE, hide=(hidden,)))
+    bare = legend(made, CLASSES, PALETTE, hide=(hidden,))
+    assert [text.count('swatch" style="background:#c80000"') for text in (table, bare)] == [1, 0]
+    assert bare.count('swatch" style="background:transparent"') == 1
     assert re.findall(r"(\d+\.\d) %</span>", bare) == found
     words = re.sub("<[^>]+>", " ", figures(made, "<a>.png"))
     assert "5.0 ms" in words

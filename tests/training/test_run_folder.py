@@ -178,6 +178,15 @@ def test_resuming_wants_the_same_options(tmp_path) -> None:
         prepare_folder(TrainConfig(output=root, resume=True))
 
 
+def test_a_run_begins_beside_others_files_where_it_may_be_resumed(tmp_path) -> None:
+    (tmp_path / "run/logs").mkdir(parents=True)
+    (tmp_path / "run/logs/mine.txt").touch()
+    with pytest.raises(FileExistsError, match="is not empty"):
+        prepare_folder(TrainConfig(output=tmp_path / "run"))
+    assert prepare_folder(TrainConfig(output=tmp_path / "run", resume=True)).begun
+    assert (tmp_path / "run/logs/mine.txt").is_file()
+
+
 def test_a_path_may_be_written_otherwise_on_resuming(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("backbone_weights", "data_root"):

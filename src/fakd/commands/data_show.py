@@ -39,7 +39,7 @@ class ShowConfig(BandsConfig):
     """Draw a contact sheet of a data set: images, labels over them, and what training makes of both."""
 
     dataset: str
-    """Data set, as toy-scenes, camvid or folder."""
+    """Data set, as toy-scenes, camvid, folder or hf:NAME."""
     root: Path | None = None
     """Folder of the data set."""
     _: KW_ONLY

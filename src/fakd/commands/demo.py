@@ -81,7 +81,7 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
         create_model(network, num_classes=2, backbone_weights="imagenet")
     if occupied and config.overwrite:
         _delete(output)
-    common: dict[str, Any] = {"workers": 0, "seed": config.seed, "resume": occupied and not config.overwrite}
+    common: dict[str, Any] = {"workers": 0, "seed": config.seed, "resume": occupied}
     teacher = _DATA
     if config.train_teacher:
         say("\nteacher", style="bold")

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
 
-from fakd.console import progress, say
+from fakd.console import printable, progress, say
 from fakd.data import DataError
 from fakd.data.bands import Bands, BandsConfig
 from fakd.data.class_names import hidden_classes
@@ -136,7 +136,7 @@ def predict(config: PredictConfig) -> list[Path]:
             for source in rasters:
                 mask = Path(f"{source.place}.tif")
                 try:
-                    shares[str(source.path), mask] = _predict_raster(network, source.path, mask, config, bar)
+                    shares[printable(str(source.path)), mask] = _predict_raster(network, source.path, mask, config, bar)
                 except DataError as error:
                     failed.append(str(error))
                 bar.advance(task)
@@ -246,7 +246,7 @@ def _write_shares(path: Path, classes: Sequence[str], shares: Shares) -> None:
         table = csv.writer(file)
         table.writerow(["image", "mask", *classes])
         for (title, mask), row in shares.items():
-            table.writerow([title, mask.as_posix(), *(f"{share:.6f}" for share in row)])
+            table.writerow([title, printable(mask.as_posix()), *(f"{share:.6f}" for share in row)])
 
 
 def _file(folder: Path, place: Path) -> Path:

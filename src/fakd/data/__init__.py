@@ -8,6 +8,7 @@ from fakd.data.reading import read_image
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.sets.camvid import CAMVID
 from fakd.data.sets.cityscapes import CITYSCAPES
+from fakd.data.sets.hub import HUB, describe_hub
 from fakd.data.sets.pascal_context import PASCAL_CONTEXT
 from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.data.sets.voc2012 import VOC2012
@@ -39,13 +40,14 @@ def meant_dataset(named: str | None, root: Path | None, trained_on: str | None =
         None where nothing says it.
 
     Example:
-        >>> meant_dataset(None, Path("mine"), "toy-scenes"), meant_dataset(None, Path("CamVid"), "camvid")
-        ('folder', 'camvid')
+        >>> [meant_dataset(None, Path("here"), trained_on) for trained_on in ("toy-scenes", "hf:org/name", "camvid")]
+        ['folder', 'folder', 'camvid']
     """
     if named is not None or root is None:
         return named or trained_on
-    drawn = trained_on is not None and trained_on in DATASETS and not DATASETS[trained_on].needs_root
-    return FOLDER if drawn or trained_on in (None, UNLABELLED_SET) else trained_on
+    theirs = trained_on or ""
+    rootless = theirs.startswith(HUB) or (theirs in DATASETS and not DATASETS[theirs].needs_root)
+    return FOLDER if rootless or trained_on in (None, UNLABELLED_SET) else trained_on
 
 
 def get_dataset(
@@ -54,7 +56,7 @@ def get_dataset(
     """Return the description of a data set.
 
     Args:
-        name: One of `DATASETS`, or "folder" for a user's own images.
+        name: One of `DATASETS`; "folder" for a user's own images; or "hf:NAME", see `fakd.data.sets.hub`.
         root: Where the classes of "folder" are read; not looked at for any other.
         bands: What is read of the TIFF files of "folder".
         base_size: (height, width) in pixels of the tiles that its rasters are cut into, if not its own.
@@ -65,9 +67,12 @@ def get_dataset(
     """
     if name == FOLDER:
         return describe_folder(root, bands, base_size)
-    if name not in DATASETS:
-        known = sorted([*DATASETS, FOLDER])
-        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}.{did_you_mean(name, known)}")
     if bands is not None and bands.chosen:
         raise ValueError(f"--bands and --value-range are for --dataset {FOLDER}, not for {name}: leave them out.")
+    if name.startswith(HUB):
+        return describe_hub(name)
+    if name not in DATASETS:
+        known = sorted([*DATASETS, FOLDER])
+        near = did_you_mean(name, known)
+        raise ValueError(f"no data set {name!r}; choose one of {', '.join(known)}, or {HUB}NAME.{near}")
     return DATASETS[name]

@@ -19,7 +19,7 @@ from typing import Any
 
 from fakd.data.class_names import comparable, plain_name
 from fakd.data.pairing import listed
-from fakd.data.plain_yaml import read_short_text, read_yaml
+from fakd.data.plain_yaml import read_yaml
 from fakd.data.spec import DataError
 
 Groups = tuple[tuple[int, ...], ...]
@@ -81,21 +81,6 @@ def read_class_map(
     if faults:
         raise DataError(f"{path} does not fit teacher and student: {'; '.join(faults)}.")
     return groups
-
-
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read names of classes, one a line, in the order of their indices.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it holds no names, or one twice.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of class names at {path}")
-    names = tuple(line.strip() for line in read_short_text(path).splitlines() if line.strip())
-    if not names or len(set(names)) < len(names):
-        raise DataError(f"{path}: expected the name of a class on each line, each once.")
-    return names
 
 
 def _index(given: Any, names: Mapping[str, int], count: int) -> int | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fakd.console import printable
 from fakd.data.layout import require_folders
 from fakd.data.pairing import IMAGE_SUFFIXES, Pairs, listed, pair_folders
 from fakd.data.reading import LabelMap, exif_turns, read_image, read_mask, upright_size
@@ -117,7 +118,7 @@ class PairedFiles:
         image = read_image(image_path)
         raw = self.read(mask_path)
         _require_same_size(image, raw, image_path, mask_path)
-        name = image_path.relative_to(self.root).with_suffix("").as_posix()
+        name = printable(image_path.relative_to(self.root).with_suffix("").as_posix())
         return Sample(image, torch.from_numpy(self._classes(raw, mask_path)), name)
 
     def faults(self, index: int) -> list[str]:
@@ -166,15 +167,29 @@ class PairedFiles:
         return ""
 
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
-        labels, wrong = looked_up(raw, self.table)
-        if wrong.size:
-            found = np.unique(wrong)
-            known = np.flatnonzero(self.table != _INVALID)
-            raise DataError(
-                f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
-                f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
-            )
-        return labels.astype(np.uint8)
+        return class_indices(raw, self.table, path)
+
+
+def class_indices(raw: LabelMap, table: LabelTable, path: object) -> npt.NDArray[np.uint8]:
+    """Return the class index of every raw value of a mask.
+
+    Args:
+        raw: (H, W) what is stored.
+        table: see `label_table`.
+        path: of the mask, or what messages call it.
+
+    Raises:
+        DataError: A value is no class.
+    """
+    labels, wrong = looked_up(raw, table)
+    if wrong.size:
+        found = np.unique(wrong)
+        known = np.flatnonzero(table != _INVALID)
+        raise DataError(
+            f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
+            f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
+        )
+    return labels.astype(np.uint8)
 
 
 def _counts(label: torch.Tensor) -> torch.Tensor:

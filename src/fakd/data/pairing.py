@@ -120,8 +120,16 @@ def find_ends(images: Collection[str], masks: Collection[str], advice: str) -> t
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Give the image files below a folder in a fixed order; linked folders are entered, hidden files left out."""
-    for at, folders, names in os.walk(folder, followlinks=True):
+    """Give the image files below a folder in a fixed order; linked folders are entered, hidden files left out.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def stop(error: OSError) -> None:  # which os.walk would pass over
+        raise error
+
+    for at, folders, names in os.walk(folder, followlinks=True, onerror=stop):
         outside = Path(at).parent.resolve()
         if Path(at).resolve() in (outside, *outside.parents):  # a link to a folder above, without end
             folders.clear()

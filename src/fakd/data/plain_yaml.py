@@ -15,18 +15,50 @@ _MOST_VALUES = 100_000
 _DEEPEST = 50
 
 
+class _Loader(yaml.SafeLoader):
+    """Of a key that stands twice, PyYAML would take the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                problem = f"{key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """Read a file of plain values.
 
     Raises:
-        DataError: It is no UTF-8 text or no YAML, has tags for other than plain values, or is too large.
+        DataError: It is no UTF-8 text or no YAML, has tags for other than plain values or a key twice, or is too large.
     """
     text = read_short_text(path)
     try:
         check_yaml(text)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
         raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}.") from error
+
+
+def line_numbers(path: Path) -> dict[str, list[int]]:
+    """Where the keys of a mapping that `read_yaml` reads stand, and what is below each, in order.
+
+    Returns:
+        The line of every key, and then the lines of the items or keys below it; those of a list that is all there is
+        under "".
+    """
+    node = yaml.compose(read_short_text(path), Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return {"": [1, *_lines_below(node)]}
+    return {str(key.value): [key.start_mark.line + 1, *_lines_below(value)] for key, value in node.value}
+
+
+def _lines_below(node: yaml.Node | None) -> list[int]:
+    below = node.value if isinstance(node, yaml.CollectionNode) else []
+    keys = [key for key, _ in below] if isinstance(node, yaml.MappingNode) else below
+    return [key.start_mark.line + 1 for key in keys]
 
 
 def read_short_text(path: Path) -> str:

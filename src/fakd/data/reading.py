@@ -6,13 +6,17 @@ which two data sets publish their labels.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from fakd.data.spec import DataError
@@ -30,31 +34,86 @@ _INDEX_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
 _STRETCH = {"L;2": 85, "L;4": 17}
 _ORIENTATION = 0x0112  # EXIF: 1 to 4 keep width and height, 5 to 8 swap them
 _FIRST_QUARTER_TURN = 5
+_BANDS, _BITS, _KIND, _FRACTIONS = 277, 258, 339, 3  # tags of TIFF, and a value of the third
+_WHITE, _WHITE_16 = 255, 65535
+_DIM = 4096
+"""The brightest pixel of 16 bits that leaves next to nothing in 8."""
 
 
-def read_image(path: Path | str) -> Tensor:
+@dataclass(frozen=True)
+class Packed:
+    """An image or a mask that is part of a larger file: its bytes, and what messages call it."""
+
+    content: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, _mode: str = "rb") -> BytesIO:
+        """Open it as `Path.open` does a file."""
+        return BytesIO(self.content)
+
+
+def read_image(path: Path | str | Packed) -> Tensor:
     """Read a photo as RGB, turned upright as its EXIF data say; grey is repeated, alpha is dropped.
+
+    Pixels of 16 bits are divided by 256; fractions from 0 to 1 are multiplied by 255, those from 0 to 255 rounded.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        DataError: The file is missing, empty, truncated or no image.
+        DataError: The file is missing, empty, truncated or no image; or its pixels have another range than those.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "image") as photo:
         frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
         if frames > 1:
-            raise DataError(f"{path}: an animation of {frames} frames, expected one image. Export one frame.")
+            raise DataError(f"{path}: a file of {frames} frames or pages, expected one image. Export one of them.")
+        raw_mode = _raw_mode(photo)
         ImageOps.exif_transpose(photo, in_place=True)  # or it copies upright photos too
-        if photo.mode.startswith("I;16"):  # converting would clip to 255 instead of scaling
-            pixels = np.repeat((np.asarray(photo) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        if photo.mode == "F" or photo.mode.startswith("I"):  # converting would clip to 255 instead of scaling
+            pixels = np.repeat(_eight_bits(np.asarray(photo), path)[..., None], 3, axis=2)
         else:
             pixels = np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
+            if ";16" in raw_mode:  # Pillow keeps the upper eight of them
+                _check_bright(int(pixels.max()) << 8, path)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def read_mask(path: Path | str) -> LabelMap:
+def _eight_bits(values: npt.NDArray[Any], path: Path | Packed) -> npt.NDArray[np.uint8]:
+    """Scale (H, W) grey values of more than eight bits, where their range is plain."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if not (low >= 0 and high <= _WHITE):  # nor NaN
+            raise DataError(
+                f"{path}: the pixels are fractions from {low:g} to {high:g}, expected 0 to 1 or 0 to 255. Scale them, "
+                "all images alike, and save them again."
+            )
+        rounded: npt.NDArray[np.uint8] = np.rint(values * (_WHITE if high <= 1 else 1)).astype(np.uint8)
+        return rounded
+    if values.dtype.itemsize > 2 and low >= 0 and high <= _WHITE:  # no photo has 32 bits
+        return values.astype(np.uint8)
+    if low < 0 or high > _WHITE_16:
+        raise DataError(
+            f"{path}: the pixels go from {low} to {high}, expected 0 to 255, or to 65,535. Scale them, all images "
+            "alike, and save them again."
+        )
+    _check_bright(int(high), path)
+    return (values >> 8).astype(np.uint8)
+
+
+def _check_bright(high: int, path: Path | Packed) -> None:
+    """Refuse 16 bits that would be next to black in eight: cameras and satellites store 10 or 12 bits so."""
+    if high < _DIM:
+        raise DataError(
+            f"{path}: an image of 16 bits whose brightest pixel is {high:,}, or little more, of 65,535: in 8 bits it "
+            "would be black. If its values have fewer bits, as 12, multiply them, all images alike; or save 8 bits."
+        )
+
+
+def read_mask(path: Path | str | Packed) -> LabelMap:
     """Read the raw numbers stored in a mask, turned upright as its EXIF data say; of a palette the indices.
 
     Returns:
@@ -66,12 +125,13 @@ def read_mask(path: Path | str) -> LabelMap:
     return stored_indices(load_mask(path), path)
 
 
-def stored_indices(mask: Image.Image, path: Path | str) -> LabelMap:
-    """Return the numbers of a mask that `load_mask` gave.
+def stored_indices(mask: Image.Image, path: Path | str | Packed) -> LabelMap:
+    """Return the numbers of a mask that `load_mask` gave; of one whose red, green and blue are the same, those.
 
     Raises:
         DataError: It stores colours, or fractions.
     """
+    mask = one_channel(mask)
     if mask.mode not in _INDEX_MODES:
         kind = "fractions" if mask.mode == "F" else "colours"
         raise DataError(
@@ -81,7 +141,16 @@ def stored_indices(mask: Image.Image, path: Path | str) -> LabelMap:
     return np.asarray(mask)
 
 
-def load_mask(path: Path | str) -> Image.Image:
+def one_channel(mask: Image.Image) -> Image.Image:
+    """The first channel of a picture without colour, whatever its alpha; any other as it is."""
+    if mask.mode in ("RGB", "RGBA", "LA"):
+        red, *others = mask.split()[:-1] if mask.mode.endswith("A") else mask.split()
+        if all(red.tobytes() == other.tobytes() for other in others):
+            return red
+    return mask
+
+
+def load_mask(path: Path | str | Packed) -> Image.Image:
     """Read a mask of indices or colours, turned upright as its EXIF data say.
 
     Returns:
@@ -90,9 +159,9 @@ def load_mask(path: Path | str) -> Image.Image:
     Raises:
         DataError: The file is missing, empty, truncated or no image.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "mask") as mask:
-        raw_mode = str(mask.tile[0][3]) if mask.tile else ""
+        raw_mode = _raw_mode(mask)
         ImageOps.exif_transpose(mask, in_place=True)
         mask.load()
     if mask.mode == "1":
@@ -102,21 +171,21 @@ def load_mask(path: Path | str) -> Image.Image:
     return mask
 
 
-def upright_size(path: Path | str) -> tuple[int, int]:
+def upright_size(path: Path | str | Packed) -> tuple[int, int]:
     """Read (height, width) of an image as `read_image` would give it, without decoding it.
 
     Raises:
         DataError: The file is missing, empty or no image.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "image") as photo:
         width, height = photo.size
     return (width, height) if exif_turns(path) else (height, width)
 
 
-def exif_turns(path: Path | str) -> bool:
+def exif_turns(path: Path | str | Packed) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
-    with _opened(Path(path), "image") as photo:
+    with _opened(path if isinstance(path, Packed) else Path(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
@@ -154,10 +223,10 @@ def read_sbd_mat(path: Path | str) -> LabelMap:
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path | Packed, kind: str) -> Iterator[ImageFile.ImageFile]:
     """Open a picture of a size that memory can bear; whatever goes wrong with it is a DataError."""
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
             if (pixels := picture.width * picture.height) > MOST_PIXELS:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} = {pixels} pixels")
             yield picture
@@ -169,8 +238,39 @@ def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
             f"{path}: too large as {kind} ({reason}), expected {MOST_PIXELS:,} pixels at most. Scale it down, or cut "
             "it into parts."
         ) from error
+    except UnidentifiedImageError as error:
+        if bands := _bands_of_tiff(path):
+            raise DataError(
+                f"{path}: a TIFF of {bands}, which is not read as {kind}. Save it with one band or three, of 8 or 16 "
+                f"bits{', as PNG' if kind == 'mask' else ''}."
+            ) from error
+        raise _unreadable(path, kind, error) from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others for broken files
         raise _unreadable(path, kind, error) from error
+
+
+def _given(path: Path | str | Packed) -> Path | Packed:
+    return path if isinstance(path, Packed) else _existing(path)
+
+
+def _bands_of_tiff(path: Path | Packed) -> str:
+    """How many bands of what a whole TIFF has, which Pillow does not know as a picture; "" of other files."""
+    with path.open("rb") as file:
+        header = file.read(8)
+        if header[:4] not in (b"II*\0", b"MM\0*"):
+            return ""
+        tags = ImageFileDirectory_v2(header)
+        file.seek(tags.next)
+        with catch_warnings(action="ignore"):  # of what is cut off
+            tags.load(file)
+    bands, bits = tags.get(_BANDS, 1), tags.get(_BITS)
+    kind = "fractions" if tags.get(_KIND, (1,))[0] == _FRACTIONS else "whole numbers"
+    return f"{bands} band{'s' if bands > 1 else ''} of {bits[0]}-bit {kind}" if bits else ""
+
+
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
+    """How a file that is not decoded yet stores its pixels, in Pillow's words."""
+    return str(picture.tile[0][3]) if picture.tile else ""
 
 
 def _existing(path: Path | str) -> Path:
@@ -182,7 +282,7 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
+def _unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
     # Pillow repeats the whole path, which the message starts with.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(f" {str(path)!r}", "")
     return DataError(

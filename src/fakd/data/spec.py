@@ -91,6 +91,8 @@ class DatasetSpec:
     """Licence or terms of use, shown to the user once per run."""
 
     def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ValueError(f"{self.name}: {len(self.classes)} class, expected two or more, as background and object")
         if len(self.palette) != len(self.classes):
             raise ValueError(f"{self.name}: {len(self.classes)} classes but {len(self.palette)} colours")
 

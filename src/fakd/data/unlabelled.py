@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fakd.console import printable
 from fakd.data.reading import read_image
 from fakd.data.spec import Sample, Source
 from fakd.types import UNLABELLED
@@ -41,7 +42,7 @@ class UnlabelledImages:
         """
         path, name = self.files[index]
         image = read_image(path)
-        return Sample(image, torch.full(image.shape[1:], UNLABELLED, dtype=torch.uint8), name)
+        return Sample(image, torch.full(image.shape[1:], UNLABELLED, dtype=torch.uint8), printable(name))
 
     def check(self) -> None:
         """Read every image once; raise `DataError` for the first that is at fault."""

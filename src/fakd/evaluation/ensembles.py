@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fakd.data import DataError
-from fakd.data.class_map import Groups, read_class_map, read_class_names
+from fakd.data.class_map import Groups, read_class_map
 from fakd.data.class_names import Classes, class_order
+from fakd.data.user.class_text import read_class_names
 from fakd.models import Ensemble, Scorer
 from fakd.models.merged_teacher import MergedTeacher
 from fakd.options import EachPath, Factors

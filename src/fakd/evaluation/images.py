@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from fakd.console import printable
 from fakd.data import DataError, read_image
+from fakd.data.pairing import IMAGE_SUFFIXES, image_files
 from fakd.data.transforms import EvalTransform
 from fakd.data.video import VIDEO_SUFFIXES, read_video
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-"""Files that folders are searched for."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def _files(item: Path) -> tuple[list[Path], Path]:
     if item.is_file():
         return [item], item.parent
     if item.is_dir():
-        # A leading dot is a hidden file, such as the "._name.png" that macOS leaves on other disks.
-        return sorted(path for path in item.rglob("[!.]*") if _holds(path, IMAGE_SUFFIXES)), item
+        return sorted(image_files(item)), item
     fixed = next(parent for parent in item.parents if not glob.has_magic(str(parent)))
     matches = map(Path, glob.iglob(str(item), recursive=True))
     return sorted(path for path in matches if _holds(path, IMAGE_SUFFIXES + VIDEO_SUFFIXES)), fixed
@@ -141,7 +139,7 @@ class Frames(IterableDataset[Frame]):
             try:
                 yield from self._read(source)
             except DataError as error:
-                yield Frame(str(source.path), source.place, fault=str(error))
+                yield Frame(printable(str(source.path)), source.place, fault=str(error))
 
     def _read(self, source: Source) -> Iterator[Frame]:
         if not source.is_video:
@@ -154,7 +152,7 @@ class Frames(IterableDataset[Frame]):
         fitted = image if self.fit is None else self.fit(image)
         if get_worker_info():  # where a lack of shared memory is an error; in the queue the image would be waited for
             image.share_memory_(), fitted.share_memory_()  # type: ignore[no-untyped-call]
-        return Frame(title, place, image, fitted)
+        return Frame(printable(title), place, image, fitted)
 
 
 def in_background(frames: Frames, workers: int) -> Iterator[Frame]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from fakd.console import did_you_mean
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
-from fakd.models.class_rows import bring_rows
+from fakd.models.class_rows import as_two_classes, bring_rows
 from fakd.models.encoder import Encoder
 from fakd.models.foreign import create_foreign, open_foreign
+from fakd.models.foreign.scorer import ForeignScorer
 from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import fetch_teacher, find_teacher
@@ -154,7 +155,8 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
             classifier.
 
     Returns:
-        The network on the CPU in eval mode, and what is known about its classes.
+        The network on the CPU in eval mode, and what is known about its classes. One of a single score, as a sigmoid
+        trains it, is given as one of two classes, background and the class.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -162,6 +164,13 @@ def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:
         DownloadError: a published teacher could not be downloaded.
         ModuleNotFoundError: the other library is not installed.
     """
+    model, notes = _opened(name)
+    if model.num_classes == 1 and not isinstance(model, ForeignScorer):
+        return as_two_classes(str(name), model, notes)
+    return model, notes
+
+
+def _opened(name: str | Path) -> tuple[Network, dict[str, str]]:
     asked = NetworkName.parse(name)
     if asked.is_foreign:
         return open_foreign(asked.kind, asked.network, asked.weights, asked.classifier)

@@ -229,12 +229,11 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
         config = config_from_json(metadata.pop(CONFIG_KEY))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
-    # The random weights drawn here are overwritten at once; they must not shift the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
         expected = _without_weights(config).state_dict()  # a small file may claim a network that no memory holds
-        if problems := mismatches(expected, tensors):
-            raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
-        model = _build(config)
+    if problems := mismatches(expected, tensors):
+        raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
+    model = built(config)
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
@@ -301,6 +300,12 @@ def config_from_json(text: str) -> NetworkConfig:
         raise ValueError(f"model settings {missing} are missing from {text[:200]!r}")
     config: NetworkConfig = kind(**values)
     return config
+
+
+def built(config: NetworkConfig) -> Network:
+    """Build a network whose weights are to be overwritten: the random ones shift nobody's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return _build(config)
 
 
 def _build(config: NetworkConfig) -> Network:

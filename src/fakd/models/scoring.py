@@ -20,6 +20,7 @@ NORMALISATIONS = {"imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)}
 """What may stand behind the @ of a file's name: the mean and the deviation that images are normalised by."""
 _PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _MOST_CLASSES = 256
+_ROUNDING = 1e-3
 _SIDE = 64  # of the images that a file is tried on, in pixels
 _KEYS = ("logits", "out")
 """What transformers and torchvision call the scores among several outputs."""
@@ -32,7 +33,8 @@ class ScoringTeacher(Scorer):
         function: maps float images (B, 3, H, W) to scores before softmax (B, C, h, w) at any stride, which it may give
             as they are, or as transformers (`.logits`) or torchvision (`["out"]`) do. An nn.Module is set to eval mode,
             moved to the student's device, and asked for no gradient.
-        num_classes: C.
+        num_classes: C; 1 for a function that gives one score, as a sigmoid trains it: it is read as two classes, the
+            background, whose score is 0, and the class.
         mean: of red, green and blue, which is subtracted from images in [0, 1] before the function sees them.
         std: which they are divided by then.
         probabilities: whether the function gives probabilities in place of scores; their logarithm is then taken.
@@ -68,15 +70,15 @@ class ScoringTeacher(Scorer):
             function.eval()
             for weight in function.parameters():  # one by one, as a TorchScript module asks for
                 weight.requires_grad_(False)
-        self._num_classes = num_classes
+        self._given = num_classes
         self.probabilities = probabilities
         self.register_buffer("mean", _colour(mean))
         self.register_buffer("std", _colour(std))
 
     @property
     def num_classes(self) -> int:
-        """C."""
-        return self._num_classes
+        """C, two or more."""
+        return max(2, self._given)
 
     @uncompiled
     def forward(self, images: Tensor) -> SegmentationOutput:
@@ -87,12 +89,14 @@ class ScoringTeacher(Scorer):
         """
         self.check_images(images)
         scores = scores_in(self.function((images - self.mean) / self.std))
-        if scores.ndim != 4 or scores.shape[:2] != (len(images), self.num_classes) or not scores.is_floating_point():
-            expected = f"({len(images)}, {self.num_classes}, h, w)"
+        if scores.ndim != 4 or scores.shape[:2] != (len(images), self._given) or not scores.is_floating_point():
+            expected = f"({len(images)}, {self._given}, h, w)"
             raise ValueError(
                 f"a teacher that only scores must give float scores (B, C, h, w), here {expected}, got "
                 f"{str(scores.dtype).removeprefix('torch.')} {tuple(scores.shape)}."
             )
+        if self._given == 1:
+            scores = torch.cat([1 - scores if self.probabilities else torch.zeros_like(scores), scores], dim=1)
         if self.probabilities:
             scores = scores.float().clamp_min(torch.finfo(torch.float32).tiny).log()
         return SegmentationOutput(scores, scores[:, :0])
@@ -185,12 +189,14 @@ def tried(
     if scores.ndim != 4 or not scores.is_floating_point() or not 1 <= scores.shape[1] <= _MOST_CLASSES:
         got = f"{str(scores.dtype).removeprefix('torch.')} {tuple(scores.shape)}"
         raise ValueError(f"{path} gives {got}, expected float scores (B, C, h, w) of at most {_MOST_CLASSES} classes.")
-    shares = bool((scores >= 0).all()) and torch.allclose(scores.sum(1), torch.ones(()), atol=1e-3)
-    probabilities = shares and scores.shape[1] > 1
+    single = scores.shape[1] == 1
+    whole = scores <= 1 if single else (scores.sum(1) - 1).abs() < _ROUNDING
+    probabilities = bool((scores >= 0).all()) and bool(whole.all())
     plain = "RGB in [0, 1] (with @imagenet behind its name they are normalised for it)"
     shown = "normalised by ImageNet's mean and deviation" if normalisation else plain
     gives = "probabilities, of which the logarithm is taken" if probabilities else "scores"
-    say(f"scores    {path} gives {gives} of {scores.shape[1]} classes; it is shown images {shown}")
+    of = "one class, beside which all else is background" if single else f"{scores.shape[1]} classes"
+    say(f"scores    {path} gives {gives} of {of}; it is shown images {shown}")
     return ScoringTeacher(function, scores.shape[1], mean=mean, std=std, probabilities=probabilities)
 
 

@@ -75,16 +75,19 @@ def agreement_map(image: Tensor, student_labels: Tensor, teacher_labels: Tensor)
 
 def legend(comparison: Comparison, classes: Sequence[str], palette: Palette, hide: Sequence[int] = ()) -> str:
     """A table of the classes in either mask, largest first: colour, name and share of the pixels in both."""
-    colours = ["transparent" if index in hide else _hex(colour) for index, colour in enumerate(palette)]
     answers = {"student": comparison.student, "teacher": comparison.teacher}
     columns = {name: answer.shares.tolist() for name, answer in answers.items() if answer is not None}
     most = [max(shares) for shares in zip(*columns.values(), strict=True)]
     shown = sorted((index for index in range(len(classes)) if most[index] > 0), key=lambda index: -most[index])
+
+    def swatch(index: int) -> str:
+        return "transparent" if index in hide else _hex(palette[index])
+
     heads = "".join(f'<th scope="col" class="share">{name}</th>' for name in columns)
     rows = "".join(
-        f'<tr><th scope="row"><span class="swatch" style="background:{colours[index]}"></span>'
+        f'<tr><th scope="row"><span class="swatch" style="background:{swatch(index)}"></span>'
         f"{escape(classes[index])}</th>"
-        + "".join(_share(shares[index], colours[index]) for shares in columns.values())
+        + "".join(_share(shares[index], _hex(palette[index])) for shares in columns.values())
         + "</tr>"
         for index in shown
     )

@@ -32,8 +32,9 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
-    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), or folder
-    for images and masks of your own; by default folder where --data-root is given, or else the teacher's."""
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), folder
+    for images and masks of your own, or hf:NAME of the Hugging Face Hub; by default folder where --data-root is given,
+    or else the teacher's."""
     data_root: Path | None = None
     """Folder of the data set, or of your own images and masks."""
     output: Output | None = None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fakd.console import did_you_mean
 from fakd.data.plain_yaml import read_yaml
+from fakd.data.sets.hub import HUB
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
 from fakd.training.unlabelled import find_unlabelled, set_aside
@@ -63,7 +64,8 @@ def follow_recipe(config: Any) -> None:
         ValueError: there is no such recipe, or both epochs and max_steps are given.
         DataError: the number of steps follows from the data, which are not there.
     """
-    config.recipe = config.recipe or ("own" if config.dataset in (FOLDER, UNLABELLED_SET) else "paper")
+    own = config.dataset in (FOLDER, UNLABELLED_SET) or config.dataset.startswith(HUB)
+    config.recipe = config.recipe or ("own" if own else "paper")
     recipe = read_recipe(config.recipe)
     options = dict(recipe.options)
     if config.dataset == UNLABELLED_SET:

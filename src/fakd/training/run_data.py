@@ -41,7 +41,8 @@ def open_data(config: RunConfig) -> SegmentationData:
     if data.unlabelled is not None:
         counts["unlabelled"] = len(data.unlabelled)
     said = ", ".join(f"{count} {part}" for part, count in counts.items() if count)
-    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes")
+    height, width = config.base_size or config.spec.base_size
+    say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes, fitted into {height}x{width}")
     return data
 
 

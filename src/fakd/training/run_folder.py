@@ -96,6 +96,12 @@ class RunFolder:
         """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
         return "fakd" in _read_json(self.versions)
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether something is there that a run has written, or is named so."""
+        files = (self.config, self.versions, self.student, self.results, *self.found_checkpoints())
+        return any(file.is_file() for file in files)
+
     def delete(self) -> None:
         """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
         for file in (self.results, self.student, *self.unfinished()):
@@ -173,6 +179,8 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
         if not (folder.begun and folder.config.is_file()):
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
     elif occupied and config.resume:
+        if not folder.holds_run:
+            return False  # what lies there is somebody else's, beside which a run may begin
         check_same_options(config, folder)
     elif occupied:
         raise FileExistsError(

@@ -13,16 +13,6 @@ def _read(root: Path, text: str, name: str = "classes.yaml") -> ClassList:
     return read_class_list(root)
 
 
-def test_text(tmp_path: Path) -> None:
-    text = "\ufeffroad 128 64 128\r\n\ntraffic sign\t#DCDC00\nStraße, 1,2,3\nlane 2\n"
-    assert _read(tmp_path, text, "classes.txt").classes == (
-        UserClass("road", (0,), ((128, 64, 128),)),
-        UserClass("traffic sign", (1,), ((220, 220, 0),)),
-        UserClass("Straße", (2,), ((1, 2, 3),)),
-        UserClass("lane 2", (3,)),
-    )
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -74,38 +64,52 @@ def test_made_up_colours(tmp_path: Path) -> None:
     assert palette == ((0, 128, 0), (128, 0, 0), (128, 128, 0), (0, 0, 128))
 
 
+def test_ignored_classes_keep_their_places(tmp_path: Path) -> None:
+    found = _read(tmp_path, "classes: [null, road, car, sky: '#000001', null]\nignore: [null, sky, 9]")
+    assert found.classes == (UserClass("road", (1,)), UserClass("car", (2,)))
+    assert {*found.ignored_values} == {0, 3, 4, 9}
+    assert found.ignored_colours == ((0, 0, 1),)
+    assert found.table[:6].tolist() == [255, 0, 1, 255, 255, -1]
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "message"),
     [
-        ("", "no classes in it"),
-        ("classes: []", "no classes in it"),
-        ("road", "no classes in it"),
-        ("[a: [", "not readable as YAML"),
-        ("classes: [a]\nmergee: {}", "unknown key mergee, expected base_size, classes"),
-        ("[no]", "False is no name of a class. Put names"),
-        ("[a, a]", "class a occurs more than once"),
-        ("[{name: a, valu: 1}]", "class 'a' has the unknown key valu"),
-        ("[a: 1, b]", "no value for b, though other classes have one"),
-        ("[a: 1, b: 1]", "value 1 stands for a and for b"),
-        ("[a: -1]", "class 'a': value -1, expected a whole number from 0 to 65535"),
-        ("[{name: a, value: []}]", "class 'a' has no value"),
-        ("[a: '#12']", "class 'a': colour '#12', expected three numbers"),
-        ("[a: [0, 0, 256]]", r"class 'a': colour \[0, 0, 256\], expected"),
-        ("- {name: a, color: }", "class 'a' has an empty colour. In YAML \"#804080\" needs quotation marks"),
-        ("[a: '#000000', b: '#000000']", r"colour \(0, 0, 0\) stands for a and for b"),
-        ("classes: [a]\nignore: 0", "value 0 stands for a and for the key `ignore`"),
-        ("classes: [a, b]\nmerge: {c: [a, d]}", "merge names d, expected only classes of the list"),
-        ("classes: [a, b]\nmerge: {c: [a], d: [a]}", "merge names a more than once"),
-        ("classes: [a, b, c]\nmerge: {c: [a, b]}", "merge makes c, but there is a class of that name"),
-        ("classes: [a, b]\nmerge: [a, b]", "merge is expected to name new classes"),
-        ("classes: [a]\nmasks: rgb", "masks is 'rgb', expected index or color"),
-        ("classes: [a]\ncrop_size: 512", r"crop_size is 512, expected height and width in pixels, as \[512, 1024\]"),
-        ("classes: [a]\nmask_suffix: 1", "mask_suffix is 1, expected text"),
-        (f"classes: {[f'c{number}' for number in range(256)]}", "256 classes, expected 255 at most"),
+        ("", 0, "no classes in it"),
+        ("classes: []", 0, "no classes in it"),
+        ("road", 0, "no classes in it"),
+        ("[a: [", 0, "not readable as YAML"),
+        ("classes:\n- a\nclasses:\n- b", 0, "not readable as YAML: 'classes' stands twice .*, line 3"),
+        ("classes: [a, b]\nmergee: {}", 2, "unknown key mergee, expected base_size, classes"),
+        ("- a\n- no", 2, "False is no name of a class. Put names"),
+        ("classes:\n- null\n- a", 2, 'YAML reads null, ~ and nothing as no name.* "null", in .* `ignore: \\[null\\]`'),
+        ("- a\n- b\n- a", 3, "class a occurs more than once"),
+        ("[{name: a, valu: 1}]", 1, "class 'a' has the unknown key valu"),
+        ("- a: 1\n- b", 2, "no value for b, though a has one"),
+        ("classes:\n  a: 1\n  b: 1", 3, "value 1 stands for a and for b"),
+        ("[a: -1]", 1, "class 'a': value -1, expected a whole number from 0 to 65535"),
+        ("[{name: a, value: []}]", 1, "class 'a' has no value"),
+        ("[a: '#12']", 1, "class 'a': colour '#12', expected three numbers"),
+        ("[a: [0, 0, 256]]", 1, r"class 'a': colour \[0, 0, 256\], expected"),
+        ("- {name: a, color: }", 1, "class 'a' has an empty colour. In YAML \"#804080\" needs quotation marks"),
+        ("[a: '#000000', b: '#000000']", 1, r"colour \(0, 0, 0\) stands for a and for b"),
+        ("classes: [a, b]\nignore: 0", 2, r"0 stands for a. To leave that class out, write `ignore: \[a\]`"),
+        ("classes: [a, b]\nignore: [c]", 2, "ignore: c is no class of the list, and no value or colour"),
+        ("classes: [a, b]\nmerge: {c: [a, d]}", 2, "merge names d, expected only classes of the list"),
+        ("classes: [a, b]\nmerge: {c: [a], d: [a]}", 2, "merge names a more than once"),
+        ("classes: [a, b, c]\nmerge: {c: [a, b]}", 2, "merge makes c, but there is a class of that name"),
+        ("classes: [a, b]\nmerge: [a, b]", 2, "merge is expected to name new classes"),
+        ("classes: [a, b]\nmasks: rgb", 2, "masks is 'rgb', expected index or color"),
+        ("classes: [a, b]\ncrop_size: 5", 2, r"crop_size is 5, expected height and width in pixels, as \[512, 1024\]"),
+        ("classes: [a, b]\nmask_suffix: 1", 2, "mask_suffix is 1, expected text"),
+        (f"classes: {[f'c{number}' for number in range(256)]}", 0, "256 classes, expected 255 at most"),
+        ("[person]", 0, "1 class, expected two or more: .* `classes: {background: 0, person: 255}`"),
+        ("classes: [a, b]\nmerge: {c: [a, b]}", 0, "1 class, expected two or more"),
+        ("classes: [a, b]\nignore: [b]", 0, "1 class, expected two or more"),
     ],
 )
-def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(DataError, match=rf"classes\.yaml: {message}"):
+def test_mistakes(tmp_path: Path, text: str, line: int, message: str) -> None:
+    with pytest.raises(DataError, match=rf"classes\.yaml{f', line {line}' if line else ''}: {message}"):
         _read(tmp_path, text)
 
 
@@ -113,5 +117,5 @@ def test_files_at_fault(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_bytes("Stra\xdfe".encode("latin-1"))
     with pytest.raises(DataError, match=r"classes\.txt: not readable as UTF-8"):
         read_class_list(tmp_path)
-    with pytest.raises(DataError, match=r"both classes\.yaml and classes\.txt are there"):
+    with pytest.raises(DataError, match=r"classes\.yaml and classes\.txt are there, expected one of them"):
         _read(tmp_path, "[a]")

@@ -21,7 +21,7 @@ def _open(root: Path, split: str) -> Source:
 
 
 def test_description(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, ["b", "a"], "road 128 64 128\ntraffic sign #dcdc00\n")
+    root = write_folder(tmp_path, ["a"], "road 128 64 128\ntraffic sign #dcdc00\n")
     write_image(root / "images" / "a.jpg", (640, 400))
     spec = get_dataset("folder", root)
     assert (spec.name, spec.classes, spec.needs_root) == ("folder", ("road", "traffic sign"), True)
@@ -39,17 +39,28 @@ def test_description(tmp_path: Path) -> None:
     ],
 )
 def test_default_sizes(tmp_path: Path, size, orientation, base, crop) -> None:
-    write_folder(tmp_path, ["b"])
+    write_folder(tmp_path, [])
     write_image(tmp_path / "images" / "a.jpg", size, orientation=orientation)
     (tmp_path / "images" / "0.jpg").write_bytes(b"")  # passed over: a check is to name it
     spec = get_dataset("folder", tmp_path)
     assert (spec.base_size, spec.crop_size) == (base, crop)
 
 
+def test_the_default_size_is_the_median(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, [])
+    for name, size in (("0", (24, 24)), ("1", (130, 100)), ("2", (96, 128)), ("3", (128, 96))):  # width x height
+        write_image(root / "images" / f"{name}.jpg", size)
+    assert get_dataset("folder", tmp_path).base_size == (96, 128)
+    write_image(root / "images" / "4.jpg", (96, 128))
+    write_image(root / "images" / "5.jpg", (96, 128))
+    write_image(root / "images" / "6.jpg", (96, 128))
+    assert get_dataset("folder", tmp_path).base_size == (128, 96)
+
+
 def test_sizes_of_the_yaml(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     (tmp_path / "classes.txt").unlink()
-    (tmp_path / "classes.yaml").write_text("classes: [road]\nbase_size: [300, 400]\ncrop_size: [64, 96]\n")
+    (tmp_path / "classes.yaml").write_text("classes: [road, sky]\nbase_size: [300, 400]\ncrop_size: [64, 96]\n")
     spec = get_dataset("folder", tmp_path)
     assert (spec.base_size, spec.crop_size) == ((300, 400), (64, 96))
 
@@ -250,7 +261,7 @@ def test_bad_folders(tmp_path: Path) -> None:
         get_dataset("folder", tmp_path / "gone")
     with pytest.raises(DataError, match=r"no classes\.txt and no classes\.yaml"):
         get_dataset("folder", tmp_path)
-    (tmp_path / "classes.txt").write_text("road\n")
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="images: no readable image there"):
         get_dataset("folder", tmp_path)

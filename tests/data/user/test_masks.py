@@ -49,7 +49,9 @@ def test_unknown_colours(tmp_path: Path) -> None:
 def test_colours_where_classes_have_none(tmp_path: Path) -> None:
     classes = ClassList(Path("classes.txt"), (UserClass("a", (0,), (COLOURS[0],)), UserClass("b", (1,))))
     with pytest.raises(DataError, match=r"RGB mask where an index mask is due, as classes\.txt gives no colour for b"):
-        UserMasks(classes)(write_mask(tmp_path / "a.png", np.zeros((8, 12, 3), dtype=np.uint8)))
+        UserMasks(classes)(write_mask(tmp_path / "a.png", PICTURE))
+    grey = np.repeat(VALUES[..., None], 3, axis=2)
+    assert np.array_equal(UserMasks(classes)(write_mask(tmp_path / "a.png", grey)), VALUES)
 
 
 def test_fractions_are_refused(tmp_path: Path) -> None:
@@ -67,6 +69,19 @@ def test_indices(tmp_path: Path) -> None:
     assert np.array_equal(UserMasks(_classes())(path), VALUES * 10)
     deep = VALUES.astype(np.uint16) * 300
     assert np.array_equal(UserMasks(_classes())(write_mask(path, deep)), deep)
+
+
+def test_equal_channels_are_colours_where_the_classes_have_them(tmp_path: Path) -> None:
+    def read(grey: np.ndarray, **options: str) -> np.ndarray:
+        path = write_mask(tmp_path / "a.png", np.repeat(grey[..., None], 3, axis=2))
+        return UserMasks(_classes(**options))(path)
+
+    black_and_white = VALUES // 2 * np.uint8(255)
+    assert np.array_equal(read(black_and_white), VALUES // 2 * 20)
+    assert np.array_equal(read(black_and_white, masks="index"), black_and_white)
+    assert np.array_equal(read(VALUES), VALUES)
+    with pytest.raises(DataError, match=r"colours of no class: .*\(1, 1, 1\)"):
+        read(VALUES, masks="color")
 
 
 def test_what_could_mean_two_things(tmp_path: Path) -> None:

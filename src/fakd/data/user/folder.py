@@ -23,10 +23,13 @@ chance: without a list or a folder there is none.
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from statistics import median
 
+from fakd.console import printable
 from fakd.data.bands import Bands
 from fakd.data.paired_files import PairedFiles
 from fakd.data.pairing import (
@@ -54,6 +57,7 @@ _HELD_OUT = ("val", "test")
 _SPLITS = ("train", *_HELD_OUT)
 _LARGEST_SIDE = 2048
 _LARGEST_CROP = 512
+_MEASURED = 1000  # images
 _CROP_STEP = 8  # the stride of the networks' maps
 
 
@@ -62,9 +66,9 @@ def describe_folder(
 ) -> DatasetSpec:
     """Read the description of a user's folder.
 
-    Images are fitted into the size of the first readable image, scaled down where a side is longer than 2048 pixels,
-    unless classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most. Of rasters that is
-    the size of the tiles that they are cut into, 1024 pixels a side at most.
+    Images are fitted into the median size of the images, scaled down where a side is longer than 2048 pixels, unless
+    classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most. Of rasters that is the
+    size of the tiles that they are cut into, 1024 pixels a side at most.
 
     Args:
         root: the folder.
@@ -83,7 +87,7 @@ def describe_folder(
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
     bands = bands or Bands()
-    base = _size(classes, "base_size") or _first_size(root, bands)
+    base = _size(classes, "base_size") or _median_size(root, bands)
     tile = (base_size[0], base_size[1]) if base_size else base
     return DatasetSpec(
         name=FOLDER,
@@ -96,8 +100,18 @@ def describe_folder(
     )
 
 
-def base_of(height: float, width: float) -> tuple[int, int]:
-    """What images of such a size are fitted into: as they are, but that no side is longer than 2048 pixels."""
+def base_of(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """What images of such sizes, (height, width), are fitted into: their median, no side longer than 2048 pixels.
+
+    The median is of the longer and of the shorter sides, as the base size is turned for upright images.
+
+    Example:
+        >>> base_of([(24, 24), (96, 128), (128, 96), (100, 130)])
+        (96, 128)
+    """
+    short, long = (median(map(side, sizes)) for side in (min, max))
+    upright = 2 * sum(height > width for height, width in sizes) > len(sizes)
+    height, width = (long, short) if upright else (short, long)
     shrink = min(1.0, _LARGEST_SIDE / max(height, width))
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
@@ -223,10 +237,11 @@ def _chosen(
         return rest
     place, chosen = (lists[split], names[split]) if split in lists else (images_dir / split, below[split])
     if lost := [line for line in lines.get(split, ()) if line not in spellings]:
+        utf8 = " in UTF-8" if any(printable(line) != line for line in lost) else ""
         problems.append(
             Problem(
                 f"{lists[split]}: {len(lost)} of {len(lines[split])} images are not there ({listed(lost)}). Expected "
-                f"names below {images_dir}, with or without suffix; add the images or remove the lines.",
+                f"names{utf8} below {images_dir}, with or without suffix; add the images or remove the lines.",
                 tuple(
                     f"{lists[split]}: no image {line} below {images_dir}; add it or remove the line." for line in lost
                 ),
@@ -247,25 +262,24 @@ def _chosen(
 
 
 def _read_list(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not readable as UTF-8 text. Save it as UTF-8.") from error
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # as the names of files are read
     lines = [posixpath.normpath(line.strip().replace("\\", "/")) for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{path}: the list is empty, expected the name of an image on every line.")
     return list(dict.fromkeys(map(one_spelling, lines)))
 
 
-def _first_size(root: Path, bands: Bands) -> tuple[int, int]:
+def _median_size(root: Path, bands: Bands) -> tuple[int, int]:
+    """Of the images to train on, or of a thousand from first to last where there are more."""
     folder, _ = _folders(root, "train", _lists(root))
-    for path in image_files(folder):
-        try:
-            height, width = tile_size(path, bands) or upright_size(path)
-        except DataError:
-            continue  # a check names it; the description of all others needs only one that is whole
-        return base_of(height, width)
-    raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+    paths = list(image_files(folder))
+    sizes = []
+    for path in paths[:: -(-len(paths) // _MEASURED) or 1]:
+        with suppress(DataError):  # a check names it; the description of all others needs only those that are whole
+            sizes.append(tile_size(path, bands) or upright_size(path))
+    if not sizes:
+        raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
+    return base_of(sizes)
 
 
 def _size(classes: ClassList, key: str) -> tuple[int, int] | None:

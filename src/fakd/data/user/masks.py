@@ -12,7 +12,7 @@ from PIL import Image
 
 from fakd.data.paired_files import LabelTable, label_table
 from fakd.data.pairing import listed
-from fakd.data.reading import LabelMap, load_mask, stored_indices
+from fakd.data.reading import LabelMap, Packed, load_mask, one_channel, stored_indices
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -67,14 +67,15 @@ class ClassList:
 class UserMasks:
     """Reads masks as the values of a class list, whichever way they are stored.
 
-    A mask of red, green and blue holds colours, which must be exactly those of the classes. One of a single channel or
-    with a palette holds values. What is seen could still be meant, as in black and white masks of two classes: if the
+    A mask of red, green and blue holds colours, which must be exactly those of the classes; where the three are the
+    same everywhere, and no colours of classes, they are one channel. One of a single channel or with a palette holds
+    values. What is seen could still be meant, as in black and white masks of two classes: if the
     colours seen are those of other classes than the values, the class list must say which counts (`masks`).
     """
 
     classes: ClassList
 
-    def __call__(self, path: Path) -> LabelMap:
+    def __call__(self, path: Path | Packed) -> LabelMap:
         """Return the (H, W) values of a mask.
 
         Raises:
@@ -82,17 +83,21 @@ class UserMasks:
         """
         return self.values(load_mask(path), path)
 
-    def values(self, mask: Image.Image, path: Path) -> LabelMap:
+    def values(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
         """Return the (H, W) values of a mask, or of a part of it, that is read already; `path` is for errors."""
         kind = self.classes.options.get("masks")
+        grey = one_channel(mask)
+        if kind == "index" or (kind is None and not (self._all_coloured and self._knows(grey))):
+            mask = grey
         if len(mask.getbands()) > 1 or kind == "color":
             return self._from_colours(mask, path)
         if kind is None and mask.mode in ("L", "P"):
             self._require_one_meaning(mask, path)
         return stored_indices(mask, path)
 
-    def _from_colours(self, mask: Image.Image, path: Path) -> LabelMap:
-        if missing := [item.name for item in self.classes.classes if not item.colours]:
+    def _from_colours(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
+        if not self._all_coloured:
+            missing = [item.name for item in self.classes.classes if not item.colours]
             raise DataError(
                 f"{path}: an RGB mask where an index mask is due, as {self.classes.path.name} gives no colour for "
                 f"{listed(missing)}. Give every class its colour there, or store class numbers in one channel."
@@ -105,6 +110,16 @@ class UserMasks:
             raise DataError(f"{path}: {self._unknown(codes[unknown])}")
         found: LabelMap = values[nearest]
         return found
+
+    @cached_property
+    def _all_coloured(self) -> bool:
+        return all(item.colours for item in self.classes.classes)
+
+    def _knows(self, grey: Image.Image) -> bool:
+        """Whether the greys of a picture, if it is one, are colours of classes."""
+        return grey.mode != "L" or {(value,) * 3 for value, count in enumerate(grey.histogram()) if count} <= {
+            *self._colours
+        }
 
     @cached_property
     def _colours(self) -> dict[Colour, tuple[str, int]]:
@@ -133,7 +148,7 @@ class UserMasks:
             f"{self.classes.path.name}, or correct the mask; editors smooth edges and so make colours in between."
         )
 
-    def _require_one_meaning(self, mask: Image.Image, path: Path) -> None:
+    def _require_one_meaning(self, mask: Image.Image, path: Path | Packed) -> None:
         palette = mask.getpalette("RGB") if mask.mode == "P" else [grey for grey in range(256) for _ in range(3)]
         colours = np.array(palette).reshape(-1, 3).tolist()
         table = self.classes.table
