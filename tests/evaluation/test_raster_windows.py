@@ -12,8 +12,12 @@ from rasters import TRANSFORM, noise, rasterio, write_raster
 
 from fakd.commands.predict import PredictConfig, predict
 from fakd.data import DataError
+from fakd.data.raster import open_raster
 from fakd.data.spec import SlidingWindow
 from fakd.evaluation import Inference, predict_logits, raster_windows
+from fakd.evaluation.inference import InferenceConfig
+from fakd.evaluation.predictor import open_predictor
+from fakd.evaluation.raster_windows import raster_labels
 from fakd.models import load_model
 
 WINDOW = SlidingWindow((48, 72), (32, 48))
@@ -34,7 +38,7 @@ def labels_in(path: Path) -> np.ndarray:
         return file.read(1)
 
 
-@pytest.mark.parametrize(("options", "most"), [({}, 1), ({"flip": True, "batch_size": 3}, 1 << 27)])
+@pytest.mark.parametrize(("options", "most"), [({}, 1), ({"flip": True}, 1 << 27)])
 def test_masks_are_those_of_the_whole_image(options, most, config, tmp_path, teacher_run, monkeypatch) -> None:
     monkeypatch.setattr(raster_windows, "BLOCK", 16)  # so that there are several strips
     monkeypatch.setattr(raster_windows, "_MOST_SCORES", most)
@@ -62,6 +66,15 @@ def test_masks_are_those_of_the_whole_image(options, most, config, tmp_path, tea
     row = (tmp_path / "out/shares.csv").read_text().splitlines()[1].split(",")
     assert row[1] == "town.tif"
     assert sum(map(float, row[2:])) == pytest.approx((found != 255).mean(), abs=1e-5)
+
+
+def test_windows_that_run_together(tmp_path, teacher_run) -> None:
+    path = write_raster(tmp_path / "a.tif", noise(3, 60, 170))
+    network = open_predictor(teacher_run, InferenceConfig(), device="cpu")
+    with open_raster(path) as raster:
+        (((place, found),), ((_, expected),)) = (list(raster_labels(network, raster, 0.0, many)) for many in (3, 1))
+    assert place == (0, 0, 60, 170)
+    assert (found != expected).float().mean() < 1e-3
 
 
 def test_smaller_than_a_window_and_unsure(config, tmp_path, teacher_run) -> None:

@@ -42,7 +42,7 @@ def predict_raster(
         path: of the raster.
         mask: the file to write.
         confidence: the least probability that counts, see `Predictor.labels`.
-        batch_size: windows that run together.
+        batch_size: windows that run together on a GPU; a CPU takes one at a time, as more need memory and no less time.
         on_pixels: called with how many pixels are done, and how many there are.
 
     Returns:
@@ -53,9 +53,10 @@ def predict_raster(
         ValueError: the network gives labels, which cannot be blended.
     """
     counts = torch.zeros(256, dtype=torch.int64)
+    at_once = 1 if network.device.type == "cpu" else batch_size
     with open_raster(path, network.bands) as raster, mask_raster(mask, raster, network.palette) as write:
         total = raster.size[0] * raster.size[1]
-        for window, labels in raster_labels(network, raster, confidence, batch_size):
+        for window, labels in raster_labels(network, raster, confidence, at_once):
             write(window, labels)
             counts += torch.bincount(labels.flatten(), minlength=256)
             on_pixels(int(counts.sum()), total)
