@@ -10,7 +10,7 @@ WORKDIR /opt/fakd
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 # Versions are those that pyproject.toml allows. The wheels of PyTorch for Linux bring CUDA, and run without it too.
-RUN pip install --no-cache-dir '.[export,hf,smp,video]' \
+RUN pip install --no-cache-dir '.[export,geo,hf,smp,video]' \
     && useradd --create-home --uid 1000 user
 
 USER 1000

@@ -1,21 +1,21 @@
 """What people type, and what they are told."""
 
-import inspect
 import json
 import os
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from pkgutil import resolve_name
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from folders import write_folder
 from torch.utils.data import DataLoader, Dataset
 
-from fakd import __version__, cli
+from fakd import cli
 from fakd.commands.data_check import CheckConfig
 from fakd.commands.data_prepare import PrepareConfig
 from fakd.commands.data_show import ShowConfig
@@ -23,12 +23,14 @@ from fakd.commands.evaluate import EvaluateConfig
 from fakd.commands.inspect import InspectConfig
 from fakd.commands.predict import PredictConfig
 from fakd.data import DataError
+from fakd.data.batches import SegmentationData
 from fakd.training import DistillConfig, TrainConfig
 from fakd.training.nonfinite import NonFiniteLossError
 
 CONFIGS = {name: cli.config_class(resolve_name(path)) for name, path in cli.COMMANDS.items()}
 every_command = pytest.mark.parametrize("command", CONFIGS)
 NETWORK = "pspnet/test_resnet.r160_in1k"
+TOY = ("--dataset", "toy-scenes")
 
 
 @pytest.fixture(autouse=True)
@@ -55,81 +57,6 @@ def instead(monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-def test_help_lists_the_commands(capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["--help"])
-    assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert all(f"  {command.split()[0]}  " in said for command in CONFIGS)
-    with pytest.raises(SystemExit):
-        cli.main(["--version"])
-    assert __version__ in capsys.readouterr().out
-
-
-@every_command
-def test_help_names_commands_by_their_first_sentence(command) -> None:
-    assert inspect.getdoc(CONFIGS[command]).split("\n\n")[0].replace("\n", " ") == cli.SUMMARIES[command]
-
-
-@every_command
-def test_help_explains_every_option(command, capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([*command.split(), "--help"])
-    assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 80
-    assert "<class" not in said
-    entries = {word.strip(",") for line in said.splitlines() if line.startswith("  ") for word in line.split()[:2]}
-    text = " ".join(said.split())
-    for field in fields(CONFIGS[command]):
-        assert f"--{field.name.replace('_', '-')}" in entries
-        assert first_words(CONFIGS[command], field.name) in text, f"{field.name} has no help"
-
-
-def first_words(config_class: type, name: str) -> str:
-    """The start of the docstring below a field, as it stands in the source."""
-    owner = next(base for base in config_class.__mro__ if name in inspect.get_annotations(base))
-    lines = [line.strip() for line in inspect.getsource(owner).splitlines()]
-    text = lines[next(place for place, line in enumerate(lines) if line.startswith(f"{name}:")) + 1]
-    assert text.startswith('"""'), f"{name} has no docstring"
-    return " ".join(text.strip('"').split()[:3])
-
-
-def test_help_of_distill_lists_every_methods_options(capsys) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["distill", "--help"])
-    lines = capsys.readouterr().out.splitlines()
-    assert "  pixel         weight 1.0, temperature 1.0, augment_logits 0.0" in lines
-    assert "  none          no options" in lines
-    assert any(line.startswith("  fakd          weight 3.0, temperature 4.0, strength 1.0") for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["train", "--netwrk", "x"], ["Unknown option: --netwrk", "--network"]),
-        (["train", "--max_step", "3"], ["Unknown option: --max_step", "--max-steps"]),
-        (["train", "--precision", "64"], ["--precision", "64", "32-true", "16-mixed", "bf16-mixed"]),
-        (["train", "--batch_size", "many"], ["batch_size", "many"]),
-        (["train", "--crop_size", "3,4,5"], ["--crop_size", "3,4,5", "360x480"]),
-        (["tran"], ["Unknown command", "tran", "train", *(command.split()[0] for command in CONFIGS)]),
-        ([], ["say which command", "demo, train"]),
-        (["data"], ["say which command", "prepare, check, show"]),
-        (["distill"], ["distill", "--teacher", "requires"]),
-        (["predict", "model"], ["predict", "IMAGES", "requires"]),
-        (["train", "--config", "no-such.yaml"], ["no-such.yaml"]),
-    ],
-)
-def test_what_cannot_be_parsed_exits_with_2(arguments, words, capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    assert stopped.value.code == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert [word for word in words if word not in said.err.replace('"', "'")] == []
-    assert "Traceback" not in said.err
-
-
 def test_unknown_names_in_a_config_file(tmp_path, capsys) -> None:
     (tmp_path / "c.yaml").write_text("max_steps: 3\nlearning_rat: 1\n")
     with pytest.raises(SystemExit) as stopped:
@@ -143,10 +70,10 @@ def test_unknown_names_in_a_config_file(tmp_path, capsys) -> None:
     [
         (["train", "--dataset", "ade"], "no data set 'ade'"),
         (["train", "--dataset", "camvid", "--data_root", "/no/such"], "/no/such: no such folder"),
-        (["train", "--network", "foo"], "unknown network 'foo'; valid presets"),
-        (["train", "--max_steps", "0"], "max_steps must be 1 or more"),
-        (["distill", "--teacher", "/no/such"], "no model file at /no/such"),
-        (["distill", "--teacher", "t", "--method", "cwd", "--options.strength", "1"], "no option strength"),
+        (["train", *TOY, "--network", "foo"], "unknown network 'foo'; valid presets"),
+        (["train", *TOY, "--max_steps", "0"], "--max-steps must be 1 or more"),
+        (["distill", *TOY, "--teacher", "/no/such"], "no model file at /no/such"),
+        (["distill", *TOY, "--teacher", "t", "--method", "cwd", "--options.strength", "1"], "no option strength"),
         (["evaluate", "/no/such"], "no model file at /no/such"),
         (["predict", "/no/such", "/no/images", "out"], "no image at /no/images"),
         (["inspect", "foo"], "unknown network 'foo'"),
@@ -160,6 +87,29 @@ def test_users_mistakes_are_one_line_on_stderr(arguments, message, few_scenes, c
     assert line.startswith("error: ")
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train --network foo", "unknown network 'foo'"),
+        ("train --accelerator mps", "this machine cannot train on accelerator 'mps'"),
+        ("distill --teacher /no/such", "no model file at /no/such"),
+        ("distill --teacher toy-scenes --student foo", "unknown network 'foo'"),
+        ("compare --teacher /no/such", "no model file at /no/such"),
+        ("compare --teacher-network pspnet-r18 --students pspnet-r18,foo", "unknown network 'foo'"),
+        ("ablate --table 4 --teacher /no/such", "no model file at /no/such"),
+        ("tune --teacher /no/such", "no model file at /no/such"),
+        ("tune --teacher toy-scenes --student pspnet/foo", "foo"),
+    ],
+)
+def test_what_is_quick_to_check_is_checked_before_every_file(words, said, few_scenes, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SegmentationData, "check", lambda data: pytest.fail("files are opened"))
+    assert cli.main([*words.split(), *TOY]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert said in line
 
 
 @pytest.mark.parametrize(
@@ -210,8 +160,8 @@ def _memory_error(kind: str) -> Exception:
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["train"], "lower --batch-size or --crop-size, or use --precision bf16-mixed"),
-        (["train", "--precision", "bf16-mixed"], "lower --batch-size or --crop-size"),
+        (["train", *TOY], "lower --batch-size or --crop-size, or use --precision bf16-mixed"),
+        (["train", *TOY, "--precision", "bf16-mixed"], "lower --batch-size or --crop-size"),
         (["evaluate", "m"], "lower --base-size"),
         (["convert", "m", "o"], "end other programs that use it"),
     ],
@@ -228,6 +178,46 @@ def test_no_memory_is_said_with_what_needs_less(kind, arguments, advice, instead
     monkeypatch.setenv("FAKD_TRACEBACK", "1")
     with pytest.raises((RuntimeError, MemoryError)):
         cli.main(arguments)
+
+
+_NO_ROOM = "unable to allocate shared memory(shm) for file </torch_7_1_0>: No space left on device (28)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        f"Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback ...\nRuntimeError: {_NO_ROOM}",
+        "unable to write to file </torch_7_1_0>: No space left on device (28)",
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+        "shared memory. Please try to raise your shared memory limit.",
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_little_shared_memory_is_one_line(command, error, instead, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total={"/dev/shm": 67_108_864}[path]))
+
+    def fail(config: Any) -> None:
+        raise RuntimeError(error)
+
+    instead(command, fail)
+    words = {"train": [*TOY], "evaluate": ["m"], "predict": ["m", "i", "o"]}[command]
+    assert cli.main([command, *words]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "error: not enough shared memory, in which processes hand over images, of which this machine has 67.1 MB: in a "
+        "container give docker run --shm-size 8g; or --workers 0, which needs none."
+    )
+    assert cli.main([command, *words, "--workers", "0"]) == 1
+    assert capsys.readouterr().err.endswith("give docker run --shm-size 8g.\n")
+
+
+def test_a_loader_process_that_is_killed(instead, capsys) -> None:
+    def fail(config: Any) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    instead("evaluate", fail)
+    assert cli.main(["evaluate", "m"]) == 1
+    assert capsys.readouterr().err.startswith("error: a process that reads images was ended")
 
 
 def test_other_errors_of_pytorch_keep_their_traceback(instead, monkeypatch) -> None:
@@ -253,7 +243,7 @@ def test_bugs_keep_their_traceback_and_ctrl_c_is_130(instead, monkeypatch) -> No
 
 def test_missing_accelerator(few_scenes, capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["train", "--network", NETWORK, "--accelerator", "mps"]) == 1
+    assert cli.main(["train", *TOY, "--network", NETWORK, "--accelerator", "mps"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
 
 
@@ -282,16 +272,16 @@ def test_missing_accelerator(few_scenes, capsys, monkeypatch, tmp_path) -> None:
     ],
 )
 def test_as_people_write(parse, arguments, expected) -> None:
-    config = parse("train", *arguments)
+    config = parse("train", *TOY, *arguments)
     assert isinstance(config, TrainConfig)
     assert {name: getattr(config, name) for name in expected} == expected
 
 
 def test_options_of_methods(parse) -> None:
-    config = parse("distill", "--teacher", "t", "--options.strength", "0.5", "--options.bound=tight")
+    config = parse("distill", *TOY, "--teacher", "t", "--options.strength", "0.5", "--options.bound=tight")
     assert isinstance(config, DistillConfig)
     assert config.options == {"strength": 0.5, "bound": "tight"}
-    config = parse("distill", "--teacher", "t", "--options.detach_classifier", "true", "--options.window", "100")
+    config = parse("distill", *TOY, "--teacher", "t", "--options.detach_classifier", "true", "--options.window", "100")
     assert config.options == {"detach_classifier": True, "window": 100}
 
 
@@ -309,6 +299,7 @@ def test_flags_after_a_config_file_override_it(parse, tmp_path) -> None:
     (tmp_path / "c.yaml").write_text("max_steps: 30\ncrop_size: [16, 24]\noptions: {strength: 0.2, bound: tight}\n")
     config = parse(
         "distill",
+        *TOY,
         "--config",
         str(tmp_path / "c.yaml"),
         "--teacher",
@@ -324,7 +315,7 @@ def test_flags_after_a_config_file_override_it(parse, tmp_path) -> None:
 
 def test_written_config_gives_the_same_config(parse, tmp_path) -> None:
     config = parse(
-        *("distill", "--teacher", "t", "--method", "cwd", "--options.weight", "2", "--crop_size", "16x24"),
+        *("distill", *TOY, "--teacher", "t", "--method", "cwd", "--options.weight", "2", "--crop_size", "16x24"),
         *("--scale", "0.5,1.5", "--learning_rate", "0.00003", "--data_root", "d", "--output", str(tmp_path / "run")),
     )
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config.to_dict()))
@@ -366,7 +357,7 @@ def test_inspect_shows_the_terms(teacher_run, capsys, method) -> None:
 
 @pytest.mark.slow
 def test_a_real_process_says_only_what_people_need(tmp_path) -> None:
-    command = [sys.executable, "-m", "fakd", "train", "--network", NETWORK, "--head_channels", "8"]
+    command = [sys.executable, "-m", "fakd", "train", *TOY, "--network", NETWORK, "--head_channels", "8"]
     command += ["--crop_size", "32,32", "--batch_size", "2", "--max_steps", "2", "--eval_every", "2", "--workers", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
     done = subprocess.run(
@@ -374,9 +365,13 @@ def test_a_real_process_says_only_what_people_need(tmp_path) -> None:
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    starts = ["data ", "network ", "step      2 crops", "step      the recipe has batch_size 16:"]
-    starts += ["step 2/2  val mIoU ", "mIoU ", "written to run", "verdict   "]
-    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    starts = ["data ", "network ", "machine   CPU ", "step      2 crops", "step      the recipe has batch_size 16:"]
+    starts += ["length    2 steps, 0.0156 passes over 256 images", "step 2/2  val mIoU "]
+    starts += ["", " ", " ", f" {NETWORK} ", ""]
+    starts += ["took      ", "written to run", "verdict   ", "next:     fakd "]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=False)] == starts
+    assert lines[len(starts) :] == ["          fakd report run"]
+    assert "1 thread (OMP_NUM_THREADS), 32-true" in done.stdout
     assert json.loads((tmp_path / "run/results.json").read_text())["steps"] == 2
 
 
@@ -403,41 +398,19 @@ def test_runs_with_and_without_their_name(parse, words) -> None:
     assert (list(map(str, parsed.runs)), parsed.output) == (["A", "B"], Path("x"))
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "serve", "convert", "export"])
-def test_help_names_other_libraries_networks(command, capsys) -> None:
-    with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
-    assert "torchvision:NAME, smp:FOLDER or hf:NAME" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        ("report", "RUNS, --runs"),
-        ("benchmark", "MODELS, --models"),
-        ("data check", "ROOT, --root"),
-        ("predict", "MODEL IMAGES OUTPUT"),
-    ],
-)
-def test_help_says_what_needs_no_name(command, said, capsys) -> None:
-    with pytest.raises(SystemExit):
-        cli.main([*command.split(), "--help"])
-    assert said in " ".join(capsys.readouterr().out.split())
-
-
 def test_what_earlier_releases_took_is_taken(parse) -> None:
     """What a page, a script or a config of theirs may say."""
     assert parse("predict", "m", "i", "o", "--overlay", "true") == PredictConfig(
         "m", [Path("i")], Path("o"), overlay=True
     )
-    config = parse("distill", "--teacher=t", "--allow_bad_teacher=true", "--options.detach-classifier", "true")
+    config = parse("distill", *TOY, "--teacher=t", "--allow_bad_teacher=true", "--options.detach-classifier", "true")
     assert (config.allow_bad_teacher, config.options) == (True, {"detach_classifier": True})
-    nothing = parse("train", "--init", "null", "--data-root=null", "--head_channels", "null", "--eval-every=null")
+    nothing = parse("train", *TOY, "--init", "null", "--data-root=null", "--head_channels", "null", "--eval-every=null")
     assert (nothing.init, nothing.data_root, nothing.head_channels) == (None, None, None)
 
 
 def test_switches_sizes_and_a_short_name(parse) -> None:
-    config = parse("train", "--no-check-data", "--crop-size", "360", "-o", "x", "--no-channels-last")
+    config = parse("train", *TOY, "--no-check-data", "--crop-size", "360", "-o", "x", "--no-channels-last")
     assert (config.check_data, config.crop_size, config.output) == (False, (360, 360), Path("x"))
     assert config.channels_last is False
 
@@ -459,6 +432,86 @@ def test_shells_complete_every_command(tmp_path, capsys) -> None:
 
 
 def test_of_a_list_that_is_given_twice_the_last_one_counts(parse) -> None:
-    given = ["compare", "--teacher", "t", "--output", "o", "--methods", "none,cwd", "--seeds", "3"]
+    given = ["compare", *TOY, "--teacher", "t", "--output", "o", "--methods", "none,cwd", "--seeds", "3"]
     config = parse(*given, "--methods", "none,at", "--seeds", "0,4")
     assert (config.methods, config.seeds) == ("none,at", "0,4")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train", "train pspnet-r18 for 40,000 steps of 16 crops, which take hours on a GPU and days on a CPU"),
+        ("train --network pspnet-r101 --max-steps 5000", "train pspnet-r101 for 5,000 steps."),
+        ("train --epochs 3", "train pspnet-r18 for 3 passes over the images."),
+        ("distill --teacher t --student hrnet-w18s", "train hrnet-w18s for 40,000"),
+        ("compare --teacher-network pspnet-r101 --students a,b", "train a,b for 40,000"),
+        ("ablate --teacher t", "train pspnet-r18 for 40,000"),
+        ("tune --teacher t", "train pspnet-r18 for 40,000"),
+    ],
+)
+def test_without_a_data_set_a_command_says_what_it_would_do(words, said, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: say what to train on:")
+    assert said in error
+    assert all(option in error for option in ("--data-root FOLDER", "--dataset NAME", "--dataset toy-scenes"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_root_alone_is_a_folder_of_ones_own(parse, tmp_path, capsys) -> None:
+    write_folder(tmp_path / "mine", ["a", "b", "c"])
+    given = ("--data-root", str(tmp_path / "mine"))
+    (tmp_path / "c.yaml").write_text(f"data_root: {tmp_path / 'mine'}\n")
+    for words in (given, ("--config", str(tmp_path / "c.yaml"))):
+        config = parse("train", *words, "--max-steps", "1")
+        assert (config.dataset, config.spec.classes) == ("folder", ("road", "car", "sky"))
+    for words in ("distill --teacher t", "compare --teacher t", "train"):
+        assert parse(*words.split(), *given, "--max-steps", "1").dataset == "folder"
+        assert cli.main([*words.split(), "--data-root", str(tmp_path / "gone")]) == 1
+        assert f"{tmp_path / 'gone'}: no such folder" in capsys.readouterr().err
+
+
+def test_without_a_data_set_the_teachers_is_meant(parse, tmp_path) -> None:
+    write_folder(tmp_path / "mine", ["a", "b", "c"])
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher/config.yaml").write_text(f"dataset: folder\ndata_root: {tmp_path / 'mine'}\n")
+    for command in ("distill", "compare", "tune"):
+        config = parse(command, "--teacher", str(tmp_path / "teacher"), "--max-steps", "1")
+        assert (config.dataset, config.data_root) == ("folder", tmp_path / "mine")
+        assert parse(command, "--teacher", "toy-scenes").dataset == "toy-scenes"
+    assert parse("distill", *TOY, "--teacher", str(tmp_path / "teacher")).dataset == "toy-scenes"
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "typed", "expected"),
+    [
+        ("train", "output", "--output=~/x", "HOME/x"),
+        ("train", "init", "--init=smp:unet/resnet34=~/w.pth", "smp:unet/resnet34=HOME/w.pth"),
+        ("train", "backbone_weights", "--backbone-weights=http://host/~me/w.pth", "http://host/~me/w.pth"),
+        ("distill", "teacher", "--teacher=torchscript:~/t.pt", "torchscript:HOME/t.pt"),
+        ("distill --teacher t --method cwd", "class_map", "--class-map=~/m.yaml", "HOME/m.yaml"),
+        ("compare --teacher t", "teacher_cache", "--teacher-cache=~", "HOME"),
+        ("evaluate", "model", "--model=~/run", "HOME/run"),
+        ("benchmark", "models", "--models=~/a", "['HOME/a']"),
+        ("predict m", "images", "--images=~/x/*.jpg --output=o", "[PosixPath('HOME/x/*.jpg')]"),
+        ("data check folder", "root", "--root=~/mine", "HOME/mine"),
+    ],
+)
+def test_every_path_may_start_at_home(parse, command, name, typed, expected, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    toy = TOY if command.split()[0] in ("train", "distill", "compare") else ()
+    config = parse(*command.split(), *toy, *typed.split())
+    assert str(getattr(config, name)) == expected.replace("HOME", str(tmp_path))
+
+
+def test_paths_in_a_file_may_start_at_home(parse, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text(
+        "dataset: toy-scenes\nteacher: [~/a, torchscript:~/b.pt]\nclass_map: [~/m.yaml, null]\nmethod: cwd\n"
+        "output: ~/run\nteacher_cache: ~\n"
+    )
+    config = parse("distill", "--config=~/c.yaml")
+    assert config.teacher == [f"{tmp_path}/a", f"torchscript:{tmp_path}/b.pt"]
+    assert config.class_map == [tmp_path / "m.yaml", None]
+    assert (config.output, config.teacher_cache) == (tmp_path / "run", None)

@@ -1,38 +1,39 @@
 """What is not imported before it is needed: a command line that only helps should answer at once."""
 
+import json
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = {"lightning_fabric", "timm", "matplotlib", "plotly", "scipy", "gradio", "transformers", "pandas", "tensorboard"}
+REPORT = "json.dump(seen, sys.stderr)"
+LOOK = "seen.append(sorted(name for name in sys.modules if '.' not in name or name == 'torch._dynamo'))"
 
 
-def imported(code: str) -> set[str]:
-    """The modules that a process has when it has run the code."""
-    report = "import sys; sys.stderr.write(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    return set(done.stderr.split())
+def imported(*parts: str) -> list[set[str]]:
+    """The packages that a process has after each part of its code."""
+    code = "\n".join(["import json, sys", "seen = []", *(f"{part}\n{LOOK}" for part in parts), REPORT])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [set(names) for names in json.loads(done.stderr)]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_help_needs_no_pytorch_and_losses_pytorch_alone() -> None:
+    *light, losses = imported(
         "import fakd",
         "import fakd.cli",
-        "import fakd.cli\ntry: fakd.cli.main(['--help'])\nexcept SystemExit: pass",
-        "import fakd.cli\ntry: fakd.cli.main(['data', '--help'])\nexcept SystemExit: pass",
-        "import fakd.cli\ntry: fakd.cli.main(['--version'])\nexcept SystemExit: pass",
-    ],
-)
-def test_help_needs_no_pytorch(code: str) -> None:
-    assert imported(code) & (HEAVY | {"torch", "torchvision", "torchmetrics", "numpy", "PIL"}) == set()
+        *[
+            f"try: fakd.cli.main({words})\nexcept SystemExit: pass"
+            for words in (["--help"], ["data", "--help"], ["--version"])
+        ],
+        "from fakd import FAKD",
+    )
+    for found in light:
+        assert found & (HEAVY | {"torch", "torchvision", "torchmetrics", "numpy", "PIL"}) == set()
+    assert losses & (HEAVY | {"torchvision", "torchmetrics", "torch._dynamo"}) == set()
 
 
-def test_losses_need_pytorch_alone() -> None:
-    assert imported("from fakd import FAKD") & (HEAVY | {"torchvision", "torchmetrics", "torch._dynamo"}) == set()
-
-
-@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "convert", "export", "benchmark", "data_check"])
-def test_commands_import_what_they_use(command: str) -> None:
-    assert imported(f"import fakd.commands.{command}") & ((HEAVY - {"timm"}) | {"torchmetrics"}) == set()
+def test_commands_import_what_they_use() -> None:
+    commands = ("predict", "evaluate", "inspect", "convert", "export", "benchmark", "data_check")
+    *found, training = imported(*(f"import fakd.commands.{command}" for command in commands), "import fakd.training")
+    for command, names in zip(commands, found, strict=True):
+        assert names & ((HEAVY - {"timm"}) | {"torchmetrics"}) == set(), command
+    assert training & {"torchmetrics", "transformers", "matplotlib", "plotly", "gradio"} == set()

@@ -5,20 +5,20 @@ import json
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
-from cyclopts.help import HelpPanel
-from rich.console import Console, ConsoleOptions
 
 from fakd import __version__
 from fakd.console import console, memory_advice, quiet_libraries, say_error
+from fakd.help import COMMAND_GROUPS, PlainHelp, example, first_page, options_for_help, titled
+from fakd.mistakes import as_typed, told, translated
+from fakd.options import at_home
 
 COMMANDS = {
     "demo": "fakd.commands.demo:demo",
@@ -38,10 +38,12 @@ COMMANDS = {
     "analyze": "fakd.commands.analyze:analyze",
     "report": "fakd.commands.report:report",
     "share": "fakd.commands.share:share",
-    "paper": "fakd.commands.paper:paper",
+    "methods": "fakd.commands.methods:methods",
     "recipes": "fakd.commands.recipes:recipes",
+    "paper": "fakd.commands.paper:paper",
     "replay": "fakd.commands.replay:replay",
     "data prepare": "fakd.commands.data_prepare:prepare",
+    "data import": "fakd.commands.data_import:import_dataset",
     "data check": "fakd.commands.data_check:check_dataset",
     "data show": "fakd.commands.data_show:show",
 }
@@ -70,10 +72,12 @@ SUMMARIES = {
     "them.",
     "share": "Make a folder to share from a finished run: its network, and a model card; --push uploads it.",
     "paper": "List the command line behind every row of the paper's tables, beside the published scores.",
+    "methods": "List the distillation methods: what each asks of the teacher, costs and comes from; and their options.",
     "recipes": "List the recipes of training, and what each sets; any option that is given overrides it.",
     "replay": "Compute a step whose loss was infinite or NaN once more, and show where that began.",
     "data": "Get a data set ready, check it, look at it.",
     "data prepare": "Fetch and convert a published data set; run it again to go on after an interruption.",
+    "data import": "Make a folder to train on of what another tool exported: shapes become masks, splits are kept.",
     "data check": "Open every file of a data set once: list all faults, count the images and the pixels of every "
     "class.",
     "data show": "Draw a contact sheet of a data set: images, labels over them, and what training makes of both.",
@@ -83,7 +87,6 @@ SUMMARIES = {
 _USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
 """What a user can mend, as an extra that is not installed; all else, but a lack of memory, is a bug."""
 _COMPLETION = "--install-completion"
-_INDENT = 26  # of what help says of an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,6 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         function, config = parse(sys.argv[1:] if arguments is None else arguments)
         options = vars(config)
+        if "torch" in sys.modules:
+            from fakd.machine import use_free_cores
+
+            use_free_cores()
         outcome = function(config)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -106,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = memory_advice(error, options) or (_own_words(error) if isinstance(error, _USER_ERRORS) else None)
         if message is None or os.environ.get("FAKD_TRACEBACK"):
             raise
-        say_error(message)
+        say_error(as_typed(message, options, first=False))
         return getattr(error, "exit_status", 1)
     return 130 if outcome is None else 0
 
@@ -119,23 +126,31 @@ def parse(words: Sequence[str]) -> tuple[Callable[[Any], Any], Any]:
         ValueError: the options contradict each other, or a value is out of range.
     """
     words = _joined(words)
+    if not words:
+        print(first_page())
+        raise SystemExit(0)
     typed = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
     app = _app(COMMANDS if words[:1] == [_COMPLETION] else typed)
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
         if " ".join(words) in {name.rpartition(" ")[0] for name in COMMANDS}:
-            raise CycloptsError(f"say which command: {', '.join(_below(' '.join(words)))}.")
+            below = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+            raise CycloptsError(f"say which command: fakd {', fakd '.join(below)}.")
     except CycloptsError as error:
-        say_error(_told(error))
+        say_error(told(error, COMMANDS))
         raise SystemExit(2) from None
     if not isinstance(command, type):  # what prints help, or the version
         command(*bound.args, **bound.kwargs)
         raise SystemExit(0)
     function = resolve_name(COMMANDS[typed[0]])
     # null is nothing for words and paths too, as --init null over a file's
-    options = {name: None if str(value) == "null" else value for name, value in bound.arguments.items()}
+    options = {name: None if str(value) == "null" else at_home(value) for name, value in bound.arguments.items()}
     options.pop("config", None)
-    return function, config_class(function)(**options)
+    kind = config_class(function)
+    try:
+        return function, getattr(kind, "typed", kind)(**options)
+    except ValueError as error:
+        raise translated(error, inspect.signature(kind).parameters, first=True) from None
 
 
 def config_class(function: Callable[[Any], Any]) -> Any:
@@ -150,44 +165,31 @@ def _app(names: Container[str]) -> App:
         help="Feature-augmented knowledge distillation for semantic segmentation.",
         version=__version__,
         help_format="plaintext",
-        help_formatter=_Help(),
+        help_formatter=PlainHelp(),
         config=_add_config_file,
         # a file may be called [1].jpg; of an option that is given twice the last one counts
         default_parameter=Parameter(negative_iterable=(), json_list=False, allow_repeating=True),
-        group_parameters="Options",
+        group_arguments=Group("Arguments", sort_key=-1),
+        group_parameters=Group("Options", sort_key=0),
+        group_commands=Group("About fakd itself", sort_key=len(COMMAND_GROUPS) + 1),
     )
     app.register_install_completion_command(_COMPLETION, help="Let the shell complete commands and options.")
+    titles = {name: group for group, members in titled(COMMAND_GROUPS) for name in members}
     groups = {"": app}
     for place, (name, path) in enumerate(COMMANDS.items()):
         group, _, last = name.rpartition(" ")
         if group not in groups:
-            groups[group] = App(name=group, help=SUMMARIES[group], sort_key=place)
+            groups[group] = App(name=group, help=SUMMARIES[group], sort_key=place, group=titles[group])
             app.command(groups[group])
+        named = groups[group]
+        how: dict[str, Any] = {"sort_key": place, **({} if group else {"group": titles[name]})}
         if name in names:
-            options = _options(config_class(resolve_name(path)))
-            epilogue = _describe_methods() if name in ("distill", "tune") else None
-            groups[group].command(options, last, help=options.__doc__, help_epilogue=epilogue, sort_key=place)
+            options = options_for_help(config_class(resolve_name(path)))
+            about = f"{options.__doc__}\n\n{example(name)}"
+            named.command(options, last, help=about, help_formatter=PlainHelp(methods=name == "distill"), **how)
         else:
-            groups[group].command(path, last, help=SUMMARIES[name], sort_key=place)
+            named.command(path, last, help=SUMMARIES[name], **how)
     return app
-
-
-def _options(config: type) -> type:
-    """A config class as the library shall see it: what is required goes by place, and --config is one more option."""
-    annotations: dict[str, Any] = {}
-    parameters = []
-    for name, parameter in inspect.signature(config).parameters.items():
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
-            names = Parameter(name=(name.upper(), f"--{name.replace('_', '-')}"))
-            annotations[name] = Annotated[parameter.annotation, names]
-            parameter = parameter.replace(kind=parameter.POSITIONAL_ONLY)
-        parameters.append(parameter)
-    annotations["config"] = Annotated[Path | None, Parameter(help="YAML file of options, which those typed override.")]
-    parameters.append(inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None))
-    paragraphs = (inspect.getdoc(config) or "").split("\n\n")
-    about = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    own = {"__doc__": about, "__annotations__": annotations, "__signature__": inspect.Signature(parameters)}
-    return type(config.__name__, (config,), own)
 
 
 def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -197,12 +199,13 @@ def _add_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     argument = arguments.get("--config", None)
     if argument is None or not argument.tokens:
         return
-    path = argument.tokens[0].value
+    path = at_home(argument.tokens[0].value)
     try:
         given = json.loads(path) if path.startswith("{") else read_yaml(Path(path))  # the options themselves, as JSON
         values = json.loads(json.dumps(given or {}, default=str))  # names that are numbers as words
     except (OSError, ValueError) as error:
-        raise CycloptsError(f"--config {path}: {error}") from None
+        said = "no such file." if isinstance(error, FileNotFoundError) else str(error)
+        raise CycloptsError(f"--config {path}: {said}") from None
     typed = {id(argument): argument.tokens for argument in arguments if any(token.keys for token in argument.tokens)}
     for argument in arguments:  # such as --options.strength: the file's other options come to it
         argument.tokens = [] if id(argument) in typed else argument.tokens
@@ -224,56 +227,7 @@ def _joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _below(group: str) -> list[str]:
-    """The commands of a group, or of them all."""
-    return list(dict.fromkeys(name.removeprefix(group).split()[0] for name in COMMANDS if name.startswith(group)))
-
-
 def _own_words(error: BaseException) -> str:
     """What the error says; PyTorch puts the whole traceback before it where a loader's process has raised it."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
-
-
-def _told(error: CycloptsError) -> str:
-    """What the library says of a wrong word, with what it leaves out: names of options, for lists of a file."""
-    if isinstance(error, UnknownCommandError):
-        group = " ".join(error.command_chain or ())
-        return f"{str(error).partition(' Available')[0]} The commands are {', '.join(_below(group))}."
-    name = error.argument.name if error.argument else ""
-    return str(error) if name.lstrip("-") in str(error).replace("_", "-") else f"{name}: {error}"
-
-
-class _Help:
-    """Help as plain text, an option's names before what it is."""
-
-    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
-        if panel.entries:
-            console.print(f"{panel.title}:", markup=False)
-        for entry in panel.entries:
-            names = ", ".join(entry.display_labels_with_metavar)
-            notes = [f"[{', '.join(entry.choices)}]"] if entry.choices else []
-            notes += [f"[default: {entry.default}]"] if entry.default is not None else []
-            notes += ["[required]"] if entry.required else []
-            about = getattr(entry.description, "primary_renderable", "")
-            text = " ".join(" ".join([str(about), *notes]).split())
-            first = f"  {names:<{_INDENT - 4}}  "
-            lines = textwrap.wrap(text, console.width - _INDENT)
-            if len(first) > _INDENT or not lines:
-                lines.insert(0, "")
-            for place, line in enumerate(lines):
-                start = " " * _INDENT if place else first
-                console.print((start + line).rstrip(), markup=False, highlight=False, soft_wrap=True)
-        if panel.entries:
-            console.print()
-
-
-def _describe_methods() -> str:
-    from fakd.methods import METHODS, method_options
-
-    lines = ["methods and their options, with defaults:"]
-    for name in METHODS:
-        options = [f"{key} {option.default}" for key, option in method_options(name).items()]
-        text = ", ".join(options) or "no options"
-        lines.append(textwrap.fill(text, 79, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16))
-    return "\n".join(lines)

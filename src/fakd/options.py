@@ -1,6 +1,7 @@
 """How the options of commands are typed: the annotations of config classes that say more than their plain types."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ _EXPECTED = {
     tuple[int, int]: "a height and a width in pixels, as 360x480 or 360,480, or one number for a square",
     tuple[float, float]: "two numbers, as 0.5,2.0",
     tuple[float, ...]: "one or more numbers, as 0.75,1,1.25",
+    tuple[int, ...]: "one or more whole numbers, as 1,2,3",
 }
 
 
@@ -43,6 +45,27 @@ else:
 
 UNSAID: Any = None
 """The default of such an option."""
+
+
+def at_home(value: Any) -> Any:
+    """Have paths start at the home folder that start with ~/, which no shell does behind an = and no file at all.
+
+    Args:
+        value: of an option: a path, a word that may hold one, as smp:unet/resnet34=~/teacher.pth, or several of them.
+
+    Example:
+        >>> at_home({"init": "torchscript:~/a.pt"}) == {"init": f"torchscript:{Path.home()}/a.pt"}
+        True
+        >>> at_home(["a~/b", "~", 3])
+        ['a~/b', '~', 3]
+    """
+    if isinstance(value, str):
+        return re.sub(r"(?:^|(?<=[:=]))~[\w.-]*(?=[/\\])", lambda found: os.path.expanduser(found[0]), value)
+    if isinstance(value, Path):
+        return Path(os.path.expanduser(value))
+    if isinstance(value, Mapping):
+        return {key: at_home(inner) for key, inner in value.items()}
+    return type(value)(map(at_home, value)) if isinstance(value, list | tuple) else value
 
 
 def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
@@ -107,6 +130,8 @@ Range = Annotated[tuple[float, float], _of_numbers("LOW,HIGH")]
 """The least and the most, as 0.5,2.0."""
 Factors = Annotated[tuple[float, ...], _of_numbers("NUMBER,...")]
 """As many as one likes, as 0.75,1,1.25."""
+BandNumbers = Annotated[tuple[int, ...], _of_numbers("NUMBER,...")]
+"""Numbers of bands, as 1,2,3."""
 Options = Annotated[dict[str, Any], Parameter(converter=_plain_values)]
 """Plain values by name, as --options.strength 0.5."""
 Names = Annotated[list[str] | str, Parameter(converter=_one_or_many, metavar="NAME,...")]
@@ -115,6 +140,8 @@ Teachers = Annotated[str | list[str], Parameter(converter=_each, n_tokens=1, met
 """One name, or the option once for each of several."""
 EachPath = Annotated[Path | list[Path | None], Parameter(converter=_each, n_tokens=1, metavar="FILE")]
 """One file, or the option once for each of several teachers, with none for those that need no file."""
+Hidden = Annotated[list[str] | str | None, Parameter(converter=_one_or_many, metavar="NAME,...")]
+"""Classes that pictures show no colour of: names with commas in between, or none."""
 Seeds = Annotated[int | list[int] | str, Parameter(converter=_plain_values, metavar="NUMBER,...")]
 """How many, or which, as 0,1,2."""
 Paths = Annotated[list[str], Parameter(consume_multiple=True)]

@@ -9,7 +9,6 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/on_gpu.sh"
 TINY = {
-    "PYTHON": sys.executable,
     "DEVICE": "cpu",
     "DATASET": "toy-scenes",
     "BUDGET": "--max-steps 2 --eval-every 2",
@@ -24,7 +23,10 @@ TINY = {
 
 @pytest.mark.slow
 def test_runs_whole(tmp_path) -> None:
-    environment = {**os.environ, **TINY, "OMP_NUM_THREADS": "1"}
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {SCRIPT.parents[1]}/tests/benchmarks/tiny_python.py "$@"\n')
+    python.chmod(0o755)
+    environment = {**os.environ, **TINY, "PYTHON": str(python), "OMP_NUM_THREADS": "1"}
     subprocess.run(["bash", SCRIPT, "nowhere", tmp_path], env=environment, check=True, timeout=600)
     steps = (tmp_path / "step.md").read_text()
     for name in ("the student alone", "cwd", "fakd", "cwd, teacher cached", "fakd, teacher cached"):

@@ -33,6 +33,7 @@ def test_the_table_and_its_files(files: tuple[Path, Path], tmp_path: Path, capsy
     assert main(["benchmark", checkpoint, exported, *options, "--output", str(output)]) == 0
     said = capsys.readouterr().out
     assert "GMACs" in said
+    assert max(map(len, said.partition("written to")[0].splitlines())) <= 80
     assert "Images of 64x96" in said
     assert "the networks take turns" in said.replace("\n", " ")
     own, onnx = json.loads(output.read_text())["networks"]

@@ -29,6 +29,8 @@ from fakd.experiments.step_time import steps_within
 from fakd.methods import METHODS
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
+from fakd.training import TrainConfig
+from fakd.training.run_folder import prepare_folder
 
 
 @pytest.fixture
@@ -128,7 +130,15 @@ def test_finished_runs_stay_and_more_seeds_come_to_them(make, here, tmp_path) ->
 def test_overwrite_deletes_these_runs_alone(make, here, tmp_path) -> None:  # noqa: F811
     compare(make())
     here.started.clear()
+    prepare_folder(TrainConfig(output=tmp_path / "grid/pilot/cwd"))
+    mine = [
+        tmp_path / "grid" / name for name in ("notes.md", "pilot/mine.txt", "pilot/cwd/mine.txt", "none-seed0/mine.md")
+    ]
+    for path in (*mine, tmp_path / "grid/pilot/cwd.log"):
+        path.write_text("1")
     compare(make(methods="none", overwrite=True, max_steps=3))
+    assert all(path.is_file() for path in mine)
+    assert sorted(path.name for path in (tmp_path / "grid/pilot").rglob("*")) == ["cwd", "mine.txt", "mine.txt"]
     assert names(here.started) == ["none-seed0", "none-seed1"]
     assert (tmp_path / "grid/cwd-seed0/results.json").is_file()
     shutil.rmtree(tmp_path / "grid/none-seed0")

@@ -114,6 +114,8 @@ def test_ignored_pixels_and_long_names(colour_spec: DatasetSpec) -> None:
     sample = Sample(torch.zeros(3, 4, 5, dtype=torch.uint8), torch.full((4, 5), 255), "train/" + "x" * 50 + "/end")
     figure = draw_sheet([(sample, sample)] * 2, colour_spec)
     assert list(legend(figure)) == ["no colour: ignored"]
+    background = Sample(torch.zeros(3, 1, 5, dtype=torch.uint8), torch.tensor([[0, 1, 1, 255, 0]]), "a")
+    assert list(legend(draw_sheet([(background, sample)], colour_spec, hide=(0,)))) == ["b", "no colour: a, ignored"]
     assert captions(figure)[0].startswith("...x")
     assert captions(figure)[0].endswith("x/end")
 

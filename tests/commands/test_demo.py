@@ -125,8 +125,17 @@ def test_foreign_folders_are_refused(make, tmp_path) -> None:
     assert (tmp_path / "demo/teacher/marks.xlsx").exists()
 
 
-def test_overwrite_starts_again(make, no_pages) -> None:
+def test_overwrite_starts_again(make, no_pages, tmp_path) -> None:
     demo(make())
+    mine = [
+        tmp_path / "demo" / name for name in ("notes.txt", "images/mine.png", "fakd/mine.txt", "fakd/logs/mine.csv")
+    ]
+    for path in (*mine, tmp_path / "demo/images/0007.png", tmp_path / "demo/table.md"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1")
     with pytest.raises(ValueError, match="max_steps was 2 and is 3"):
         demo(make(student_steps=3))
     assert demo(make(student_steps=3, overwrite=True))["FAKD"]["steps"] == 3
+    assert all(path.is_file() for path in mine)
+    assert not (tmp_path / "demo/table.md").exists()
+    assert [path.name for path in (tmp_path / "demo/images").iterdir()] == ["mine.png"]

@@ -92,6 +92,21 @@ def test_other_base_size_gives_masks_of_the_same_size(config, write, tmp_path) -
     assert Image.open(tmp_path / "out/labels/a.png").size == (40, 30)
 
 
+def test_overlays_leave_the_background_out(config, write, tmp_path) -> None:
+    image = np.array(Image.open(write("a.png")))
+    (mask,) = predict(config(overlay=True, opacity=1.0))
+    values, counts = np.unique(labels := np.array(Image.open(mask)), return_counts=True)
+    colours = np.array(PALETTE, np.uint8)[labels]
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/overlay/a.png")), colours)  # toy-scenes has none
+    most = values[counts.argmax()]
+    predict(config(overlay=True, opacity=1.0, overwrite=True, hide=DATASETS["toy-scenes"].classes[most]))
+    bare = np.where(labels[..., None] == most, image, colours)
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/overlay/a.png")), bare)
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/color/a.png").convert("RGB")), colours)
+    with pytest.raises(ValueError, match="hide has cows, and the classes are"):
+        predict(config(overlay=True, overwrite=True, hide="cows"))
+
+
 def test_windows_flip_and_scales(config, write, tmp_path, teacher_run, monkeypatch) -> None:
     image = read_image(write("a.png", (61, 47)))
     model, _ = load_model(teacher_run)

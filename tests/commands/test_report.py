@@ -22,7 +22,9 @@ from report_runs import CELLS, ODD, SPEC, odd_names  # noqa: F401
 from fakd.analysis.groups import group_runs
 from fakd.analysis.paper_rows import PaperRow, group_row, paper_rows
 from fakd.analysis.report.networks import Layer
-from fakd.analysis.report.pictures import _choose, _Seen, image_uri, mask_uri, shrink
+from fakd.analysis.report.page import render
+from fakd.analysis.report.page_tables import confusion_table
+from fakd.analysis.report.pictures import Confusion, Gallery, _choose, _Seen, image_uri, mask_uri, shrink
 from fakd.analysis.report.plots import curves
 from fakd.analysis.run_options import command_words, with_defaults
 from fakd.analysis.runs import Run, find_runs
@@ -234,7 +236,7 @@ def test_old_runs_lack_newer_options(tmp_path, comparison) -> None:
         folders.append(tmp_path / name)
     file = report(ReportConfig(folders, output=tmp_path / "out" / "page.html", images=2, search=2, device="cpu"))
     rows = Reader(file.read_text()).rows("runs")
-    assert rows["cwd-seed0"]["peak memory"] == ("", "\N{EN DASH}")
+    assert "peak memory" not in rows["cwd-seed0"]  # nothing is known of any
     old, new = (find_runs([root / "cwd-seed0"])[0] for root in (tmp_path, comparison))
     assert len(group_runs([*old, *new])) == 1
 
@@ -339,6 +341,52 @@ def test_runs_that_differ_in_more_than_the_seed(comparison) -> None:
     assert groups["cwd max_steps=8"].baseline is groups["student alone max_steps=8"]
 
 
+def test_runs_of_other_networks_do_not_lengthen_names(comparison) -> None:
+    runs, _ = find_runs([comparison])
+    cwd = next(run for run in runs if run.folder.name == "cwd-seed0")
+    other = Run(
+        Path("other"), cwd.config | {"student": "hrnet-w18s", "max_steps": 9, "batch_size": 32}, cwd.results, {}
+    )
+    labels = {group.label for group in group_runs([cwd, other])}
+    assert labels == {f"cwd {cwd.config['student']}", "cwd hrnet-w18s"}
+
+
+def made_page(score: float) -> Reader:
+    """The page of one run with that mIoU, where chance is 10."""
+    config = with_defaults({"method": "cwd", "seed": 0, "dataset": "folder", "student": "s", "teacher": "t"})
+    results = {"mIoU": score, "mAcc": score, "aAcc": score, "IoU": {"a": score, "b": 1.0, "c": 1.0}, "chance": 10.0}
+    layers = [Layer("cwd", "student", "r"), Layer("truth", "truth")]
+    matrix = torch.tensor([[6, 2, 0], [9, 1, 0], [0, 0, 0]])
+    gallery = Gallery(layers=layers, confusions=[Confusion("cwd", matrix, 7)])
+    return Reader(render(group_runs([Run(Path("r"), config, results, {})]), [], {}, gallery, "title"))
+
+
+@pytest.mark.parametrize("score", [10.1, 50.0])
+def test_confusion_stands_first_where_nothing_was_learnt(score) -> None:
+    reader = made_page(score)
+    order = [name for name in reader.tables if name != "runs"]
+    assert order == (["confusion-0", "groups", "classes"] if score < 11 else ["groups", "classes", "confusion-0"])
+    rows = reader.rows("confusion-0")
+    assert {name: [text for _, text in row.values()][1:] for name, row in rows.items()} == {
+        "a": ["75.0", "25.0"],
+        "b": ["90.0", "10.0"],
+    }
+    assert list(rows["a"]) == ["truth", "a", "b"]
+
+
+def test_data_of_ones_own_has_no_columns_that_say_nothing() -> None:
+    heads = [title for _, title in made_page(50.0).tables["groups"][0]]
+    assert heads == ["method", "mIoU %", "mAcc %", "aAcc %", "seeds", "network"]
+
+
+def test_many_classes_are_summed_up() -> None:
+    names = [f"c{index}" for index in range(20)]
+    table = confusion_table("x", Confusion("n", torch.ones(20, 20, dtype=torch.long), 1), names)
+    assert [column.title for column in table.columns][-1] == "others"
+    assert len(table.columns) == 14
+    assert [cell.text for cell in table.rows[0]][1:] == ["5.0"] * 12 + ["40.0"]
+
+
 def test_long_curves_are_thinned() -> None:
     points = [(step, float(step)) for step in range(1001)]
     config = with_defaults({"method": "cwd", "seed": 0, "dataset": "toy-scenes", "student": "s", "teacher": "t"})
@@ -356,6 +404,8 @@ def test_pictures_in_the_page_are_small() -> None:
     shown = picture(mask_uri(mask, [(9, 8, 7), (1, 2, 3)])).convert("RGBA")
     assert shown.size == (480, 120)
     assert {colour for _, colour in shown.getcolors()} == {(9, 8, 7, 255), (1, 2, 3, 255), (0, 0, 0, 0)}
+    shown = picture(mask_uri(mask, [(9, 8, 7), (1, 2, 3)], hide=(0,))).convert("RGBA")
+    assert {colour for _, colour in shown.getcolors()} == {(1, 2, 3, 255), (0, 0, 0, 0)}
     assert mask.max() == 255  # left as it was
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import yaml
 from grid_runs import RunHere, here, names  # noqa: F401  # a fixture
 from tiny import NETWORK, SETTINGS
 
-from fakd.cli import parse
+from fakd.cli import main, parse
 from fakd.console import install_command
 from fakd.training import DistillConfig
 from fakd.training.run_folder import write_json
@@ -212,25 +213,28 @@ def test_wrong_options(make, changes, message) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on(tmp_path) -> None:
-    """Four trials of toy-scenes in processes of their own; the search is killed with its run in the middle."""
+def test_a_search_that_is_killed_goes_on(here, tmp_path) -> None:  # noqa: F811
+    """Four trials of toy-scenes, in processes of their own until the search is killed with its run in the middle."""
     words = f"tune --teacher toy-scenes --student {NETWORK} --head-channels 8 --method cwd --trials 4 --max-steps 4"
     words += (
         " --batch-size 2 --crop-size 32 --base-size 64x96 --workers 0 --accelerator cpu --eval-every 2 --holdout 0.02"
     )
     words += f" --checkpoint-every 1 --log-every 1 --output {tmp_path / 'tune'}"
-    command = [sys.executable, "-m", "fakd", *words.split()]
     folder = tmp_path / "tune/cwd"
-    first = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 200
+    first = subprocess.Popen([sys.executable, "-m", "fakd", *words.split()], start_new_session=True)
+    deadline = time.monotonic() + 400
     while not (folder / "trial-001/checkpoints/last.ckpt").exists():
         assert first.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with suppress(FileNotFoundError, ProcessLookupError):  # where it was done that very moment
+        owner = (folder / "trial-001/run.lock").read_text()
+        os.kill(int(owner.partition("pid=")[2].split()[0]), signal.SIGKILL)
+    here.student = None
+    assert main(words.split()) == 0
+    assert names(here.started)[-2:] == ["trial-002", "trial-003"]
     trials = json.loads((tmp_path / "tune/tuning.json").read_text())["cwd"]
     assert trials["trials"] == 4
     found = sorted(path.parent for path in folder.glob("trial-*/results.json"))

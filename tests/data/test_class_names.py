@@ -3,7 +3,7 @@ import json
 import pytest
 
 from fakd.data import get_dataset
-from fakd.data.class_names import Classes, class_order, names_in, notes_of_dataset
+from fakd.data.class_names import Classes, class_order, hidden_classes, names_in, notes_of_dataset
 from fakd.data.spec import DatasetSpec
 
 OURS = ("Traffic light", "road", "sky")
@@ -101,3 +101,23 @@ def test_notes_keep_the_network_s_order() -> None:
     assert json.loads(notes["palette"]) == [[3, 3, 3], [1, 1, 1], [2, 2, 2]]
     assert (notes["dataset"], json.loads(notes["base_size"])) == ("streets", [4, 4])
     assert notes_of_dataset("net", 3, {}, spec, None) == spec.notes()
+
+
+@pytest.mark.parametrize(
+    ("hide", "classes", "expected"),
+    [
+        (None, ("_background_", "cell"), (0,)),
+        (None, ("road", "Void", "Background"), (1, 2)),
+        (None, ("road", "sky"), ()),
+        ("none", ("background", "cell"), ()),
+        ("cell, road", ("road", "background", "cell"), (0, 2)),
+        (["wall, brick"], ("wall, brick", "background"), (0,)),
+    ],
+)
+def test_classes_without_a_colour(hide, classes, expected) -> None:
+    assert hidden_classes(hide, classes) == expected
+
+
+def test_a_class_to_hide_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="hide has raod, and the classes are road, sky; --hide none shows them all"):
+        hidden_classes("raod,sky", ("road", "sky"))

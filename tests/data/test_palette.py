@@ -22,6 +22,8 @@ def test_overlay() -> None:
     image = torch.full((3, 1, 3), 100, dtype=torch.uint8)
     assert overlay(image, LABELS, PALETTE, opacity=0.5).tolist() == [[[55, 60, 65], [150, 100, 50], [100] * 3]]
     assert overlay(image, LABELS, PALETTE, opacity=0).unique().tolist() == [100]
+    for labels in (LABELS, LABELS.to(torch.uint8)):
+        assert overlay(image, labels, PALETTE, hide=(0,)).tolist() == [[[100] * 3, [150, 100, 50], [100] * 3]]
 
 
 def test_written_mask_keeps_indices_and_shows_colours(tmp_path: Path) -> None:

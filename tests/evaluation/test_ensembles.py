@@ -12,7 +12,7 @@ from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, as_one, teacher_title
 from fakd.models import ScoringTeacher
 
-DISTILL = ["distill", "--method", "cwd"]
+DISTILL = ["distill", "--dataset", "toy-scenes", "--method", "cwd"]
 
 
 def options(*words: str) -> Any:
@@ -23,7 +23,9 @@ def test_one_teacher_is_a_name_and_several_are_a_list(tmp_path: Path) -> None:
     assert options("--teacher", "toy-scenes").teacher == "toy-scenes"
     several = options("--teacher", "toy-scenes", "--teacher", "runs/b", "--teacher-weights", "2,1")
     assert (several.teacher, several.teacher_weights) == (["toy-scenes", "runs/b"], (2.0, 1.0))
-    (tmp_path / "run.yaml").write_text("teacher: [toy-scenes, runs/b]\nclass_map: [null, b.yaml]\nmethod: cwd\n")
+    (tmp_path / "run.yaml").write_text(
+        "dataset: toy-scenes\nteacher: [toy-scenes, runs/b]\nclass_map: [null, b.yaml]\nmethod: cwd\n"
+    )
     read = parse(["distill", "--config", str(tmp_path / "run.yaml")])[1]
     assert (read.teacher, read.class_map) == (["toy-scenes", "runs/b"], [None, Path("b.yaml")])
     typed = parse(["distill", "--config", str(tmp_path / "run.yaml"), "--teacher", "c", "--class-map", "null"])[1]
@@ -39,7 +41,7 @@ def test_class_maps_in_the_order_of_the_teachers() -> None:
     assert options("--teacher", "a", "--class-map", "a.yaml").class_map == Path("a.yaml")
     assert options(*words[:4], "--class-map", "none", "--class-map", "none").class_map is None
     # as config.yaml keeps them, and a process of a grid reads them
-    kept = {name: config.to_dict()[name] for name in ("teacher", "class_map", "method")}
+    kept = {name: config.to_dict()[name] for name in ("dataset", "teacher", "class_map", "method")}
     again = parse(["distill", "--config", json.dumps(kept)])[1]
     assert (again.teacher, again.class_map) == (config.teacher, config.class_map)
 
@@ -62,10 +64,10 @@ def test_what_does_not_go_together(words: list[str], message: str) -> None:
 @pytest.mark.parametrize("method", ["at", "fitnet", "skds", "ifvd", "cirkd", "cwd-features"])
 def test_methods_that_need_features_refuse_them_by_name(method: str) -> None:
     with pytest.raises(ValueError, match=rf"method '{method}' learns .* 2 teachers have none in common \(a \+ b\)"):
-        parse(["distill", "--method", method, "--teacher", "a", "--teacher", "b"])
+        parse(["distill", "--dataset", "toy-scenes", "--method", method, "--teacher", "a", "--teacher", "b"])
     for teacher in ("a.onnx", "torchscript:a.pt"):
         with pytest.raises(ValueError, match=rf"method '{method}' learns .* {teacher} gives scores alone"):
-            parse(["distill", "--method", method, "--teacher", teacher])
+            parse(["distill", "--dataset", "toy-scenes", "--method", method, "--teacher", teacher])
 
 
 def test_no_teacher_at_all() -> None:

@@ -80,3 +80,18 @@ def test_shares() -> None:
     expected = [(labels == index).mean() for index in range(5)]
     assert class_frequencies(torch.from_numpy(labels), 5).tolist() == pytest.approx(expected, abs=1e-12)
     assert class_frequencies(torch.zeros(2, 2, dtype=torch.uint8), 3).tolist() == [1, 0, 0]
+
+
+def test_too_little_shared_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue between processes would print it, and be waited for without end."""
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+
+    def fail(tensor: torch.Tensor) -> None:
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_7_1_0>: No space left on device (28)"
+        )
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", fail)
+    with pytest.raises(RuntimeError, match="unable to allocate shared memory"):
+        list(in_background(Frames(find_sources([tmp_path])), 1))
+    assert len(list(in_background(Frames(find_sources([tmp_path])), 0))) == 1

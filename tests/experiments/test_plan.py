@@ -158,7 +158,10 @@ SRUN = '#!/bin/sh\nSLURM_STEP_NUM_TASKS=1 SLURM_STEP_NUM_NODES=1 exec "$@"\n'
 FAKD = """#!{python}
 import sys
 import fakd.files.only_writer as only_writer
+from tiny import SMALL
 from fakd.cli import main
+from fakd.data import DATASETS
+DATASETS["toy-scenes"] = SMALL
 only_writer.BEAT = 0.3
 command, plan, number = sys.argv[1:]
 for place in range(6):
@@ -168,10 +171,10 @@ for place in range(6):
 
 
 @pytest.mark.slow
-def test_an_array_of_three_tasks_gives_the_table_of_one_process(teacher_run, plan, tmp_path) -> None:
+def test_an_array_of_three_tasks_gives_the_table_of_one_process(few_scenes, teacher_run, plan, tmp_path) -> None:
     """The script of docs/scaling.md as printed, with stand-ins for sbatch and srun."""
     own = {"teacher": str(teacher_run), "students": NETWORK, "methods": "none,cwd,pixel", "seeds": 2}
-    own |= {"allow_bad_teacher": True, "max_steps": 2, "eval_every": 2, "base_size": (48, 72), "check_data": False}
+    own |= {"allow_bad_teacher": True, "max_steps": 2, "eval_every": 2, "check_data": False}
     config = CompareConfig(**{**SETTINGS, **own, "output": tmp_path / "grid", "plan": plan})
     assert compare(config) == {}
     page = Path(__file__).parents[2] / "docs/scaling.md"
@@ -184,6 +187,8 @@ def test_an_array_of_three_tasks_gives_the_table_of_one_process(teacher_run, pla
         (programs / name).write_text(text.format(python=sys.executable))
         (programs / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    tests = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
     subprocess.run([programs / "sbatch", "array.sh"], cwd=tmp_path, env=environment, check=True, timeout=500)
     rows = compare(config)["rows"]
     starts = [len(list(folder.glob("logs/csv/*"))) for folder in (tmp_path / "grid").glob("*-seed*")]

@@ -6,14 +6,13 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fakd.data import DATASETS
-from fakd.data.sets.toy_scenes import TOY_SCENES
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.plan import planned_run
 from fakd.experiments.planned_run import PlannedRun
@@ -23,10 +22,12 @@ from fakd.training import DistillConfig, distill
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'fakd[ray]'")
 pytestmark = pytest.mark.slow
 
-# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start, for runs below "quick".
+# Stands in for `python -m fakd`, without the seconds that PyTorch takes to start, for runs below "quick"; the others
+# have the few scenes of the tests.
 STAND_IN = """
     import sys
-    if sys.orig_argv[1:3] == ["-m", "fakd"] and "/quick/" in sys.orig_argv[-1]:
+    started = sys.orig_argv[1:3] == ["-m", "fakd"]
+    if started and "/quick/" in sys.orig_argv[-1]:
         import json, os, pathlib, signal, time
         config = json.loads(sys.orig_argv[-1])
         run = pathlib.Path(config["output"])
@@ -42,6 +43,10 @@ STAND_IN = """
             time.sleep(60)
         (run / "results.json").write_text('{"mIoU": 1, "mAcc": 2, "seconds": 3}')
         os._exit(0)
+    if started:
+        from fakd.data import DATASETS
+        from tiny import SMALL
+        DATASETS["toy-scenes"] = SMALL
 """
 
 
@@ -52,7 +57,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(textwrap.dedent(STAND_IN))
-    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join([str(site), tests, *filter(None, [os.environ.get("PYTHONPATH")])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", path)
@@ -90,18 +96,9 @@ def test_twenty_runs_and_then_ctrl_c(engine, distill_config, tmp_path, capsys) -
     assert "stopped with 0 of 3 runs finished" in capsys.readouterr().out
 
 
-def test_a_lost_machine(engine, cluster, distill_config, tmp_path, monkeypatch) -> None:
+def test_a_lost_machine(engine, cluster, distill_config, tmp_path) -> None:
     """Its run goes on from the checkpoint on the other one, and ends with the bits of one that nothing happened to."""
-    # not the few scenes of other tests, which a process of its own would not see
-    monkeypatch.setitem(DATASETS, "toy-scenes", TOY_SCENES)
-    own = {
-        "base_size": (48, 72),
-        "max_steps": 60,
-        "checkpoint_every": 5,
-        "eval_every": 60,
-        "check_data": False,
-        "dataset": "toy-scenes",
-    }
+    own = {"max_steps": 60, "checkpoint_every": 5, "eval_every": 60, "check_data": False, "dataset": "toy-scenes"}
     run = PlannedRun("run", distill_config(**own, resume=True, output=tmp_path / "lost"))
     lost: list[str] = []
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from fakd.analysis.run_options import run_config
-from fakd.experiments import run_process, run_queue
+from fakd.experiments import local_engine, run_process, run_queue
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.local_engine import device_groups, threads_each
 from fakd.experiments.planned_run import PlannedRun
@@ -157,7 +157,7 @@ def test_without_gpus(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_groups("auto", 1, None) == [None]
     assert device_groups("auto", 1, 3) == [None] * 3
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(local_engine, "free_cores", lambda: 8)
     assert [threads_each(jobs) for jobs in (1, 3, 100)] == [8, 2, 1]
 
 
@@ -238,7 +238,7 @@ def test_config_of_a_stand_in_is_that_of_the_run(stand_in, make) -> None:
 
 
 def test_several_devices_share_the_cores(stand_in, make, monkeypatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(local_engine, "free_cores", lambda: 12)
     planned = make("none", devices=2)
     assert run_all([planned], EngineConfig()) == []
     (_, variables) = json.loads((planned.folder.root / "environment.json").read_text())

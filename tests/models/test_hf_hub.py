@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def test_a_hub_that_is_not_there(hub: HubServer, monkeypatch, capsys) -> None:
         "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
     )
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the attempts of huggingface_hub
     assert main(["inspect", f"hf:{NAME}"]) == 1
     said = capsys.readouterr().err
     assert "the Hugging Face Hub is not reached, or HF_HUB_OFFLINE is set" in " ".join(said.split())

@@ -76,7 +76,7 @@ class Command:
         log.write_bytes(b"")
         self.process: ForkProcess = multiprocessing.get_context("fork").Process(target=self._run, args=(arguments,))
         self.process.start()
-        self._wait(lambda: bool(log.stat().st_size))  # inside the command, with its signals in order
+        self.wait(lambda: bool(log.stat().st_size))  # inside the command, with its signals in order
 
     def stop(self, number: int) -> None:
         assert self.process.pid is not None
@@ -89,7 +89,7 @@ class Command:
     def said(self) -> str:
         return self.log.read_text()
 
-    def _wait(self, condition: Any) -> None:
+    def wait(self, condition: Any) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition() and self.process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -115,7 +115,18 @@ def stop_and_resume(rounds: int, folder: Path, seed: int = 0) -> Outcome:
     """
     rng, outcome = random.Random(seed), Outcome()
     teacher = Command(
-        ["train", "--network", NETWORK, "--output", str(folder / "teacher"), *SIZE.split(), "--max_steps", "20"],
+        [
+            "train",
+            "--dataset",
+            "toy-scenes",
+            "--network",
+            NETWORK,
+            "--output",
+            str(folder / "teacher"),
+            *SIZE.split(),
+            "--max_steps",
+            "20",
+        ],
         folder / "teacher.log",
     )
     if teacher.join() != 0:
@@ -141,15 +152,17 @@ def _case(method: str, arguments: list[str], folder: Path, times: int, rng: rand
     again = [*arguments, "--output", str(run), "--resume"]
     while times:
         command = Command(again, log)
-        number = rng.choice(SIGNALS)
-        command.process.join(rng.uniform(0, latest))
+        number = SIGNALS[outcome.stops.total() % len(SIGNALS)]
+        if times == 1:  # the last time with a checkpoint to go back to
+            command.wait((run / "checkpoints/previous.ckpt").exists)
+        command.process.join(rng.uniform(0, latest / 2 if times == 1 else latest))
         if command.process.is_alive():
             command.stop(number)
             times -= 1
             outcome.stops[number.name] += 1
             outcome.states[_state(command, method, outcome)] += 1
             _note_fallback(command, run, outcome)
-            _damage(run, rng, outcome)
+            _damage(run, rng, outcome, surely=not times)
         else:  # it was done before
             latest *= 0.8
             shutil.rmtree(run)
@@ -180,10 +193,10 @@ def _note_fallback(command: Command, run: Path, outcome: Outcome) -> None:
         outcome.fallbacks += 1
 
 
-def _damage(run: Path, rng: random.Random, outcome: Outcome) -> None:
-    """Sometimes, spoil the newest checkpoint, if there is one before it."""
+def _damage(run: Path, rng: random.Random, outcome: Outcome, surely: bool) -> None:
+    """Sometimes or surely, spoil the newest checkpoint, if there is one before it."""
     last = run / "checkpoints/last.ckpt"
-    if rng.random() < 0.5 or not (last.exists() and (run / "checkpoints/previous.ckpt").exists()):
+    if (not surely and rng.random() < 0.5) or not (last.exists() and (run / "checkpoints/previous.ckpt").exists()):
         return
     if not (content := bytearray(last.read_bytes())):
         return  # emptied before, and the start since then was stopped before it wrote one

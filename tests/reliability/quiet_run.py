@@ -21,6 +21,8 @@ def forbid(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(forbid)
+if sys.argv[1] == "attempt":
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
 
 from PIL import Image  # noqa: E402
 from tiny import NETWORK as TINY  # noqa: E402
@@ -38,7 +40,7 @@ def run(folder: Path) -> int:
     Image.new("RGB", (40, 30)).save(folder / "images/a.png")
     teacher, student = str(folder / "teacher"), str(folder / "student")
     return (
-        main(["train", "--network", TINY, "--output", teacher, *common])
+        main(["train", "--dataset", "toy-scenes", "--network", TINY, "--output", teacher, *common])
         or main(
             ["distill", "--teacher", teacher, "--student", TINY, "--output", student, "--allow-bad-teacher", *common]
         )
@@ -48,6 +50,4 @@ def run(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "attempt":
-        socket.create_connection(("192.0.2.1", 80), timeout=1)
     sys.exit(run(Path(sys.argv[1])))

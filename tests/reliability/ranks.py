@@ -1,6 +1,6 @@
-"""Tiny runs of two processes, started by torchrun from test_several_processes.py, which makes the same by one process.
+"""Tiny runs of two processes, started as torchrun does; test_several_processes.py makes the same by one process.
 
-torchrun --nproc-per-node 2 tests/reliability/ranks.py FOLDER TEACHER
+python tests/reliability/ranks.py FOLDER TEACHER
 """
 
 import sys
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from tiny import NETWORK, SETTINGS, SMALL
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from fakd.console import quiet_libraries
 from fakd.data import DATASETS
@@ -93,9 +94,9 @@ def remember(patch: Callable[[Any, str, Any], None]) -> None:
     patch(run_module, "fit", fit)
 
 
-if __name__ == "__main__":
+def runs(folder: Path, teacher: Path) -> None:
+    """What each process does."""
     quiet_libraries()
-    folder, teacher = map(Path, sys.argv[1:])
     remember(setattr)
     plain = nn.BatchNorm2d.train
     for name in RUNS:
@@ -107,3 +108,10 @@ if __name__ == "__main__":
         fabric, learner, optimizer = fitted[-1]
         state = {"module": learner.state_dict(), "optimizer": optimizer.state_dict(), "found": results}
         torch.save(state, folder / f"{name}-{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    # torchrun's own agent; by fork, its processes have the libraries already
+    alone = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "two", "max_restarts": 0}
+    two = LaunchConfig(1, 1, 2, start_method="fork", **alone)
+    elastic_launch(two, runs)(*map(Path, sys.argv[1:]))

@@ -9,10 +9,10 @@ from fakd.models import create_model, save_model
 
 # Command -> its arguments, with {net} a network, {images} a folder of images and {mine} what must stay.
 INTO_FOLDER = {
-    "train": "train --output {mine}",
-    "train, overwriting what is no run": "train --output {mine} --overwrite",
-    "distill": "distill --teacher {net} --output {mine}",
-    "distill, overwriting what is no run": "distill --teacher {net} --output {mine} --overwrite",
+    "train": "train --dataset toy-scenes --output {mine}",
+    "train, overwriting what is no run": "train --dataset toy-scenes --output {mine} --overwrite",
+    "distill": "distill --dataset toy-scenes --teacher {net} --output {mine}",
+    "distill, overwriting what is no run": "distill --dataset toy-scenes --teacher {net} --output {mine} --overwrite",
     "demo": "demo --output {mine}",
     "demo, overwriting what is no demo": "demo --output {mine} --overwrite",
     "predict": "predict {net} {images} {mine}",
@@ -20,7 +20,7 @@ INTO_FOLDER = {
     "report": "report {net} --output {mine}",
 }
 ONTO_FILE = {
-    "train": "train --output {mine}",
+    "train": "train --dataset toy-scenes --output {mine}",
     "demo": "demo --output {mine}",
     "analyze": "analyze {net} --output {mine}",
     "convert": "convert {net} {mine}",

@@ -41,8 +41,8 @@ def environment() -> dict[str, str]:
 def two(tmp_path_factory: pytest.TempPathFactory, teacher_run: Path) -> tuple[Path, str]:
     """The folder of the runs by two processes, and what they printed."""
     folder = tmp_path_factory.mktemp("two")
-    command = [*TORCHRUN, str(HERE / "ranks.py"), str(folder), str(teacher_run)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    command = [sys.executable, str(HERE / "ranks.py"), str(folder), str(teacher_run)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -172,7 +172,8 @@ def test_a_rank_without_labels_has_every_gradient(distill_config, name) -> None:
 
 
 def command(teacher: Path, output: Path, *more: str) -> list[str]:
-    words = ["distill", "--teacher", str(teacher), "--allow_bad_teacher", "--student", ranks.NETWORK]
+    words = [str(HERE.parent / "small_fakd.py"), "distill", "--teacher", str(teacher), "--allow_bad_teacher"]
+    words += ["--student", ranks.NETWORK]
     words += ["--head_channels", "8", "--batch_size", "4", "--crop_size", "32,32", "--workers", "1"]
     words += ["--max_steps", "100000", "--eval_every", "100000", "--checkpoint_every", "5", "--log_every", "5"]
     return [*words, "--accelerator", "cpu", "--output", str(output), *more]
@@ -241,7 +242,7 @@ def test_a_killed_rank_ends_all_and_ctrl_c_does(teacher_run, tmp_path, record_pr
     output = tmp_path / "run"
     last = output / "checkpoints/last.ckpt"
 
-    run = Started([*TORCHRUN, "-m", "fakd", *command(teacher_run, output)], tmp_path)
+    run = Started([*TORCHRUN, *command(teacher_run, output)], tmp_path)
     run.wait_for_newer(last)
     family = descendants(run.process.pid)
     os.kill(run.ranks()[1], signal.SIGKILL)
@@ -249,7 +250,7 @@ def test_a_killed_rank_ends_all_and_ctrl_c_does(teacher_run, tmp_path, record_pr
     assert run.process.wait(60) != 0
     assert re.search(r"error: another process of this run is gone: .*--resume|SIGKILL", run.said()), run.said()
 
-    alone = [sys.executable, "-m", "fakd", *command(teacher_run, output, "--devices", "2", "--resume")]
+    alone = [sys.executable, *command(teacher_run, output, "--devices", "2", "--resume")]
     run = Started(alone, tmp_path)
     run.wait_for_newer(last, last.stat().st_mtime)
     family = descendants(run.process.pid)

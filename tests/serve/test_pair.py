@@ -68,11 +68,15 @@ def test_time_is_the_median_without_the_first_pass(network, monkeypatch) -> None
 
     monkeypatch.setattr(Predictor, "labels", work)
     monkeypatch.setattr(comparing.time, "perf_counter", lambda: clock[0])
-    found = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), network)
+    (found,) = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network])
     assert found.milliseconds == pytest.approx(30)
     assert found.passes == 5
+    taken = iter([9.0, 7.0, 0.1, 2.0, 0.3, 1.0, 0.2, 3.0])  # one and the other in turns, until four seconds are over
+    student, teacher = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network, network])
+    assert (student.milliseconds, student.passes) == (pytest.approx(200), 3)
+    assert (teacher.milliseconds, teacher.passes) == (pytest.approx(2000), 3)
     taken = iter([9.0, 8.0])  # a slow one is not kept waiting for
-    found = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), network)
+    (found,) = comparing.ask(torch.zeros(3, 4, 4, dtype=torch.uint8), [network])
     assert (found.milliseconds, found.passes) == (pytest.approx(8000), 1)
 
 
@@ -87,6 +91,9 @@ def test_pictures_of_the_page() -> None:
     assert np.array_equal(right, np.array(PALETTE, np.uint8)[drawing.teacher])
     left, right = slider_pictures(at_page_size(replace(made, teacher=None)), PALETTE, 0.0)
     assert np.array_equal(left, right)
+    bare, _ = slider_pictures(drawing, PALETTE, 1.0, hide=(0,))
+    seen = drawing.image.permute(1, 2, 0).numpy()
+    assert np.array_equal(bare, np.where(drawing.student.numpy()[..., None] == 0, seen, np.array(PALETTE[1], np.uint8)))
     large = at_page_size(comparison((2000, 900)))
     assert large.image.shape == (3, 1280, 576)
     assert large.student.shape == (1280, 576)
@@ -115,6 +122,11 @@ def test_legend_and_numbers() -> None:
     assert "tree" not in table
     assert "1 other class is not seen" in table
     assert "#c80000" in table
+    (hidden,) = [index for index, colour in enumerate(PALETTE) if colour == (200, 0, 0)]
+    bare = legend(made, CLASSES, PALETTE, hide=(hidden,))
+    assert [text.count('swatch" style="background:#c80000"') for text in (table, bare)] == [1, 0]
+    assert bare.count('swatch" style="background:transparent"') == 1
+    assert re.findall(r"(\d+\.\d) %</span>", bare) == found
     words = re.sub("<[^>]+>", " ", figures(made, "<a>.png"))
     assert "5.0 ms" in words
     assert "20.0 ms" in words

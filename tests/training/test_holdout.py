@@ -70,7 +70,7 @@ def fails(*_: object) -> None:
 
 
 def test_options_of_both(train_config, distill_config, tmp_path) -> None:
-    words = ["train", "--at-least.400", "31.5", "--at-least.800", "40", "--holdout", "0.1"]
+    words = ["train", "--dataset", "toy-scenes", "--at-least.400", "31.5", "--at-least.800", "40", "--holdout", "0.1"]
     _, config = parse([*words, "--output", str(tmp_path / "x")])
     assert (config.at_least, config.holdout) == ({"400": 31.5, "800": 40.0}, 0.1)
     assert (config.floor(400), config.gives_up(800, 39.9, 0), config.gives_up(800, 40.0, 0)) == (31.5, True, False)

@@ -1,17 +1,20 @@
 """A run that is resumed is taught by the same teacher as before."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from folders import write_folder, write_mask
 from steps import Crash, crash_at
-from tiny import SMALL
+from tiny import NETWORK, SMALL
 
 from fakd.data import DATASETS
 from fakd.models import open_model, save_model
-from fakd.training import distill, train
-from fakd.training.run_folder import RunFolder, prepare_folder
+from fakd.training import TrainConfig, distill, train
+from fakd.training.run_data import data_inputs, open_data
+from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder
 from fakd.training.teacher import load_teacher, run_inputs
 
 
@@ -87,11 +90,10 @@ def test_another_class_map(distill_config, teacher_run, tmp_path) -> None:
     assert after["teacher"] != before["teacher"]
     assert after["classes"] == before["classes"]
     config = distill_config(class_map=path)
-    folder = prepare_folder(config, before)
-    folder.results.touch()
+    prepare_folder(config, before)
     config.resume = True
     with pytest.raises(ValueError, match="or what the class map makes of its classes, have changed"):
-        prepare_folder(config, after)
+        check_same_inputs(config, after)
 
 
 def test_other_classes_of_the_data_set(train_config, crash, tmp_path) -> None:
@@ -100,3 +102,52 @@ def test_other_classes_of_the_data_set(train_config, crash, tmp_path) -> None:
     crash.setitem(DATASETS, "toy-scenes", replace(SMALL, classes=tuple(reversed(SMALL.classes))))
     with pytest.raises(ValueError, match="cannot be resumed: the classes of the data set have changed"):
         train(train_config(resume=True))
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> TrainConfig:
+    """A run that was begun on six images, with three to validate, and is to be resumed."""
+    write_folder(tmp_path / "mine", list("abcdefghi"))
+    (tmp_path / "mine/val.txt").write_text("g\nh\ni\n")
+    own = {"data_root": tmp_path / "mine", "network": NETWORK, "head_channels": 8, "max_steps": 4, "accelerator": "cpu"}
+    config = TrainConfig(**own, output=tmp_path / "run")
+    prepare_folder(config, run_inputs(config) | data_inputs(open_data(config)))
+    config.resume = True
+    return config
+
+
+def test_images_that_came_are_refused_before_any_is_opened(begun, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fakd.training.run.look_through", lambda data, config: pytest.fail("files are opened"))
+    (tmp_path / "run/checkpoints").mkdir()
+    (tmp_path / "run/checkpoints/last.ckpt").touch()
+    write_folder(tmp_path / "mine", list("abcdefghijkl"))
+    with pytest.raises(ValueError, match="have changed since it was begun: train had 6 images and has 9") as refused:
+        train(begun)
+    assert all(option in str(refused.value) for option in ("--allow-changed-data", "--overwrite", "--output"))
+
+
+def test_masks_that_were_drawn_anew_are_told(begun, tmp_path, capsys) -> None:
+    check_same_inputs(begun, data_inputs(open_data(begun)))
+    for file in (tmp_path / "mine").rglob("*.png"):  # as a copy has it
+        os.utime(file, (1, 1))
+    check_same_inputs(begun, data_inputs(open_data(begun)))
+    write_mask(tmp_path / "mine/masks/h.png", size=(48, 40))
+    with pytest.raises(ValueError, match="since it was begun: val has other files"):
+        check_same_inputs(begun, data_inputs(open_data(begun)))
+    begun.allow_changed_data = True
+    capsys.readouterr()
+    check_same_inputs(begun, data_inputs(open_data(begun)))
+    assert "changed since the run was begun: val has other files" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="cannot be resumed: the classes of the data set have changed"):
+        check_same_inputs(begun, {"classes": "others"})
+
+
+def test_a_length_that_follows_from_the_images_is_explained(tmp_path) -> None:
+    root, rest = write_folder(tmp_path / "mine", list("abcdefghi")), {"output": tmp_path / "run", "batch_size": 1}
+    (root / "val.txt").write_text("g\nh\ni\n")
+    config = TrainConfig(data_root=root, **rest)
+    folder = prepare_folder(config)
+    folder.results.touch()
+    write_folder(root, [f"a{number}" for number in range(40)])
+    with pytest.raises(ValueError, match=f"Have images come or gone since.*--max-steps {config.max_steps} too"):
+        prepare_folder(TrainConfig(data_root=root, **rest, resume=True))

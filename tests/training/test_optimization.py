@@ -102,7 +102,7 @@ def test_layers_further_from_the_head_learn_slower(train_config) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adamv"}, "there is no optimizer 'adamv'; timm has .*adamw"),
+        ({"optimizer": "adamv"}, "optimizer must be one of timm's, as sgd or adamw, got 'adamv'. Did you mean adam"),
         ({"warmup_steps": 4}, "warmup_steps must be below the 4 steps of the run, got 4"),
         ({"layer_decay": 1.5}, "layer_decay must be above 0 and at most 1, got 1.5"),
         ({"backbone_lr_factor": 0}, "backbone_lr_factor must be above 0, got 0"),

@@ -52,19 +52,19 @@ def test_most_of_it_is_background(clothes) -> None:
 def test_own_beats_paper_by_five_points(clothes, tmp_path) -> None:
     scores: dict[str, list[float]] = {"own": [], "paper": []}
     for recipe, found in scores.items():
-        for seed in (11, 12, 13):
+        for seed in (11, 12):
             config = TrainConfig(
                 network="pspnet/test_resnet.r160_in1k",
                 dataset="folder",
                 data_root=clothes,
                 recipe=recipe,
-                max_steps=300,
+                max_steps=100,
                 batch_size=8,
                 crop_size=(48, 48),
-                head_channels=32,
+                head_channels=16,
                 workers=0,
                 accelerator="cpu",
-                eval_every=300,
+                eval_every=100,
                 seed=seed,
                 output=tmp_path / f"{recipe}-{seed}",
             )

@@ -92,6 +92,7 @@ def test_default_folders_tell_runs_apart() -> None:
 def test_strings_become_paths_and_plain_values_survive_yaml(tmp_path) -> None:
     config = DistillConfig(
         teacher="a/b",
+        dataset="camvid",
         data_root="c",
         output=str(tmp_path),
         crop_size=(32, 48),

@@ -117,7 +117,9 @@ def test_overwriting_a_run_keeps_what_others_put_there(tmp_path) -> None:
     folder = run_folder(tmp_path / "run")
     written = (folder.results, folder.student, folder.previous, folder.logs / "csv/000/metrics.csv")
     left = (folder.root / ".student.safetensors.7.tmp", folder.nonfinite / "step-3.pt")
+    left += (folder.best, folder.logs / "tensorboard/events.out.tfevents.1.host.2.0", folder.logs / "wandb/run-1/a.log")
     kept = [folder.root / name for name in ("map.yaml", "notebooks/a.ipynb", ".mine.1.tmp", "deep/config.yaml")]
+    kept += [folder.logs / "mine.txt", folder.logs / "csv/mine.csv", folder.nonfinite / "mine/step-3.pt"]
     for path in (*written, *left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
@@ -176,14 +178,24 @@ def test_resuming_wants_the_same_options(tmp_path) -> None:
         prepare_folder(TrainConfig(output=root, resume=True))
 
 
+def test_a_run_begins_beside_others_files_where_it_may_be_resumed(tmp_path) -> None:
+    (tmp_path / "run/logs").mkdir(parents=True)
+    (tmp_path / "run/logs/mine.txt").touch()
+    with pytest.raises(FileExistsError, match="is not empty"):
+        prepare_folder(TrainConfig(output=tmp_path / "run"))
+    assert prepare_folder(TrainConfig(output=tmp_path / "run", resume=True)).begun
+    assert (tmp_path / "run/logs/mine.txt").is_file()
+
+
 def test_a_path_may_be_written_otherwise_on_resuming(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("backbone_weights", "data_root"):
         root = tmp_path / name
-        run_folder(root, TrainConfig(output=root, **{name: "w.pth"}))
-        prepare_folder(TrainConfig(output=root, resume=True, **{name: str(tmp_path / "w.pth")}))
+        camvid = {"dataset": "camvid", "output": root}
+        run_folder(root, TrainConfig(**{"data_root": "d", **camvid, name: "w.pth"}))
+        prepare_folder(TrainConfig(**{"data_root": "d", **camvid, name: str(tmp_path / "w.pth")}, resume=True))
         with pytest.raises(ValueError, match=f"{name} was"):
-            prepare_folder(TrainConfig(output=root, resume=True, **{name: "other.pth"}))
+            prepare_folder(TrainConfig(**{"data_root": "d", **camvid, name: "other.pth"}, resume=True))
 
 
 def test_resuming_by_the_other_command(distill_config, train_config, tmp_path) -> None:

@@ -104,7 +104,7 @@ def test_a_family_is_inspected_teaches_fills_a_cache_and_predicts(
     )
     shown = " ".join(capsys.readouterr().out.split())
     assert ("cannot be trained" in shown) == (kind in SCORING)
-    run = ["distill", "--teacher", name, "--student", NETWORK, *WINDOW.get(kind, ())]
+    run = ["distill", "--dataset", "toy-scenes", "--teacher", name, "--student", NETWORK, *WINDOW.get(kind, ())]
     assert main(small(*run, "--method", "fakd", "--output", tmp_path / "live")) == 0, capsys.readouterr().err
     cache = ["--method", "cwd", "--teacher-cache", tmp_path / "cache", "--output", tmp_path / "cached"]
     assert main(small(*run, *cache)) == 0, capsys.readouterr().err
@@ -119,7 +119,7 @@ def test_a_family_is_inspected_teaches_fills_a_cache_and_predicts(
 def test_they_teach_by_their_scores(
     kind: str, method: str, teacher: Callable[[str], str], few_scenes: None, tmp_path: Path
 ) -> None:
-    words = ["distill", "--teacher", teacher(kind), "--student", NETWORK, "--method", method]
+    words = ["distill", "--dataset", "toy-scenes", "--teacher", teacher(kind), "--student", NETWORK, "--method", method]
     assert main(small(*words, "--output", tmp_path / "run")) == 0
     assert (tmp_path / "run/student.safetensors").is_file()
 
@@ -129,7 +129,19 @@ def test_methods_on_features_refuse_them_before_any_work(
     method: str, teacher: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = teacher("mask2former")
-    words = ["distill", "--teacher", name, "--student", NETWORK, "--method", method, "--output", tmp_path / "run"]
+    words = [
+        "distill",
+        "--dataset",
+        "toy-scenes",
+        "--teacher",
+        name,
+        "--student",
+        NETWORK,
+        "--method",
+        method,
+        "--output",
+        tmp_path / "run",
+    ]
     assert main(small(*words)) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert f"method '{method}' learns from a teacher's features, and {name} gives scores alone" in said

@@ -275,7 +275,7 @@ def test_photos_alone_are_data_of_your_own(distill_config, photos) -> None:
         ({"val_share": 0.2}, "val_share is for images without labels alone"),
         ({"val_share": 1.0, "dataset": None}, "val_share must be above 0 and below 1, got 1.0"),
         ({"val_share": 0, "dataset": None}, "val_share must be above 0 and below 1, got 0"),
-        ({"dataset": None, "data_root": "x"}, "data_root x is given, but not what lies there: say it with --dataset"),
+        ({"dataset": None, "data_root": "x"}, "x: no such folder, expected one with images/, masks/"),
         ({"unlabelled": None, "unlabelled_batch": 4}, "unlabelled_batch is for images without labels"),
         ({"batch_size": 4, "unlabelled_batch": 3, "accumulate": 2}, "unlabelled_batch 3 does not divide by 2"),
         ({"dataset": None, "loss": "ohem"}, "loss ohem is about labels, and no image has any"),

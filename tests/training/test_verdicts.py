@@ -9,8 +9,7 @@ from fakd.analysis.groups import group_runs
 from fakd.analysis.report.page import _summary
 from fakd.analysis.runs import Run
 from fakd.analysis.verdicts import group_verdicts
-from fakd.training import distill, train
-from fakd.training import run as run_module
+from fakd.training import distill, outcome, train
 from fakd.training.verdicts import data_verdicts, run_verdicts
 
 GOOD = {
@@ -92,9 +91,7 @@ def test_training_says_what_the_data_lack(train_config, tmp_path, capsys) -> Non
 
 
 def test_a_run_ends_with_its_verdicts(distill_config, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(
-        run_module, "run_verdicts", lambda results, losses, teachers: {"nothing": f"{len(losses)} losses"}
-    )
+    monkeypatch.setattr(outcome, "run_verdicts", lambda results, losses, teachers: {"nothing": f"{len(losses)} losses"})
     distill(distill_config())
     assert "verdict   4 losses" in capsys.readouterr().out
 

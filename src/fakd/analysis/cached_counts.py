@@ -17,6 +17,7 @@ from fakd.analysis.run_options import run_inference
 from fakd.analysis.runs import Run
 from fakd.console import progress, say
 from fakd.data import DataError, Sample, get_dataset
+from fakd.data.bands import Bands
 from fakd.data.batches import SegmentationData
 from fakd.data.transforms import EvalTransform
 from fakd.evaluation import scores_from_confusion
@@ -61,7 +62,8 @@ class CachedCounts:
     ) -> None:
         self.device, self.workers, self.band, self.bins, self.cache = device, workers, band, bins, cache
         self.root = Path(data_root) if data_root else _common_root(runs)
-        self.spec = get_dataset(runs[0].config["dataset"], self.root)
+        options = runs[0].config
+        self.spec = get_dataset(options["dataset"], self.root, Bands.of_options(options), options.get("base_size"))
         if self.spec.classes != runs[0].classes:
             raise ValueError(
                 f"the runs have {len(runs[0].classes)} classes and {self.spec.name} has {self.spec.num_classes}, "

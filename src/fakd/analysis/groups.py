@@ -234,9 +234,10 @@ def _labels(options: Sequence[Mapping[str, Any]], taught: Sequence[bool]) -> lis
     for own, is_teacher in zip(options, taught, strict=True):
         alike = [other for other in options if ("method" in other) == ("method" in own)]
         named = ("method", "options", "student", "network")
-        varied = [key for key in own if key not in named and any(other.get(key) != own[key] for other in alike)]
-        network = own.get("student", own.get("network"))
-        several = len({other.get("student", other.get("network")) for other in alike}) > 1
+        network, networks = _network(own), [_network(other) for other in alike]
+        same = [other for other in alike if _network(other) == network]  # what others differ in is no news of this one
+        varied = [key for key in own if key not in named and any(other.get(key) != own[key] for other in same)]
+        several = len(set(networks)) > 1
         if "method" in own:
             parts = [method_title(own["method"]), *[str(network)] * several]
             parts += [f"{name}={_short(value)}" for name, value in own["options"].items()]
@@ -244,6 +245,10 @@ def _labels(options: Sequence[Mapping[str, Any]], taught: Sequence[bool]) -> lis
             parts = ["teacher" if is_teacher else "labels alone", *[str(network)] * (several or not is_teacher)]
         labels.append(" ".join([*parts, *(f"{key}={_short(own[key])}" for key in varied)]))
     return labels
+
+
+def _network(options: Mapping[str, Any]) -> Any:
+    return options.get("student", options.get("network"))
 
 
 def method_title(method: str) -> str:

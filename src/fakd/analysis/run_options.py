@@ -163,7 +163,8 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
     given = {
         name: value
         for name, value in config.items()
-        if name not in ("resume", "overwrite") and (name not in kind.defaults() or value != kind.defaults()[name])
+        if name not in ("resume", "overwrite", "allow_changed_data")
+        and (name not in kind.defaults() or value != kind.defaults()[name])
     }
     # What the config worked out itself, as eval_every from max_steps, need not be said.
     for name in [name for name in given if name in options and options[name].default is None]:

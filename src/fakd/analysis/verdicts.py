@@ -12,8 +12,13 @@ def group_verdicts(groups: Sequence[Group], *, equal_time: bool = False) -> list
     return [line for group in groups for line in _of(group)] + ([] if equal_time else _unequal_budgets(groups))
 
 
-def _of(group: Group) -> list[str]:
-    judged = [
+def learnt_nothing(group: Group) -> bool:
+    """Whether a run of the group ended no better than chance."""
+    return any("nothing" in verdicts for verdicts in _judged(group))
+
+
+def _judged(group: Group) -> list[dict[str, str]]:
+    return [
         run_verdicts(
             run.results,
             [loss for _, loss in run.metrics.get("loss/total", ())],
@@ -22,6 +27,10 @@ def _of(group: Group) -> list[str]:
         for run in group.runs
         if "mIoU" in run.results
     ]
+
+
+def _of(group: Group) -> list[str]:
+    judged = _judged(group)
     found = []
     for kind in dict.fromkeys(kind for verdicts in judged for kind in verdicts):
         hit = [verdicts[kind] for verdicts in judged if kind in verdicts]

@@ -8,7 +8,9 @@ from functools import partial
 from statistics import median, quantiles
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from fakd.console import console, progress, say
@@ -21,6 +23,7 @@ COLUMNS = (
     *("network", "runs in", "parameters", "GMACs", "file MB"),
     *("latency ms", "90 % within", "images/s", "memory MB", "speed"),
 )
+_NARROW = ("params\nM", "GMACs", "file\nMB", "latency\nms", "90 %\nwithin", "images\n/s", "memory\nMB", "speed\nx")
 
 
 @dataclass
@@ -171,13 +174,16 @@ def _caption(config: BenchmarkConfig, device: torch.device) -> str:
 
 
 def _print(found: Sequence[Figures], caption: str) -> None:
-    table = Table(*COLUMNS, caption=caption, caption_justify="left")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    table.columns[0].overflow = "fold"
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, caption=caption)
+    table.caption_justify = "left"
+    table.add_column("network", overflow="fold")
+    for name in _NARROW:  # 80 columns have room for these beside a name
+        table.add_column(name, justify="right", no_wrap=True)
     for figures in found:
-        table.add_row(*_cells(figures))
-    console.print(table)
+        name, runtime, parameters, *numbers, speed = _cells(figures)
+        numbers = [parameters.removesuffix(" M"), *numbers, speed.removeprefix("x ")]
+        table.add_row(Text(f"{name}\n{runtime}"), *numbers, end_section=True)
+    console.print(table, soft_wrap=False)
 
 
 def _text(found: Sequence[Figures], caption: str, config: BenchmarkConfig) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from fakd.console import say
-from fakd.data import get_dataset
+from fakd.data import get_dataset, meant_dataset
 from fakd.data.class_names import notes_of_dataset
 from fakd.models.by_name import open_model
 from fakd.models.mmseg.checkpoint import save_mmseg
@@ -31,7 +31,7 @@ class ConvertConfig:
     dataset: str | None = None
     """Data set whose class names and colours to store; by default those that the source brings."""
     data_root: Path | None = None
-    """Folder of the data set, where its classes are read from there, as with --dataset folder."""
+    """Folder of your own images and masks, whose class names and colours to store."""
     overwrite: bool = False
     """Replace the target if it exists."""
 
@@ -56,7 +56,8 @@ def convert(config: ConvertConfig) -> Path:
         )
     if target.exists() and not config.overwrite:
         raise FileExistsError(f"{target} exists. Choose another name, or give --overwrite.")
-    spec = get_dataset(config.dataset, config.data_root) if config.dataset else None
+    dataset = meant_dataset(config.dataset, config.data_root)
+    spec = get_dataset(dataset, config.data_root) if dataset else None
     model, notes = open_model(config.source)
     if spec is not None:
         # The size that training images were fitted into stays the network's own.

@@ -13,7 +13,9 @@ from rich.text import Text
 
 from fakd.console import console, say
 from fakd.data import get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.pairing import listed
+from fakd.data.sets.hub import HUB
 from fakd.data.spec import SPLITS, DataError, DatasetSpec
 from fakd.data.survey import Survey, grouped, survey_split
 from fakd.data.user.class_file import read_class_list
@@ -30,11 +32,11 @@ _MOST = 0.5
 
 
 @dataclass
-class CheckConfig:
+class CheckConfig(BandsConfig):
     """Open every file of a data set once: list all faults, count the images and the pixels of every class."""
 
     dataset: str
-    """Data set, as camvid, ade20k or folder."""
+    """Data set, as camvid, ade20k, folder or hf:NAME."""
     root: Path | None = None
     """Folder of the data set."""
     _: KW_ONLY
@@ -61,7 +63,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
         raise ValueError(f"workers must be 1 or more, got {config.workers}.")
     if config.output is not None:
         check_free(Path(config.output), config.overwrite)
-    spec = get_dataset(config.dataset, config.root)
+    spec = get_dataset(config.dataset, config.root, config.chosen_bands())
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: say where it is with --root FOLDER.")
     height, width = spec.base_size
@@ -96,7 +98,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
 
 def _advice(spec: DatasetSpec, train: Survey, sizes: Sequence[tuple[int, int]]) -> list[tuple[str, str, str]]:
     """Options that suit data of a user's own, with their values, and why; the published data sets have theirs."""
-    if spec.name != FOLDER or not train.sizes:
+    if not (spec.name == FOLDER or spec.name.startswith(HUB)) or not train.sizes:
         return []
     found = []
     labelled = train.pixels[: spec.num_classes]

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from fakd.console import progress, say
 from fakd.data import get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.batches import SegmentationDataset
-from fakd.data.palette import overlay
+from fakd.data.class_names import hidden_classes
+from fakd.data.palette import as_picture, overlay
 from fakd.data.spec import DatasetSpec, Sample
 from fakd.data.transforms import TrainTransform
 from fakd.files.atomic import check_free, written_at_once
-from fakd.options import Output, Range, Size
+from fakd.options import Hidden, Output, Range, Size
 from fakd.types import IGNORE_INDEX
 
 _INCHES = 1.9  # height of a picture
@@ -33,11 +35,11 @@ _HEADINGS = ("image, crop dashed", "labels", "training crop")
 
 
 @dataclass
-class ShowConfig:
+class ShowConfig(BandsConfig):
     """Draw a contact sheet of a data set: images, labels over them, and what training makes of both."""
 
     dataset: str
-    """Data set, as toy-scenes, camvid or folder."""
+    """Data set, as toy-scenes, camvid, folder or hf:NAME."""
     root: Path | None = None
     """Folder of the data set."""
     _: KW_ONLY
@@ -59,6 +61,8 @@ class ShowConfig:
     """Whether to vary brightness, contrast, saturation and hue, as training does with the same option."""
     opacity: float = 0.5
     """Opacity of the labels' colours, 0 to 1."""
+    hide: Hidden = None
+    """Classes whose labels are not coloured, as road,sky, or none; by default the background, by its name."""
     overwrite: bool = False
     """Replace that file if it exists."""
 
@@ -82,7 +86,7 @@ def show(config: ShowConfig) -> Path:
     if output.suffix.lower() != ".png":
         raise ValueError(f"output must be the name of a PNG file, as contact-sheet.png, got {output}.")
     check_free(output, config.overwrite)
-    spec = get_dataset(config.dataset, config.root)
+    spec = get_dataset(config.dataset, config.root, config.chosen_bands(), config.base_size)
     if spec.needs_root and config.root is None:
         raise ValueError(f"dataset {spec.name!r} is read from disk: give its folder, too.")
     transform = TrainTransform(
@@ -91,6 +95,7 @@ def show(config: ShowConfig) -> Path:
         scale=config.scale,
         photometric=config.photometric,
     )
+    hide = hidden_classes(config.hide, spec.classes)
     if spec.notice:
         say(spec.notice)
     source = spec.open(config.root, config.split)
@@ -102,7 +107,7 @@ def show(config: ShowConfig) -> Path:
         for index in chosen:
             samples.append((source[index], crops[index]))
             bar.advance(task)
-    figure = draw_sheet(samples, spec, config.opacity)
+    figure = draw_sheet(samples, spec, config.opacity, hide)
     figure.suptitle(f"{spec.name}, {config.split}: {len(chosen)} of {len(source):,} images")
     with written_at_once(output) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
@@ -110,20 +115,23 @@ def show(config: ShowConfig) -> Path:
     return output
 
 
-def draw_sheet(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opacity: float = 0.5) -> Figure:
+def draw_sheet(
+    samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opacity: float = 0.5, hide: Sequence[int] = ()
+) -> Figure:
     """Draw image, labels and crop of each sample side by side, and a legend of the classes that occur.
 
     Args:
         samples: Each sample as it is, and as a crop.
         spec: Gives the classes and their colours.
         opacity: Of the colours, 0 to 1.
+        hide: Classes without a colour.
     """
     aspect = min(_WIDEST, max(sample.image.shape[2] / sample.image.shape[1] for sample, _ in samples))
     crop_height, crop_width = samples[0][1].label.shape
     widths = [aspect, aspect, crop_width / crop_height]
     across = 1 if sum(widths) > 5 or len(samples) == 1 else 2  # samples side by side
     rows = ceil(len(samples) / across)
-    handles = _legend(samples, spec)
+    handles = _legend(samples, spec, hide)
     width = max(7, across * sum(widths) * _INCHES)
     legend_rows = ceil(len(handles) / (width / _LEGEND_INCHES))
 
@@ -135,8 +143,8 @@ def draw_sheet(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, opac
         axes.set_axis_off()
     for number, (sample, crop) in enumerate(samples):
         row, place = number // across, number % across * 4
-        coloured, cropped = (overlay(item.image, item.label, spec.palette, opacity) for item in (sample, crop))
-        _draw(grid[row, place], sample.image.permute(1, 2, 0), _short(sample.name))
+        coloured, cropped = (overlay(item.image, item.label, spec.palette, opacity, hide) for item in (sample, crop))
+        _draw(grid[row, place], as_picture(sample.image), _short(sample.name))
         _outline(grid[row, place], sample, crop)
         _draw(grid[row, place + 1], coloured, _size(sample))
         _draw(grid[row, place + 2], cropped, _size(crop) + _change(sample, crop))
@@ -175,16 +183,17 @@ def _change(sample: Sample, crop: Sample) -> str:
     return f", scale {scale:.2f}" + (", flipped" if flipped else "")
 
 
-def _legend(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec) -> list[Patch]:
-    """A patch for every class that occurs in an image, and one for pixels without class."""
+def _legend(samples: Sequence[tuple[Sample, Sample]], spec: DatasetSpec, hide: Sequence[int]) -> list[Patch]:
+    """A patch for every class that occurs in an image, and one for pixels without a colour."""
     counts = torch.stack([torch.bincount(sample.label.flatten(), minlength=256) for sample, _ in samples]).sum(0)
     patches = [
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor="0.5", label=name)
-        for name, colour, count in zip(spec.classes, spec.palette, counts.tolist(), strict=False)
-        if count
+        for index, (name, colour) in enumerate(zip(spec.classes, spec.palette, strict=True))
+        if counts[index] and index not in hide
     ]
-    if counts[IGNORE_INDEX]:
-        patches.append(Patch(facecolor="none", edgecolor="0.5", label="no colour: ignored"))
+    bare = [spec.classes[index] for index in hide if counts[index]] + ["ignored"] * bool(counts[IGNORE_INDEX])
+    if bare:
+        patches.append(Patch(facecolor="none", edgecolor="0.5", label=f"no colour: {', '.join(bare)}"))
     return patches
 
 

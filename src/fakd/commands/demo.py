@@ -1,6 +1,5 @@
 """The main job on drawn street scenes, from nothing to a report."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from fakd.analysis.tables import markdown_lines, rich_lines, score_lines
 from fakd.commands.report import ReportConfig, report
 from fakd.console import console, say
 from fakd.data import get_dataset
+from fakd.files.deleting import delete_files
 from fakd.models import create_model, load_model, open_model, save_model
 from fakd.models.shipped import SHIPPED
 from fakd.options import Output
@@ -22,6 +22,9 @@ from fakd.training.run_folder import RunFolder
 
 _STUDENTS = {"student alone": "none", "CWD": "cwd", "FAKD": "fakd"}
 """Row of the table -> method, which is also the name of the run's folder."""
+_FILES = ("table.md", "curves.png", "predictions.png", "report.html", "toy-scenes.safetensors")
+_PICTURES = 8
+"""Images to go on with, for `fakd predict`."""
 _DATA = "toy-scenes"
 """The data set, and the teacher for it that comes with the package."""
 
@@ -58,7 +61,7 @@ class DemoConfig:
     seed: int = 0
     """Seed of everything that is trained."""
     overwrite: bool = False
-    """Delete an earlier demo first."""
+    """Delete an earlier demo first; what else is there stays."""
 
 
 def demo(config: DemoConfig) -> dict[str, Any] | None:
@@ -77,8 +80,8 @@ def demo(config: DemoConfig) -> dict[str, Any] | None:
     for network in networks:  # before any work: missing weights should show at once
         create_model(network, num_classes=2, backbone_weights="imagenet")
     if occupied and config.overwrite:
-        shutil.rmtree(output)
-    common: dict[str, Any] = {"workers": 0, "seed": config.seed, "resume": occupied and not config.overwrite}
+        _delete(output)
+    common: dict[str, Any] = {"workers": 0, "seed": config.seed, "resume": occupied}
     teacher = _DATA
     if config.train_teacher:
         say("\nteacher", style="bold")
@@ -117,6 +120,18 @@ def _check_folder(output: Path, config: DemoConfig) -> bool:
     return True
 
 
+def _delete(output: Path) -> None:
+    """Delete an earlier demo, and nothing else that lies there."""
+    for name in ("teacher", *_STUDENTS.values()):
+        if (run := RunFolder(output / name)).begun:
+            run.delete()
+    delete_files(output, [*_FILES, *(f"images/{_picture(number)}" for number in range(_PICTURES))])
+
+
+def _picture(number: int) -> str:
+    return f"{number:04d}.png"
+
+
 def _write(teacher: str, runs: dict[str, Run], output: Path) -> None:
     spec, alone = get_dataset(_DATA), runs["student alone"]
     models = {"teacher": open_model(teacher)[0], **{title: load_model(run.folder)[0] for title, run in runs.items()}}
@@ -131,9 +146,9 @@ def _write(teacher: str, runs: dict[str, Run], output: Path) -> None:
     chosen, chosen_how = typical_scenes(models["student alone"], models["FAKD"], source, spec)
     draw_predictions(models, scores, chosen, spec, output / "predictions.png", title=chosen_how)
     (output / "images").mkdir(exist_ok=True)
-    for sample in (source[i] for i in range(8)):
-        picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
-        picture.save(output / "images" / f"{Path(sample.name).name}.png")
+    for number in range(_PICTURES):
+        picture = Image.fromarray(source[number].image.permute(1, 2, 0).numpy())
+        picture.save(output / "images" / _picture(number))
     title = f"Distillation of {_DATA}"
     report(ReportConfig([str(output)], output=output / "report.html", title=title, overwrite=True))
     console.print()

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fakd.console import console, progress, say
+from fakd.data.bands import BandsConfig
 from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.evaluate import evaluate_model, validation_data
@@ -16,12 +17,13 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, base_size_in
 from fakd.evaluation.scores import Scores, scores_from_confusion
 from fakd.files.atomic import check_free, written_at_once
+from fakd.machine import described
 from fakd.models.by_name import open_any
 from fakd.options import Output, Size, Teachers
 
 
 @dataclass
-class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
+class EvaluateConfig(InferenceConfig, TeacherClassesConfig, BandsConfig):
     """Score a trained network on a data set's validation split: IoU and accuracy per class, mIoU, mAcc, aAcc.
 
     A network of other classes is brought to the data set's by --class-map, as a teacher is to its student's. With
@@ -37,9 +39,10 @@ class EvaluateConfig(InferenceConfig, TeacherClassesConfig):
     """Another network to score it together with; may be given several times. --class-map and --teacher-weights are then
     for all of them, the first one included."""
     dataset: str | None = None
-    """Data set; by default the one that the network was trained on."""
+    """Data set; by default the one that the network was trained on, or where that is a drawn one, folder with
+    --data-root."""
     data_root: Path | None = None
-    """Folder of the data set."""
+    """Folder of the data set, or of your own images and masks."""
     base_size: Size | None = None
     """Height and width in pixels that images are fitted into, aspect kept; by default as in training."""
     workers: int = 2
@@ -74,6 +77,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     model = as_one(names, opened, config, spec.name, Classes.of_dataset(spec), advice)
     known = {**notes, **spec.notes(base_size_in(notes, config.model))}
     network = Predictor.of(teacher_title(names), model, known, config, spec.window, device=config.device)
+    data.source("val").check()
+    say(f"machine   {described(network.device)}")
     with progress("images") as bar:
         task = bar.add_task("evaluating", total=len(data.source("val")), note="")
         matrix = evaluate_model(

@@ -134,9 +134,13 @@ def _describe(model: Network, deployed: Deployed, notes: Mapping[str, str]) -> d
         "num_classes": str(model.num_classes),
         "mean": json.dumps(_numbers(model.mean)),
         "std": json.dumps(_numbers(model.std)),
-        "input": "float32 RGB (B, 3, H, W) in [0, 1]; mean and std are taken into account inside",
+        "input": f"float32 {_channels(model)} in [0, 1]; mean and std are taken into account inside",
         "output": f"uint8 class indices {size}" if deployed.argmax else f"float32 scores {size}, before softmax",
     }
+
+
+def _channels(model: Network) -> str:
+    return "RGB (B, 3, H, W)" if model.in_channels == 3 else f"bands (B, {model.in_channels}, H, W)"
 
 
 def _numbers(colour: Tensor) -> list[float]:
@@ -159,7 +163,7 @@ def _write_safetensors(model: Network, notes: Mapping[str, str], path: Path) -> 
     mean = {"mean": json.dumps(_numbers(model.mean)), "std": json.dumps(_numbers(model.std))}
     with written_at_once(path) as temporary:
         save_model(network, temporary, {**notes, **mean, VERSION_KEY: __version__})
-        images = torch.rand(1, 3, 65, 97)
+        images = torch.rand(1, model.in_channels, 65, 97)
         with torch.no_grad():
             if not torch.equal(load_model(temporary)[0](images).logits, network(images).logits):
                 raise ValueError(f"{path} is not written: read back, the network gives other scores.")

@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from fakd.analysis.paper_rows import TEACHER, PaperRow, paper_rows
-from fakd.console import say
+from fakd.console import did_you_mean, say
 from fakd.files.atomic import check_free, written_at_once
 from fakd.options import Output
 
@@ -67,6 +67,7 @@ def _chosen(config: PaperConfig) -> list[PaperRow]:
         if wanted not in there:
             raise ValueError(
                 f"the paper has no row with {name} {wanted!r}; choose one of {', '.join(map(str, there))}."
+                f"{did_you_mean(str(wanted), map(str, there))}"
             )
         rows = [row for row in rows if getattr(row, name) == wanted]
     return rows

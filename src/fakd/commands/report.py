@@ -10,7 +10,7 @@ from fakd.analysis.runs import find_runs, find_teacher_run
 from fakd.console import say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import check_free, written_at_once
-from fakd.options import Output, Paths
+from fakd.options import Hidden, Output, Paths
 
 
 @dataclass
@@ -26,6 +26,8 @@ class ReportConfig:
     """Folder of the data set, for the pictures; by default where it was when the runs were made."""
     images: int = 12
     """How many validation images to show; 0 shows none, and needs no data."""
+    hide: Hidden = None
+    """Classes that pictures show no colour of, as road,sky, or none; by default the background, by its name."""
     search: int = 100
     """How many images of the validation split, evenly spaced, to look through for those where the students do worst."""
     device: Device = "auto"
@@ -73,7 +75,7 @@ def report(config: ReportConfig) -> Path:
     gallery = Gallery()
     if config.images:
         gallery = make_gallery(
-            groups, teachers, config.data_root, config.images, config.search, pick_device(config.device)
+            groups, teachers, config.data_root, config.images, config.search, pick_device(config.device), config.hide
         )
         for note in gallery.notes:
             say(f"pictures  {note}", style="yellow")

@@ -11,8 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from fakd.console import install_command, say
+from fakd.data import meant_dataset
+from fakd.data.class_names import hidden_classes
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.reading import MOST_PIXELS
+from fakd.options import Hidden
 from fakd.serve.pair import PairConfig, open_pair
 from fakd.serve.samples import Sample, samples_from_dataset, samples_from_folder
 
@@ -26,6 +29,8 @@ class ServeConfig(PairConfig):
     """Folder of images to pick from; by default some of the validation images of the network's data set."""
     data_root: Path | None = None
     """Folder of that data set; by default where it was when the network was trained."""
+    hide: Hidden = None
+    """Classes that are shown without a colour, as road,sky, or none; by default the background, by its name."""
     samples: int = 9
     """Images to pick from."""
     max_megabytes: float = 20
@@ -78,7 +83,9 @@ def served(config: ServeConfig) -> Iterator[str]:
         from fakd.serve.page import STYLE, THEME, Page
 
         student, teacher = open_pair(config)
-        blocks = Page(student, teacher, _find_samples(config, student.notes), int(config.max_megapixels * 1e6)).build()
+        hide = hidden_classes(config.hide, student.classes)
+        samples = _find_samples(config, student.notes)
+        blocks = Page(student, teacher, samples, int(config.max_megapixels * 1e6), hide).build()
         blocks.queue(max_size=20)
         try:
             _, url, _ = blocks.launch(
@@ -137,7 +144,8 @@ def _find_samples(config: ServeConfig, notes: Mapping[str, str]) -> list[Sample]
     run = Path(config.model) / "config.yaml"
     root = config.data_root or (read_yaml(run).get("data_root") if run.is_file() else None)
     try:
-        return samples_from_dataset(notes["dataset"], root and Path(root), config.samples)
+        dataset = meant_dataset(None, config.data_root, notes.get("dataset"))
+        return samples_from_dataset(dataset or notes["dataset"], root and Path(root), config.samples)
     except (KeyError, ValueError, OSError) as error:
         if config.data_root is not None:
             raise

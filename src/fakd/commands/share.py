@@ -34,7 +34,7 @@ class ShareConfig:
     public: bool = False
     """Whether everybody may see a repository that --push makes; otherwise only its owner."""
     overwrite: bool = False
-    """Write into a folder that is not empty."""
+    """Write into a folder that is not empty: these three files are replaced, all else stays."""
 
 
 def share(config: ShareConfig) -> Path:

@@ -17,10 +17,13 @@ from fakd.data.batches import SegmentationData
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.run_queue import run_all
+from fakd.files.deleting import delete_files
 from fakd.models.names import plain_name
 from fakd.options import Options
 from fakd.training import DistillConfig, RunConfig
-from fakd.training.run_folder import RunFolder, check_folder, write_json, write_text
+from fakd.training.run_data import data_inputs
+from fakd.training.run_folder import RunFolder, check_folder, check_same_inputs, write_json, write_text
+from fakd.training.student import check_network
 from fakd.training.teacher import load_teacher
 from fakd.training.verdicts import check_files
 
@@ -59,7 +62,7 @@ class TuneConfig(DistillConfig):
     resume: bool = True
     """Go on with the trials that are there; false refuses a folder that holds any."""
     overwrite: bool = False
-    """Delete these trials first."""
+    """Delete these trials first; what else is there stays."""
 
     def __post_init__(self) -> None:
         """Check the run of every method without touching data or networks.
@@ -80,8 +83,9 @@ class TuneConfig(DistillConfig):
                 raise ValueError(f"{name} must be 1 or more, got {value}.")
         if not self.holdout:
             raise ValueError("holdout must be above 0: options that are chosen by the validation split prove nothing.")
-        default = Path("runs") / (self.dataset or "toy-scenes") / f"tune-{plain_name(self.student)}"
-        self.output = Path(self.output or default)
+        base = self._run(self.methods[0], {})  # whose data set is resolved
+        assert base.dataset is not None
+        self.output = Path(self.output or Path("runs") / base.dataset / f"tune-{plain_name(self.student)}")
         self.bases = {method: self._run(method, {}, output=self.output / method) for method in self.methods}
         """A run of each method as it is without a search."""
         self.spaces = self._spaces()
@@ -106,7 +110,7 @@ class TuneConfig(DistillConfig):
     def best(self, method: str, values: Mapping[str, float]) -> dict[str, Any]:
         """The options of a run with these values on all training images, validated on the split, as a file has them."""
         options = self._run(method, values, holdout=0.0, output=None).to_dict()
-        without = ("output", "resume", "overwrite")
+        without = ("output", "resume", "overwrite", "allow_changed_data")
         return {name: value for name, value in options.items() if value is not None and name not in without}
 
     def start(self, method: str) -> dict[str, float]:
@@ -173,7 +177,9 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
 
     root = config.output
     assert root is not None  # resolved by the config
-    if (root / _FILE).exists() and config.overwrite:
+    anew = (root / _FILE).exists() and config.overwrite
+    if anew:
+        _check(config, [])
         _delete(root, config.methods)
     if (root / _FILE).exists() and not config.resume:
         raise FileExistsError(f"{root} holds trials: leave out --no-resume to go on, or give another --output.")
@@ -198,12 +204,8 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
             run = search.planned(search.finished[0].number)
             check_folder(run.config, run.folder)
     if any(len(search.finished) < config.trials for search in searches):
-        base = config.bases[config.methods[0]]
-        if config.check_data:  # once for all trials
-            data = SegmentationData(base.spec, base.data_root)
-            base.open_unlabelled(data)
-            check_files(data)
-        load_teacher(base.teacher, base)  # what does not fit is named once
+        if not anew:
+            _check(config, searches)
         say(f"{config.trials} trials of {', '.join(config.methods)} below {root}", style="bold")
     failed: dict[str, str] = {}
     while True:
@@ -231,6 +233,25 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
         listed = "; ".join(f"{name}: {why}" for name, why in unfinished.items()) or "every loss became infinite or NaN"
         raise ValueError(f"{len(unfinished)} trials failed; the same command tries them again. {listed}")
     return outcome
+
+
+def _check(config: TuneConfig, searches: "Sequence[Search]") -> None:
+    """Name what is wrong once, rather than in every trial; what is quick to find out first.
+
+    Raises:
+        DataError: the data are not as they should be.
+        ValueError: they have changed since trials were finished, or a network does not fit them.
+    """
+    base = config.bases[config.methods[0]]
+    data = SegmentationData(base.spec, base.data_root)
+    base.open_unlabelled(data)
+    for search in searches:
+        for trial in search.finished[:1]:
+            check_same_inputs(search.planned(trial.number).config, data_inputs(data))
+    check_network(base)
+    load_teacher(base.teacher, base)
+    if config.check_data:
+        check_files(data)
 
 
 def _outcome(search: "Search") -> dict[str, Any]:
@@ -272,11 +293,11 @@ def _write(
 
 
 def _delete(root: Path, methods: Sequence[str]) -> None:
-    """Delete the trials of these methods, and what is remembered of all."""
+    """Delete the trials of these methods, what is remembered of all, and what was made of it; nothing else."""
     for method in methods:
         for path in (root / method).glob("trial-*"):
             if path.is_dir() and RunFolder(path).begun:
                 RunFolder(path).delete()
             elif path.suffix == ".log":
                 path.unlink()
-    (root / _FILE).unlink()
+    delete_files(root, [_FILE, "tuning.json", "tuning.svg", *(f"{method}.yaml" for method in methods)])

@@ -15,6 +15,8 @@ _NO_NAME = re.compile(r"(class|label)[ _]?\d+", re.IGNORECASE)
 """What stands for names that nobody gave."""
 _BACKGROUND = ("background", "other", "unlabeled", "unlabelled", "void")
 """What a class is called that stands for no class, as they are compared."""
+_HIDDEN = ("background", "ignore", "ignored", "unlabeled", "unlabelled", "void")
+"""And one that pictures need no colour of."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +162,29 @@ def _meanings(name: str) -> set[str]:
 def plain_name(name: str) -> str:
     """The name of a class as it is compared with another."""
     return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def hidden_classes(hide: str | Sequence[str] | None, classes: Sequence[str]) -> tuple[int, ...]:
+    """Return the classes that pictures show no colour of, so that the image is seen there.
+
+    Args:
+        hide: their names, as a list or with commas in between, or "none"; None is the background, by its name.
+        classes: of the network or the data set, in order.
+
+    Raises:
+        ValueError: there is no class of that name.
+
+    Example:
+        >>> hidden_classes(None, ("Background", "cell")), hidden_classes("cell", ("background", "cell"))
+        ((0,), (1,))
+    """
+    if hide is None:
+        return tuple(index for index, name in enumerate(classes) if plain_name(name) in _HIDDEN)
+    names = [name.strip() for name in hide.split(",")] if isinstance(hide, str) else list(hide)
+    if names == ["none"]:
+        return ()
+    if unknown := [name for name in names if name not in classes]:
+        raise ValueError(
+            f"hide has {', '.join(unknown)}, and the classes are {', '.join(classes)}; --hide none shows them all."
+        )
+    return tuple(index for index, name in enumerate(classes) if name in names)

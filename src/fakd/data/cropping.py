@@ -79,7 +79,7 @@ def resized_window(
     size: tuple[int, int],
     window: Window,
     flipped: bool,
-    fill: tuple[int, int, int],
+    fill: tuple[int, ...],
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Give what a window shows of the image resized to `size` (antialiased bilinear), without resizing all of it.

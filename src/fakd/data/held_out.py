@@ -62,7 +62,7 @@ def _names(source: Source) -> list[str]:
 
 def _part(source: Source, places: Sequence[int]) -> Source:
     if isinstance(source, PairedFiles):
-        return PairedFiles(source.root, [source.pairs[place] for place in places], source.table, source.read)
+        return source.part(places)
     return Part(source, places)
 
 

@@ -28,6 +28,7 @@ class CachedSource:
         source: what to keep; its files are read again by no one.
         sizes: (height, width) of each of its images, as `image_sizes` gives them.
         on_image: called after each image, to show progress; from several threads.
+        channels: of each image.
 
     Raises:
         DataError: a file is at fault; the message names it.
@@ -41,11 +42,16 @@ class CachedSource:
     """
 
     def __init__(
-        self, source: Source, sizes: list[tuple[int, int]], on_image: Callable[[], None] = lambda: None
+        self,
+        source: Source,
+        sizes: list[tuple[int, int]],
+        on_image: Callable[[], None] = lambda: None,
+        channels: int = 3,
     ) -> None:
         self._source = source
+        self._channels = channels
         self._sizes = sizes
-        *self._starts, total = accumulate((cached_bytes([size]) for size in sizes), initial=0)
+        *self._starts, total = accumulate((cached_bytes([size], channels) for size in sizes), initial=0)
         self.block = torch.empty(total, dtype=torch.uint8)
         """Image and label of every sample, one after the other."""
         self.block.share_memory_()  # type: ignore[no-untyped-call]
@@ -79,8 +85,9 @@ class CachedSource:
     def _parts(self, index: int) -> tuple[Tensor, Tensor]:
         height, width = self._sizes[index]
         start, pixels = self._starts[index], height * width
-        image = self.block[start : start + 3 * pixels].view(3, height, width)
-        return image, self.block[start + 3 * pixels : start + 4 * pixels].view(height, width)
+        label = start + self._channels * pixels
+        image = self.block[start:label].view(self._channels, height, width)
+        return image, self.block[label : label + pixels].view(height, width)
 
 
 def image_sizes(source: Source) -> list[tuple[int, int]]:
@@ -89,14 +96,14 @@ def image_sizes(source: Source) -> list[tuple[int, int]]:
         return list(pool.map(lambda index: image_size(source, index), range(len(source))))
 
 
-def cached_bytes(sizes: list[tuple[int, int]]) -> int:
-    """What images of these sizes take with their labels: four bytes a pixel.
+def cached_bytes(sizes: list[tuple[int, int]], channels: int = 3) -> int:
+    """What images of these sizes take with their labels: four bytes a pixel, or one more than there are channels.
 
     Example:
         >>> cached_bytes([(360, 480), (10, 10)])
         691600
     """
-    return sum(4 * height * width for height, width in sizes)
+    return sum((channels + 1) * height * width for height, width in sizes)
 
 
 def check_fits(needed: int, copies: int = 1) -> None:

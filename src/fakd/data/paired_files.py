@@ -154,16 +154,42 @@ class PairedFiles:
         mask_path = self.pairs[index][1]
         return _counts(torch.from_numpy(self._classes(self.read(mask_path), mask_path)))
 
+    def part(self, places: Sequence[int]) -> "PairedFiles":
+        """Return the source of some of the pairs, by their numbers."""
+        return PairedFiles(self.root, [self.pairs[place] for place in places], self.table, self.read)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image in pixels, without decoding it."""
+        return upright_size(self.pairs[index][0])
+
+    def identity(self, index: int) -> str:
+        """What tells a sample from others of the same file."""
+        return ""
+
     def _classes(self, raw: LabelMap, path: Path) -> npt.NDArray[np.uint8]:
-        labels, wrong = looked_up(raw, self.table)
-        if wrong.size:
-            found = np.unique(wrong)
-            known = np.flatnonzero(self.table != _INVALID)
-            raise DataError(
-                f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
-                f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
-            )
-        return labels.astype(np.uint8)
+        return class_indices(raw, self.table, path)
+
+
+def class_indices(raw: LabelMap, table: LabelTable, path: object) -> npt.NDArray[np.uint8]:
+    """Return the class index of every raw value of a mask.
+
+    Args:
+        raw: (H, W) what is stored.
+        table: see `label_table`.
+        path: of the mask, or what messages call it.
+
+    Raises:
+        DataError: A value is no class.
+    """
+    labels, wrong = looked_up(raw, table)
+    if wrong.size:
+        found = np.unique(wrong)
+        known = np.flatnonzero(table != _INVALID)
+        raise DataError(
+            f"{path}: label value{'s' if len(found) > 1 else ''} {listed(found.tolist())} outside the "
+            f"classes, expected only {_ranges(known.tolist())}. Correct the mask, or the class list."
+        )
+    return labels.astype(np.uint8)
 
 
 def _counts(label: torch.Tensor) -> torch.Tensor:
@@ -181,6 +207,7 @@ def image_identity(source: Source, index: int) -> str:
     if isinstance(source, PairedFiles):
         image, mask = source.pairs[index]
         name = image.relative_to(source.root).as_posix()
+        name += source.identity(index)
         return digest([name, _stamp(image), _stamp(mask), torch.from_numpy(source.table)])
     if isinstance(source, UnlabelledImages):
         path, name = source.files[index]
@@ -201,7 +228,7 @@ def image_size(source: Source, index: int) -> tuple[int, int]:
     if isinstance(source, UnlabelledImages):
         return upright_size(source.files[index][0])
     if isinstance(source, PairedFiles):
-        return upright_size(source.pairs[index][0])
+        return source.size(index)
     height, width = source[index].label.shape
     return height, width
 

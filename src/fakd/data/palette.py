@@ -35,7 +35,13 @@ def colorize(labels: Tensor, palette: Palette) -> Tensor:
     return _table(palette)[labels.cpu().long()]
 
 
-def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5) -> Tensor:
+def as_picture(image: Tensor) -> Tensor:
+    """Return what people see of an image (channels, H, W): (H, W, 3), the first three channels or the first thrice."""
+    shown = image if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    return shown[:3].cpu().permute(1, 2, 0)
+
+
+def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.5, hide: Sequence[int] = ()) -> Tensor:
     """Lay the class colours over an image; ignored pixels show the image alone.
 
     Args:
@@ -43,6 +49,7 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
         labels: (H, W) class indices, 255 = ignore.
         palette: One colour a class.
         opacity: 0 shows only the image, 1 only the colours.
+        hide: Classes whose pixels show the image alone too, as `fakd.data.class_names.hidden_classes` gives them.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -50,15 +57,16 @@ def overlay(image: Tensor, labels: Tensor, palette: Palette, opacity: float = 0.
     Raises:
         ValueError: The sizes differ, the opacity is not in [0, 1], or an index has no colour.
     """
-    if image.shape != (3, *labels.shape):
+    if image.shape[1:] != labels.shape:
         raise ValueError(
             f"image is {tuple(image.shape)} and labels are {tuple(labels.shape)}, expected (3, H, W) and (H, W)"
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}, expected a number between 0 and 1")
-    picture = image.cpu().permute(1, 2, 0)
+    picture = as_picture(image)
     mixed = torch.lerp(picture.float(), colorize(labels, palette).float(), opacity).round().to(torch.uint8)
-    return torch.where((labels.cpu() == IGNORE_INDEX)[..., None], picture, mixed)
+    alone = torch.isin(labels.cpu(), torch.tensor([*hide, IGNORE_INDEX], dtype=labels.dtype))
+    return torch.where(alone[..., None], picture, mixed)
 
 
 def write_label_png(path: Path | str, labels: Tensor, palette: Palette) -> None:

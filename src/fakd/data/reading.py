@@ -6,6 +6,8 @@ which two data sets publish their labels.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings
@@ -38,7 +40,22 @@ _DIM = 4096
 """The brightest pixel of 16 bits that leaves next to nothing in 8."""
 
 
-def read_image(path: Path | str) -> Tensor:
+@dataclass(frozen=True)
+class Packed:
+    """An image or a mask that is part of a larger file: its bytes, and what messages call it."""
+
+    content: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, _mode: str = "rb") -> BytesIO:
+        """Open it as `Path.open` does a file."""
+        return BytesIO(self.content)
+
+
+def read_image(path: Path | str | Packed) -> Tensor:
     """Read a photo as RGB, turned upright as its EXIF data say; grey is repeated, alpha is dropped.
 
     Pixels of 16 bits are divided by 256; fractions from 0 to 1 are multiplied by 255, those from 0 to 255 rounded.
@@ -49,7 +66,7 @@ def read_image(path: Path | str) -> Tensor:
     Raises:
         DataError: The file is missing, empty, truncated or no image; or its pixels have another range than those.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "image") as photo:
         frames = 1 if photo.format == "MPO" else getattr(photo, "n_frames", 1)  # MPO: phones' 3-D photos
         if frames > 1:
@@ -65,7 +82,7 @@ def read_image(path: Path | str) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def _eight_bits(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
+def _eight_bits(values: npt.NDArray[Any], path: Path | Packed) -> npt.NDArray[np.uint8]:
     """Scale (H, W) grey values of more than eight bits, where their range is plain."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
@@ -87,7 +104,7 @@ def _eight_bits(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
     return (values >> 8).astype(np.uint8)
 
 
-def _check_bright(high: int, path: Path) -> None:
+def _check_bright(high: int, path: Path | Packed) -> None:
     """Refuse 16 bits that would be next to black in eight: cameras and satellites store 10 or 12 bits so."""
     if high < _DIM:
         raise DataError(
@@ -96,7 +113,7 @@ def _check_bright(high: int, path: Path) -> None:
         )
 
 
-def read_mask(path: Path | str) -> LabelMap:
+def read_mask(path: Path | str | Packed) -> LabelMap:
     """Read the raw numbers stored in a mask, turned upright as its EXIF data say; of a palette the indices.
 
     Returns:
@@ -108,7 +125,7 @@ def read_mask(path: Path | str) -> LabelMap:
     return stored_indices(load_mask(path), path)
 
 
-def stored_indices(mask: Image.Image, path: Path | str) -> LabelMap:
+def stored_indices(mask: Image.Image, path: Path | str | Packed) -> LabelMap:
     """Return the numbers of a mask that `load_mask` gave; of one whose red, green and blue are the same, those.
 
     Raises:
@@ -133,7 +150,7 @@ def one_channel(mask: Image.Image) -> Image.Image:
     return mask
 
 
-def load_mask(path: Path | str) -> Image.Image:
+def load_mask(path: Path | str | Packed) -> Image.Image:
     """Read a mask of indices or colours, turned upright as its EXIF data say.
 
     Returns:
@@ -142,7 +159,7 @@ def load_mask(path: Path | str) -> Image.Image:
     Raises:
         DataError: The file is missing, empty, truncated or no image.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "mask") as mask:
         raw_mode = _raw_mode(mask)
         ImageOps.exif_transpose(mask, in_place=True)
@@ -154,21 +171,21 @@ def load_mask(path: Path | str) -> Image.Image:
     return mask
 
 
-def upright_size(path: Path | str) -> tuple[int, int]:
+def upright_size(path: Path | str | Packed) -> tuple[int, int]:
     """Read (height, width) of an image as `read_image` would give it, without decoding it.
 
     Raises:
         DataError: The file is missing, empty or no image.
     """
-    path = _existing(path)
+    path = _given(path)
     with _opened(path, "image") as photo:
         width, height = photo.size
     return (width, height) if exif_turns(path) else (height, width)
 
 
-def exif_turns(path: Path | str) -> bool:
+def exif_turns(path: Path | str | Packed) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
-    with _opened(Path(path), "image") as photo:
+    with _opened(path if isinstance(path, Packed) else Path(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
@@ -206,10 +223,10 @@ def read_sbd_mat(path: Path | str) -> LabelMap:
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path | Packed, kind: str) -> Iterator[ImageFile.ImageFile]:
     """Open a picture of a size that memory can bear; whatever goes wrong with it is a DataError."""
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
             if (pixels := picture.width * picture.height) > MOST_PIXELS:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} = {pixels} pixels")
             yield picture
@@ -232,7 +249,11 @@ def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
         raise _unreadable(path, kind, error) from error
 
 
-def _bands_of_tiff(path: Path) -> str:
+def _given(path: Path | str | Packed) -> Path | Packed:
+    return path if isinstance(path, Packed) else _existing(path)
+
+
+def _bands_of_tiff(path: Path | Packed) -> str:
     """How many bands of what a whole TIFF has, which Pillow does not know as a picture; "" of other files."""
     with path.open("rb") as file:
         header = file.read(8)
@@ -261,7 +282,7 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
+def _unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
     # Pillow repeats the whole path, which the message starts with.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(f" {str(path)!r}", "")
     return DataError(

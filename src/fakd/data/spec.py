@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from fakd.data.bands import Bands
 from fakd.data.cropping import WHOLE_IMAGE
 
 NO_LOGITS = torch.empty(0)
@@ -19,7 +20,7 @@ class Sample(NamedTuple):
     """One labelled image, or a batch of them once collated."""
 
     image: Tensor
-    """(3, H, W) uint8 RGB."""
+    """(3, H, W) uint8 RGB; of rasters as many channels as bands are read."""
     label: Tensor
     """(H, W) uint8 class indices, 255 = ignore; 254 throughout an image that nobody labelled."""
     name: str
@@ -84,6 +85,8 @@ class DatasetSpec:
     """Learning rate of SGD in the paper's protocol."""
     window: SlidingWindow | None = None
     """How the benchmark evaluates images of this data set; None is whole images."""
+    bands: Bands = field(default_factory=Bands)
+    """What is read of TIFF files."""
     notice: str = ""
     """Licence or terms of use, shown to the user once per run."""
 
@@ -109,6 +112,7 @@ class DatasetSpec:
             "classes": json.dumps(self.classes),
             "palette": json.dumps(self.palette),
             "base_size": json.dumps(base_size or self.base_size),
+            **self.bands.notes(),
         }
 
 

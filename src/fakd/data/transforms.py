@@ -12,6 +12,7 @@ from fakd.data.spec import Sample
 from fakd.types import IGNORE_INDEX, UNLABELLED
 
 _IMAGENET_MEAN = (124, 116, 104)
+_OTHER_MEAN = 115  # of channels that are not red, green and blue
 _CROP_DRAWS = 10
 
 
@@ -94,7 +95,9 @@ class TrainTransform:
             label = resized_label_window(sample.label, size, window, flipped, fill=IGNORE_INDEX)
             if self._mixed(label):
                 break
-        image = resized_window(sample.image, size, window, flipped, _IMAGENET_MEAN, self.colours)
+        channels = len(sample.image)
+        fill = _IMAGENET_MEAN if channels == 3 else (_OTHER_MEAN,) * channels
+        image = resized_window(sample.image, size, window, flipped, fill, self.colours)
         return Sample(image, label, sample.name, torch.tensor(window.geometry(size, flipped)))
 
     def _mixed(self, crop: Tensor) -> bool:

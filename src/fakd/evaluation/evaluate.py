@@ -7,8 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fakd.data import Sample, get_dataset
+from fakd.data import Sample, get_dataset, meant_dataset
+from fakd.data.bands import Bands, BandsConfig
 from fakd.data.batches import SegmentationData
+from fakd.data.user.folder import FOLDER
 from fakd.evaluation.inference import WHOLE, Inference, predict_logits
 from fakd.evaluation.predictor import base_size_in
 from fakd.evaluation.scores import ConfusionMatrix
@@ -66,7 +68,9 @@ class DataOptions(Protocol):
 
 
 def validation_data(network: str, notes: Mapping[str, str], options: DataOptions) -> SegmentationData:
-    """Open the data set that a network is to be scored on: the one that is named, or that it was trained on.
+    """Find the data set that a network is to be scored on: the one that is named, or that it was trained on.
+
+    No file is opened: `source("val").check()` does, once all else is known to fit.
 
     Args:
         network: its name, for errors.
@@ -77,13 +81,16 @@ def validation_data(network: str, notes: Mapping[str, str], options: DataOptions
         ValueError: no data set is named.
         DataError: the data set is not as it should be.
     """
-    name = options.dataset or notes.get("dataset")
+    name = meant_dataset(options.dataset, options.data_root, notes.get("dataset"))
     if name is None:
         raise ValueError(f"{network} does not say what it was trained on: name the data set with --dataset.")
-    spec = get_dataset(name, options.data_root)
+    base_size = options.base_size or base_size_in(notes, network)
+    bands = Bands.of_notes(notes, network) if name == FOLDER else None
+    if isinstance(options, BandsConfig):
+        bands = options.chosen_bands(bands)
+    spec = get_dataset(name, options.data_root, bands, base_size)
     if spec.needs_root and options.data_root is None:
         raise ValueError(f"dataset {name!r} is read from disk: say where it is with --data-root FOLDER.")
-    base_size = options.base_size or base_size_in(notes, network)
     data = SegmentationData(spec, options.data_root, base_size=base_size, workers=options.workers)
-    data.source("val").check()
+    data.source("val")
     return data

@@ -149,7 +149,10 @@ class Frames(IterableDataset[Frame]):
             yield self._frame(f"{source.path}:{number}", source.place / f"{number:06d}", image)
 
     def _frame(self, title: str, place: Path, image: Tensor) -> Frame:
-        return Frame(printable(title), place, image, image if self.fit is None else self.fit(image))
+        fitted = image if self.fit is None else self.fit(image)
+        if get_worker_info():  # where a lack of shared memory is an error; in the queue the image would be waited for
+            image.share_memory_(), fitted.share_memory_()  # type: ignore[no-untyped-call]
+        return Frame(printable(title), place, image, fitted)
 
 
 def in_background(frames: Frames, workers: int) -> Iterator[Frame]:
@@ -162,7 +165,7 @@ def in_background(frames: Frames, workers: int) -> Iterator[Frame]:
     try:
         yield from loader
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker" not in str(error) or "shared memory" in str(error):
             raise
         raise ChildProcessError(f"{error} A process that reads images died: try again with --workers 0.") from error
 

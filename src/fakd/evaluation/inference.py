@@ -158,10 +158,10 @@ def _pad_to(images: Tensor, size: Sequence[int], colour: Tensor) -> Tensor:
 
 
 def _mean_colour(model: Model, images: Tensor) -> Tensor:
-    """(1, 3, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
+    """(1, channels, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
     mean = getattr(model, "mean", None)
     colour = mean if isinstance(mean, Tensor) else torch.tensor(_IMAGENET_MEAN)
-    return colour.to(images).view(1, 3, 1, 1)
+    return colour.to(images).view(1, -1, 1, 1)
 
 
 Mode = Literal["auto", "whole", "slide"]
@@ -201,7 +201,7 @@ class InferenceConfig:
                 raise ValueError("mode 'whole' has no windows: leave out --window and --stride, or give --mode slide.")
             return None
         if self.window:
-            return SlidingWindow(self.window, self.stride or _two_thirds(self.window))
+            return SlidingWindow(self.window, self.stride or two_thirds(self.window))
         if default:
             return SlidingWindow(default.size, self.stride or default.stride)
         if self.mode == "slide" or self.stride:
@@ -209,7 +209,7 @@ class InferenceConfig:
         return None
 
 
-def _two_thirds(size: tuple[int, int]) -> tuple[int, int]:
+def two_thirds(size: tuple[int, int]) -> tuple[int, int]:
     """The overlap that MMSegmentation's configurations have: 320 for 480, 513 for 769."""
     height, width = (max(1, round(2 * side / 3)) for side in size)
     return height, width

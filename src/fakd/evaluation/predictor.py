@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from fakd.data import DATASETS
+from fakd.data.bands import Bands, BandsConfig
 from fakd.data.palette import Palette
 from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import SlidingWindow
@@ -38,6 +39,8 @@ class Predictor:
     """Height and width that images are fitted into; None shows them at their own size."""
     inference: Inference
     device: torch.device
+    bands: Bands = field(default_factory=Bands)
+    """What it sees of TIFF files."""
 
     @classmethod
     def of(
@@ -75,6 +78,7 @@ class Predictor:
             base_size or base_size_in(notes, name),
             _inference_for(name, model, config, window),
             device,
+            _bands_for(name, model, notes, config),
         )
 
     @property
@@ -132,6 +136,14 @@ def _inference_for(name: str, model: Scorer, config: InferenceConfig, window: Sl
             "with scores, or leave those options out."
         )
     return inference
+
+
+def _bands_for(name: str, model: Scorer, notes: Mapping[str, str], config: InferenceConfig) -> Bands:
+    bands = Bands.of_notes(notes, name)
+    if isinstance(config, BandsConfig):
+        bands = config.chosen_bands(bands)
+    bands.check_channels(name, model.in_channels)
+    return bands
 
 
 def pick_device(name: Device) -> torch.device:

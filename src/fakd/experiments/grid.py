@@ -77,7 +77,7 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
     resume: bool = True
     """Keep finished runs, and go on with interrupted ones; false refuses a folder that holds any."""
     overwrite: bool = False
-    """Delete these runs first, with a teacher that was trained here."""
+    """Delete these runs first, with a teacher that was trained here; what else is there stays."""
 
     def __post_init__(self) -> None:
         """Check every run of the grid without touching data or networks.
@@ -176,6 +176,8 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         """The words that ask for this grid."""
         defaults = {item.name: {} if item.default is MISSING else item.default for item in fields(self)}
         values = {item.name: self.given.get(item.name, getattr(self, item.name)) for item in fields(self)}
+        if self.dataset != UNLABELLED_SET:  # which --unlabelled says
+            values["dataset"] = self.dataset
         for name in ("resume", "overwrite", "plan", "engine", "ray_address", "cpus"):  # not what came of it
             del values[name]
         changed = {name: value for name, value in values.items() if value != defaults[name]}

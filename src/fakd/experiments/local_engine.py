@@ -11,6 +11,7 @@ from fakd.console import console, say
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.run_process import BUSY, RunProcess
 from fakd.files.only_writer import is_owned, new_lease
+from fakd.machine import free_cores
 
 
 class LocalEngine:
@@ -90,5 +91,5 @@ def device_groups(accelerator: str, devices: int, jobs: int | None) -> list[str 
 
 
 def threads_each(jobs: int) -> int:
-    """How many of the machine's cores each of so many runs may use."""
-    return max(1, (os.cpu_count() or 1) // jobs)
+    """How many of the machine's idle cores each of so many runs may use."""
+    return max(1, free_cores() // jobs)

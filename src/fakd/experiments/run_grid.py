@@ -1,7 +1,7 @@
 """A grid of runs from its options to its tables."""
 
-import shutil
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
 from fakd.experiments.run_queue import failed_runs
-from fakd.experiments.step_time import seconds_per_step, steps_within
-from fakd.training.run_folder import write_json, write_text
+from fakd.experiments.step_time import delete_short_runs, seconds_per_step, steps_within
+from fakd.training.outcome import say_next
+from fakd.training.run_data import data_inputs
+from fakd.training.run_folder import check_same_inputs, write_json, write_text
+from fakd.training.student import check_network
 from fakd.training.teacher import load_teacher
 from fakd.training.verdicts import check_files
 
@@ -64,19 +67,19 @@ def _results(config: GridConfig, command: str) -> GridResults | None:
     own = [] if teacher is None else [teacher]
     everything = [*own, *config.plan_runs(arms, {}).values()]
     if config.overwrite:
+        _require_runs(everything)
+    to_do = config.overwrite or not all(one.finished for one in everything)
+    if to_do and is_main_process():
+        _check(config, everything)
+    if config.overwrite:
         _delete(everything, config.root)
-    to_do = not all(one.finished for one in everything)
-    if to_do and config.check_data and is_main_process():  # once for all runs
-        data = SegmentationData(config.spec, config.data_root)
-        config.open_unlabelled(data)
-        check_files(data)
     failures = run_or_plan(own, config, config.plan) if to_do else []
     if failures is None:
         return None
     if failures:
         raise failed_runs(failures, 1, "The students need it")
-    if to_do:
-        load_teacher(config.teacher_path, config)  # what does not fit is named once, rather than by every run
+    if to_do and teacher is not None:
+        load_teacher(config.teacher_path, config)
     steps: Mapping[str, int] = {}
     if config.minutes is not None:
         seconds = seconds_per_step(config, arms)
@@ -97,18 +100,42 @@ def _results(config: GridConfig, command: str) -> GridResults | None:
     return group_results(config, arms, runs, failures, config.command_line(command))
 
 
-def _delete(planned: list[PlannedRun], root: Path) -> None:
-    """Delete the runs that are to be made anew, and what was measured for them."""
+def _check(config: GridConfig, planned: Sequence[PlannedRun]) -> None:
+    """Name what is wrong once, rather than in every run; what is quick to find out first.
+
+    Raises:
+        DataError: the data are not as they should be.
+        ValueError: they have changed since some run was begun, or a network does not fit them.
+    """
+    data = SegmentationData(config.spec, config.data_root)
+    config.open_unlabelled(data)
+    inputs = data_inputs(data)
+    for one in [] if config.overwrite else planned:
+        check_same_inputs(one.config, inputs)
+    for one in {one.config.trained_network: one for one in planned}.values():
+        check_network(one.config)
+    if config.teacher is not None:
+        load_teacher(config.teacher, config)
+    if config.check_data:
+        check_files(data)
+
+
+def _require_runs(planned: Sequence[PlannedRun]) -> None:
+    """Refuse folders that hold files and no run, where runs are to be made anew."""
     for one in planned:
         if any(one.folder.root.glob("*")) and not one.folder.begun:
             raise FileExistsError(
                 f"{one.folder.root} holds files but no run; it is not deleted. Choose another --output."
             )
+
+
+def _delete(planned: Sequence[PlannedRun], root: Path) -> None:
+    """Delete the runs that are to be made anew, and what was measured for them; nothing else."""
     for one in planned:
         one.folder.delete()
         one.log.unlink(missing_ok=True)
     (root / "budget.json").unlink(missing_ok=True)
-    shutil.rmtree(root / "pilot", ignore_errors=True)
+    delete_short_runs(root)
 
 
 def _write(results: GridResults, title: str, stem: Path) -> None:
@@ -123,3 +150,5 @@ def _write(results: GridResults, title: str, stem: Path) -> None:
     for verdict in group_verdicts(results.students, equal_time=results.config.minutes is not None):
         say(f"verdict   {verdict}", style="yellow")
     say(f"written to {stem}.md, .csv, .tex and .json")
+    root = shlex.quote(str(stem.parent))
+    say_next(f"fakd report {root} -o {root}/report.html", f"fakd analyze {root} -o {root}/analysis")

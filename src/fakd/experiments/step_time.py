@@ -1,7 +1,6 @@
 """How long a step of each method takes, so that all may be given the same time."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +10,12 @@ from fakd.console import say
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.plan import run_or_plan
 from fakd.experiments.planned_run import Failure, PlannedRun
-from fakd.training.run_folder import write_json
+from fakd.files.deleting import delete_files
+from fakd.training.run_folder import RunFolder, write_json
 
 STEPS = 30
 """Length of the short run of each method."""
+_FOLDER = "pilot"
 _WARM_UP = 10
 """Its first steps, in which loaders start and libraries choose their kernels."""
 
@@ -37,8 +38,21 @@ def seconds_per_step(config: GridConfig, arms: Sequence[Arm]) -> dict[str, float
             return failures
         known |= {name: _measured(run.folder.logs) for name, run in planned.items()}
         write_json(path, known)
-        shutil.rmtree(_folder(config))
+        delete_short_runs(config.root)
     return {arm.name: known[arm.name] for arm in arms}
+
+
+def delete_short_runs(root: Path) -> None:
+    """Delete what was measured below the output of a grid, and nothing else that lies there.
+
+    Example:
+        >>> delete_short_runs(Path("a folder without any"))
+    """
+    folder = root / _FOLDER
+    for found in [RunFolder(file.parent) for file in folder.rglob("versions.json")]:
+        if found.begun:
+            found.delete()
+            delete_files(folder, [f"{found.root.relative_to(folder)}.log"])
 
 
 def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]:
@@ -48,11 +62,8 @@ def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]
 
 def _short_run(config: GridConfig, arm: Arm) -> PlannedRun:
     every = {"eval_every": STEPS, "checkpoint_every": STEPS, "log_every": 1, "warmup_steps": 0}
-    return config.plan_run(arm, config.seed_list[0], STEPS, output=_folder(config) / arm.name, resume=True, **every)
-
-
-def _folder(config: GridConfig) -> Path:
-    return config.root / "pilot"
+    output = config.root / _FOLDER / arm.name
+    return config.plan_run(arm, config.seed_list[0], STEPS, output=output, resume=True, **every)
 
 
 def _measured(logs: Path) -> float:

@@ -59,6 +59,7 @@ class Calibration:
         advice = "Name by --dataset the one that the network was trained on."
         order = class_order(options.checkpoint, theirs, data.spec.name, ours, advice)
         found = [] if options.calibration is None else find_sources([options.calibration], options.output)
+        data.source("val").check()
         return cls(data, tuple(source.path for source in found), options.calibration_images, order)
 
     def images(self) -> Iterator[Tensor]:

@@ -51,7 +51,7 @@ def check_graph(deployed: Deployed, path: Path) -> list[Check]:
     checks = []
     with torch.no_grad():
         for size, batch in zip(_sizes_for(deployed), BATCHES, strict=True):
-            images = torch.rand(batch, 3, *size, generator=generator)
+            images = torch.rand(batch, deployed.in_channels, *size, generator=generator)
             scores = deployed.scores(images)
             checks.append(Check(size, batch, *_compare(scores, _answer(exported, images), exported.gives_labels)))
     return checks
@@ -86,7 +86,7 @@ def print_checks(checks: Sequence[Check]) -> None:
 
 def _sizes_for(deployed: Deployed) -> Sequence[tuple[int, int]]:
     try:
-        deployed(torch.zeros(1, 3, *SIZES[1]))
+        deployed(torch.zeros(1, deployed.in_channels, *SIZES[1]))
     except (RuntimeError, ValueError, AssertionError):  # how networks refuse sides that their strides do not divide
         return [(_rounded_up(height), _rounded_up(width)) for height, width in SIZES]
     return SIZES

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from fakd.models.onnx import INPUT, LABELS, LOGITS, require_onnx
 
 Exporter = Literal["torchscript", "dynamo"]
-TRACED = (2, 3, 64, 96)
-"""Shape of the images that are run through once while the graph is written; nothing in it depends on them."""
+TRACED = (64, 96)
+"""Height and width of the images that run through once while the graph is written; nothing in it depends on them."""
 
 
 class Deployed(nn.Module):
@@ -29,6 +29,8 @@ class Deployed(nn.Module):
     def __init__(self, network: nn.Module, upsample: bool = False, argmax: bool = False) -> None:
         super().__init__()
         self.network, self.upsample, self.argmax = network, upsample or argmax, argmax
+        self.in_channels: int = getattr(network, "in_channels", 3)
+        """Of the images."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores (B, C, h, w), enlarged ones (B, C, H, W), or labels (B, H, W) uint8."""
@@ -64,7 +66,7 @@ def write_graph(
     network = deepcopy(deployed).eval().requires_grad_(False)
     replace_adaptive_averages(network)
     name = LABELS if deployed.argmax else LOGITS
-    images = torch.rand(TRACED, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, deployed.in_channels, *TRACED, generator=torch.Generator().manual_seed(0))
     free = {0: "batch", 2: "height", 3: "width"}
     sizes: dict[str, object] = (
         {"dynamic_axes": {INPUT: free, name: {0: "batch", 1: "y", 2: "x"} if deployed.argmax else free}}
@@ -92,7 +94,7 @@ def write_graph(
             f"Try --exporter {other}, or another --opset."
         ) from error
     model = onnx.load(path)
-    _name_sizes(model.graph.input[0], ("batch", 3, "height", "width"))
+    _name_sizes(model.graph.input[0], ("batch", deployed.in_channels, "height", "width"))
     # PyTorch's own names are formulas of the image's size, which is their only use
     rest = ("height", "width") if deployed.upsample else ("score_height", "score_width")
     _name_sizes(model.graph.output[0], ("batch", *rest) if deployed.argmax else ("batch", None, *rest))

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from fakd.console import did_you_mean
 from fakd.methods.at import AttentionTransfer
 from fakd.methods.cirkd import CIRKD
 from fakd.methods.cwd import ChannelKD, FeatureChannelKD
@@ -48,7 +49,9 @@ def method_options(name: str) -> dict[str, inspect.Parameter]:
         ['weight', 'temperature', 'augment_logits']
     """
     if name not in METHODS:
-        raise ValueError(f"there is no method {name!r}; the methods are {', '.join(METHODS)}.")
+        raise ValueError(
+            f"there is no method {name!r}; the methods are {', '.join(METHODS)}.{did_you_mean(name, METHODS)}"
+        )
     options: dict[str, inspect.Parameter] = {}
     for kind in METHODS[name].__mro__:
         parameters = inspect.signature(kind).parameters

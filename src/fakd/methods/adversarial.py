@@ -44,6 +44,7 @@ class AdversarialTerm(nn.Module):
         learning_rate: of the discriminator, at the first step.
         betas: of its Adam.
         penalty: weight of the gradient penalty; only for "wgan-gp".
+        in_channels: of the images.
 
     Attributes:
         last_loss: the discriminator's own loss at its last update, for the log; it is no part of the student's.
@@ -60,6 +61,7 @@ class AdversarialTerm(nn.Module):
         learning_rate: float = 4e-4,
         betas: tuple[float, float] = (0.0, 0.99),
         penalty: float = 10.0,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_choice(Adversary, **{"the adversary": kind})
@@ -67,7 +69,10 @@ class AdversarialTerm(nn.Module):
         check_numbers(**{"the gradient penalty's weight": penalty})
         self.num_classes, self.max_steps, self.kind = num_classes, max_steps, kind
         self.learning_rate, self.betas, self.penalty = learning_rate, betas, penalty
-        self.discriminator = Discriminator(num_classes, normalise=kind == "hinge").requires_grad_(False)
+        self.in_channels = in_channels
+        self.discriminator = Discriminator(
+            num_classes, in_channels=in_channels, normalise=kind == "hinge"
+        ).requires_grad_(False)
         self.register_buffer("last_loss", torch.zeros(()), persistent=False)
         self._optimizer = self._new_optimizer()
         self.register_load_state_dict_post_hook(AdversarialTerm._renew_optimizer)  # type: ignore[no-untyped-call]
@@ -137,9 +142,9 @@ class AdversarialTerm(nn.Module):
                 "the adversarial term looks at the images beside the scores: pass images=(B, 3, H, W), RGB in "
                 "[0, 1], got None. Without them set its weight to 0."
             )
-        if images.ndim != 4 or images.shape[:2] != (len(student_logits), 3):
+        if images.ndim != 4 or images.shape[:2] != (len(student_logits), self.in_channels):
             raise ValueError(
-                f"images must be (B, 3, H, W) with B = {len(student_logits)} like the scores, "
+                f"images must be (B, {self.in_channels}, H, W) with B = {len(student_logits)} like the scores, "
                 f"got {tuple(images.shape)}."
             )
         return images.detach()

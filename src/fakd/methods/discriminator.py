@@ -43,6 +43,7 @@ class Discriminator(nn.Module):
 
     Args:
         num_classes: C.
+        in_channels: of the images.
         width: channels after the first convolution; doubled by each of the next three.
         normalise: divide every convolution's weight by its spectral norm, which keeps the critic's slope bounded.
 
@@ -52,10 +53,10 @@ class Discriminator(nn.Module):
     Source: Liu et al., CVPR 2019 (SKDS); Zhang et al. 2019 (SAGAN).
     """
 
-    def __init__(self, num_classes: int, *, width: int = 64, normalise: bool = True) -> None:
+    def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 64, normalise: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        incoming = num_classes + 3
+        incoming = num_classes + in_channels
         for depth in range(4):
             outgoing = width * 2**depth
             layers += [nn.Conv2d(incoming, outgoing, 3, stride=2, padding=1), nn.LeakyReLU(0.1)]

@@ -172,7 +172,7 @@ class FAKDPixel(FAKD):
         temperature: tau, divides both logits before the softmax; 1.
         augmentation: the other options, as `FAKD` has them.
 
-    Source: FAKD, Eq. 8, with the pixel's own class as the reference: one exponent a class in place of C x C, and a
+    Source: FAKD, Eq. 8; with the pixel's own class as the reference: one exponent a class in place of C x C, and a
     bound, which Eq. 8 as printed is not.
 
     Example:

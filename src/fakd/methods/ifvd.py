@@ -76,7 +76,11 @@ class IFVD(Method):
         )
         self.adversarial = (
             AdversarialTerm(
-                self.num_classes, max_steps=max_steps, kind=adversarial, learning_rate=discriminator_learning_rate
+                self.num_classes,
+                max_steps=max_steps,
+                kind=adversarial,
+                learning_rate=discriminator_learning_rate,
+                in_channels=getattr(student, "in_channels", 3),
             )
             if adversarial_weight
             else None

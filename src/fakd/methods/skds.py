@@ -82,6 +82,7 @@ class SKDS(Method):
                 max_steps=max_steps,
                 kind=adversarial,
                 learning_rate=discriminator_learning_rate,
+                in_channels=getattr(student, "in_channels", 3),
             )
             if adversarial_weight
             else None

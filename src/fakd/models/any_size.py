@@ -26,11 +26,12 @@ class Sides(NamedTuple):
     """Whether maps are (B, h, w, channels)."""
 
 
-def find_sides(body: Any) -> Sides:
+def find_sides(body: Any, in_channels: int = 3) -> Sides:
     """Find out what sides a network takes, by running it without memory; any size, where it can.
 
     Args:
         body: a feature extractor of timm on PyTorch's meta device, in eval mode.
+        in_channels: of the images.
 
     Raises:
         ValueError: it takes images of one size alone.
@@ -41,7 +42,7 @@ def find_sides(body: Any) -> Sides:
     for multiple in sorted({1, strides[0], strides[-1], *_WINDOWS}):
         sizes = [(65, 97)] if multiple == 1 else [(multiple, 2 * multiple), (2 * multiple, 3 * multiple)]
         try:
-            runs = [_run(body, size, channels) for size in sizes]
+            runs = [_run(body, size, channels, in_channels) for size in sizes]
         except Exception as error:  # each of timm's families refuses a size by another
             reason = reason or " ".join(str(error).split()) or type(error).__name__
             continue
@@ -50,7 +51,7 @@ def find_sides(body: Any) -> Sides:
     # Networks that lose a row at every stride, as Inception does.
     size = (299, 331)
     try:
-        shapes, last = _run(body, size, channels)
+        shapes, last = _run(body, size, channels, in_channels)
     except Exception as error:
         reason = reason or " ".join(str(error).split()) or type(error).__name__
     else:
@@ -61,10 +62,12 @@ def find_sides(body: Any) -> Sides:
     raise ValueError(reason)
 
 
-def _run(body: nn.Module, size: tuple[int, int], channels: Sequence[int]) -> tuple[list[tuple[int, ...]], bool]:
+def _run(
+    body: nn.Module, size: tuple[int, int], channels: Sequence[int], in_channels: int
+) -> tuple[list[tuple[int, ...]], bool]:
     """The heights and widths of all maps, and whether their channels come last."""
     with torch.no_grad():
-        maps = body(torch.empty(1, 3, *size, device="meta"))
+        maps = body(torch.empty(1, in_channels, *size, device="meta"))
     if [map_.shape[1] for map_ in maps] == list(channels):
         return [tuple(map_.shape[2:]) for map_ in maps], False
     if [map_.shape[3] for map_ in maps] == list(channels):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import timm
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 from fakd.console import install_command, say
@@ -55,6 +56,7 @@ def load_backbone_weights(encoder: Encoder, backbone: str, source: str) -> None:
     found = _from_openmmlab(encoder, backbone, state) or {_name_in_body(n, own): t for n, t in state.items()}
     leftover = {_name_in_body(name, own) for name in shapes} - set(own)
     found = {name: tensor for name, tensor in found.items() if name not in leftover}
+    found = {name: _of_channels(tensor, own.get(name, tensor)) for name, tensor in found.items()}
     # Files from before PyTorch 1 lack these counters, which only matter where momentum is None.
     counters = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
     found = counters | found
@@ -62,6 +64,14 @@ def load_backbone_weights(encoder: Encoder, backbone: str, source: str) -> None:
         advice = prefix_advice(shapes, state)
         raise ValueError(f"the {source!r} weights for backbone {backbone!r} do not fit:{listed(problems)}{advice}")
     encoder.body.load_state_dict(found)
+
+
+def _of_channels(weight: Tensor, own: Tensor) -> Tensor:
+    """A first convolution's weight for RGB, for images of as many channels as it sees here; others as they are."""
+    if weight.ndim == own.ndim == 4 and weight.shape[1] == 3 != own.shape[1] and len(weight) == len(own):
+        spread: Tensor = adapt_input_conv(own.shape[1], weight)
+        return spread
+    return weight
 
 
 def _local(source: str) -> Path:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fakd.console import did_you_mean
 from fakd.data.class_names import Classes
 from fakd.models.backbone_weights import load_backbone_weights
 from fakd.models.class_rows import as_two_classes, bring_rows
@@ -13,7 +14,7 @@ from fakd.models.initial_weights import start_from
 from fakd.models.mmseg.checkpoint import load_mmseg
 from fakd.models.mmseg.published import fetch_teacher, find_teacher
 from fakd.models.names import SCORING, NetworkName
-from fakd.models.network import Network, Scorer, load_model
+from fakd.models.network import Network, Scorer, load_model, no_such_network
 from fakd.models.onnx import open_onnx
 from fakd.models.presets import PRESETS
 from fakd.models.scoring import open_script
@@ -30,6 +31,7 @@ def create_model(
     dropout: float | None = None,
     aux: bool = True,
     backbone_weights: str | None = None,
+    in_channels: int = 3,
 ) -> Network:
     """Build a segmentation network.
 
@@ -51,6 +53,8 @@ def create_model(
             heads have none in any case.
         backbone_weights: None for random weights; "imagenet" for published ones; or the path or URL of a .pth or
             .safetensors file with timm's or OpenMMLab's names. For other libraries' networks, see `create_foreign`.
+            Weights for RGB are spread over other channels as timm does.
+        in_channels: of the images, 3 for RGB; not for other libraries' networks.
 
     Returns:
         The network in training mode, on the CPU.
@@ -65,6 +69,8 @@ def create_model(
     asked = NetworkName.parse(name)
     if asked.is_foreign:
         own = {"backbone": backbone, "output_stride": output_stride, "channels": channels, "dropout": dropout}
+        if in_channels != 3:
+            raise ValueError(f"{name} takes RGB images alone, and {in_channels} bands are read: name three by --bands.")
         if given := [option for option, value in own.items() if value is not None]:
             raise ValueError(f"{', '.join(given)} cannot change {name}, which another library builds: leave it out.")
         if asked.weights is not None:
@@ -89,8 +95,14 @@ def create_model(
     wanted = kind.default_output_stride if output_stride is None else output_stride
     dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
-    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout)
-    encoder = Encoder(backbone, wanted, or_natural=output_stride is None, last_blocks=kind.last_blocks)
+    config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout, in_channels=in_channels)
+    encoder = Encoder(
+        backbone,
+        wanted,
+        or_natural=output_stride is None,
+        last_blocks=kind.last_blocks,
+        in_channels=in_channels,
+    )
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:
@@ -105,15 +117,30 @@ def create_model(
 
 def _split(name: str, backbone: str | None) -> tuple[str, str]:
     head, slash, named = name.partition("/")
-    valid = f'valid presets: {", ".join(PRESETS)}; valid heads: {", ".join(HEADS)}, as "HEAD/BACKBONE"'
+    valid = f"valid presets: {', '.join(PRESETS)}; valid heads: {', '.join(HEADS)}, as HEAD/BACKBONE"
     if head not in HEADS:
-        raise ValueError(f"unknown network {name!r}; {valid}")
+        meant = did_you_mean(head, HEADS) if slash else did_you_mean(name, PRESETS)
+        raise ValueError(f"unknown network {name!r}; {valid}.{meant}")
     if slash and backbone is not None and named != backbone:
         raise ValueError(f"{name!r} already names a backbone, but backbone={backbone!r} was given")
     backbone = named if slash else backbone
     if not backbone:
         raise ValueError(f'{name!r} needs a backbone, e.g. "{head}/resnet18_v1c" or backbone=...; {valid}')
     return head, backbone
+
+
+def check_trained(name: str) -> None:
+    """Refuse the name of a trained network that is nowhere, in a moment and without opening it.
+
+    Args:
+        name: as for `open_any`.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+    """
+    asked = NetworkName.parse(name)
+    if asked.kind in ("new", "file", "pth", *SCORING) and not Path(asked.network).exists():
+        raise FileNotFoundError(no_such_network(Path(asked.network)))
 
 
 def open_model(name: str | Path) -> tuple[Network, dict[str, str]]:

@@ -156,9 +156,9 @@ def _run_inference(model: Network, image_size: tuple[int, int]) -> tuple[Segment
         if scores_alone(model):
             # the counter's hooks take what asks for a gradient for what has one
             real = copy.deepcopy(model).to("cpu").requires_grad_(False)
-            output = real(torch.zeros(1, 3, *image_size))
+            output = real(torch.zeros(1, model.in_channels, *image_size))
         else:
-            output = _without_content(model).eval()(torch.empty(1, 3, *image_size, device="meta"))
+            output = _without_content(model).eval()(torch.empty(1, model.in_channels, *image_size, device="meta"))
     return output, counter.get_total_flops() // 2, memory.peak
 
 
@@ -167,7 +167,7 @@ def _run_training(model: Network, image_size: tuple[int, int], batch_size: int) 
     with torch.enable_grad(), PeakMemory() as memory:
         network = _without_content(model).train()
         momentum = [torch.empty_like(parameter) for parameter in network.parameters()]
-        images = torch.empty(batch_size, 3, *image_size, device="meta")
+        images = torch.empty(batch_size, model.in_channels, *image_size, device="meta")
         labels = torch.empty(batch_size, *image_size, dtype=torch.int64, device="meta")
         loss, aux_shape = _supervised_loss(network, images, labels)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -52,7 +52,7 @@ def _fold(network: Network) -> bool:
     """Fold batch normalisations into convolutions and return whether the network still gives the same answer."""
     # A generator of its own leaves the caller's random numbers alone.
     generator = torch.Generator("cpu").manual_seed(0)
-    probe = torch.rand(1, 3, 64, 64, dtype=torch.float64, device="cpu", generator=generator)
+    probe = torch.rand(1, network.in_channels, 64, 64, dtype=torch.float64, device="cpu", generator=generator)
     with torch.no_grad():
         pairs, expected = _pairs(network, probe)
         for conv, norm in pairs:

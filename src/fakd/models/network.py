@@ -13,8 +13,10 @@ from huggingface_hub.constants import CONFIG_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fakd.console import did_you_mean
 from fakd.files.atomic import written_at_once
 from fakd.models.meta import on_meta
+from fakd.models.shipped import SHIPPED
 from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
 from fakd.types import SegmentationOutput
 
@@ -69,11 +71,16 @@ class Scorer(nn.Module, ABC):
     """Whatever scores the classes of pixels: a `Network`, an exported file, a teacher as its student sees it."""
 
     mean: Tensor
-    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]."""
+    """(1, 3, 1, 1) what is subtracted from RGB images in [0, 1]; of images of other channels, as many numbers."""
     notes: Mapping[str, str] = {}
     """What its file says beside the weights, as the names of the classes."""
     gives_labels = False
     """Whether all it says is which class wins."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images that it takes; nearly always 3, RGB."""
+        return int(self.mean.shape[1])
 
     @property
     @abstractmethod
@@ -91,9 +98,10 @@ class Scorer(nn.Module, ABC):
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless the images are float (B, 3, H, W)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != self.in_channels or not images.is_floating_point():
+            kind = "RGB values" if self.in_channels == 3 else "values"
             raise ValueError(
-                "images must be float (B, 3, H, W) with RGB values in [0, 1], "
+                f"images must be float (B, {self.in_channels}, H, W) with {kind} in [0, 1], "
                 f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
             )
 
@@ -213,9 +221,7 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
     if path.is_dir():
         path = path / (HUB_FILE if (path / HUB_FILE).is_file() else RUN_FILE)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no model file at {path}; expected a .safetensors file written by fakd, or a finished run's folder"
-        )
+        raise FileNotFoundError(no_such_network(path))
     metadata, tensors = _student_of(path) if path.suffix == RUN_SUFFIX else read_safetensors(path)
     if CONFIG_KEY not in metadata:
         raise ValueError(f"{path} has no metadata entry {CONFIG_KEY!r}: it was not written by fakd.models.save_model")
@@ -231,6 +237,12 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
     model.load_state_dict(tensors)
     model.notes = dict(metadata)
     return model.eval(), metadata
+
+
+def no_such_network(path: Path) -> str:
+    """What is said where no trained network lies, with the name beside it that may be meant."""
+    meant = did_you_mean(str(path), [*SHIPPED, *map(str, path.parent.glob("*"))])
+    return f"no model file at {path}; expected a .safetensors file of fakd, or the folder of a finished run.{meant}"
 
 
 def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -219,6 +219,8 @@ def _read_colour(notes: Mapping[str, str], name: str, path: Path) -> Tensor:
         colour = torch.tensor(json.loads(notes[name]), dtype=torch.float32)
     except (KeyError, ValueError, TypeError, RecursionError):
         colour = torch.empty(0)
-    if colour.shape != (3,):
-        raise ValueError(f"{path}: its {name} is {notes.get(name)!r:.80}, expected three numbers.")
-    return colour.view(1, 3, 1, 1)
+    channels = len(json.loads(notes["bands"])) if "bands" in notes else 3
+    if colour.shape != (channels,):
+        expected = "three numbers" if channels == 3 else f"{channels} numbers"
+        raise ValueError(f"{path}: its {name} is {notes.get(name)!r:.80}, expected {expected}.")
+    return colour.view(1, channels, 1, 1)

@@ -55,6 +55,8 @@ class ModelConfig:
     """Probability of dropping a whole channel before each classifier, in [0, 1)."""
     aux_channels: int | None = None
     """Width of the auxiliary head on the second to last stage; None means no auxiliary head."""
+    in_channels: int = 3
+    """Channels of the images; 3 is RGB."""
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
@@ -65,6 +67,8 @@ class ModelConfig:
             raise ValueError(f"channels must be at least 1 (or None for the default), got {self.channels}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, got {self.in_channels}")
         if self.aux_channels is not None and self.aux_channels < 1:
             raise ValueError(f"aux_channels must be at least 1 (or None for no head), got {self.aux_channels}")
 
@@ -86,8 +90,8 @@ def default_aux_channels(stage_channels: int) -> int:
 class Segmentor(Network, built_from=ModelConfig):
     """An encoder, a decode head, and a 1x1 classifier; in training also an auxiliary head.
 
-    Images are float RGB (B, 3, H, W) in [0, 1]: the network subtracts the mean and divides by the standard
-    deviation that its encoder expects, which are saved with the weights.
+    Images are float RGB (B, 3, H, W) in [0, 1], or of `config.in_channels` others: the network subtracts the mean and
+    divides by the standard deviation that its encoder expects, which are saved with the weights.
 
     Args:
         config: the architecture. `channels=None` is replaced by the default for the encoder in `self.config`.
@@ -104,7 +108,9 @@ class Segmentor(Network, built_from=ModelConfig):
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}; valid heads: {', '.join(HEADS)}")
         head = HEADS[config.head]
-        encoder = encoder or Encoder(config.backbone, config.output_stride, last_blocks=head.last_blocks)
+        encoder = encoder or Encoder(
+            config.backbone, config.output_stride, last_blocks=head.last_blocks, in_channels=config.in_channels
+        )
         channels = config.channels or head.default_channels(encoder.channels)
         self.config = replace(config, channels=channels)
         self.register_buffer("mean", encoder.image_mean.clone())

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
 
 @cache
-def plan_body(backbone: str, output_stride: int, or_natural: bool, last_blocks: bool) -> Plan:
+def plan_body(backbone: str, output_stride: int, or_natural: bool, last_blocks: bool, in_channels: int = 3) -> Plan:
     """Find out how timm gives the maps of an encoder.
 
     Args:
@@ -51,7 +51,9 @@ def plan_body(backbone: str, output_stride: int, or_natural: bool, last_blocks: 
     layout = layout_of(backbone)
     with on_meta():
         reason, natural = "", ()
-        for settings in _ways(layout, output_stride, last_blocks):
+        images = {} if in_channels == 3 else {"in_chans": in_channels}
+        for way in _ways(layout, output_stride, last_blocks):
+            settings = {**way, **images}
             try:
                 body = _build(layout, settings).eval()
                 strides = tuple(body.feature_info.reduction())
@@ -60,7 +62,7 @@ def plan_body(backbone: str, output_stride: int, or_natural: bool, last_blocks: 
                 if strides[-1] != output_stride and (not or_natural or "output_stride" in settings):
                     natural = natural or strides
                     continue
-                return Plan(settings, find_sides(body))
+                return Plan(settings, find_sides(body, in_channels))
             except _REFUSALS as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
     if natural:

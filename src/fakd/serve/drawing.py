@@ -48,12 +48,14 @@ def at_page_size(comparison: Comparison) -> Drawing:
     return Drawing(image, resized(comparison.student.labels), None if teacher is None else resized(teacher.labels))
 
 
-def slider_pictures(drawing: Drawing, palette: Palette, opacity: float) -> tuple[Picture, Picture]:
+def slider_pictures(
+    drawing: Drawing, palette: Palette, opacity: float, hide: Sequence[int] = ()
+) -> tuple[Picture, Picture]:
     """The two sides of the slider: student and teacher, or without a teacher the image and the student."""
-    student = overlay(drawing.image, drawing.student, palette, opacity).numpy()
+    student = overlay(drawing.image, drawing.student, palette, opacity, hide).numpy()
     if drawing.teacher is None:
         return drawing.image.permute(1, 2, 0).numpy(), student
-    return student, overlay(drawing.image, drawing.teacher, palette, opacity).numpy()
+    return student, overlay(drawing.image, drawing.teacher, palette, opacity, hide).numpy()
 
 
 def agreement_map(image: Tensor, student_labels: Tensor, teacher_labels: Tensor) -> Picture:
@@ -71,17 +73,21 @@ def agreement_map(image: Tensor, student_labels: Tensor, teacher_labels: Tensor)
     return picture
 
 
-def legend(comparison: Comparison, classes: Sequence[str], palette: Palette) -> str:
+def legend(comparison: Comparison, classes: Sequence[str], palette: Palette, hide: Sequence[int] = ()) -> str:
     """A table of the classes in either mask, largest first: colour, name and share of the pixels in both."""
     answers = {"student": comparison.student, "teacher": comparison.teacher}
     columns = {name: answer.shares.tolist() for name, answer in answers.items() if answer is not None}
     most = [max(shares) for shares in zip(*columns.values(), strict=True)]
     shown = sorted((index for index in range(len(classes)) if most[index] > 0), key=lambda index: -most[index])
+
+    def swatch(index: int) -> str:
+        return "transparent" if index in hide else _hex(palette[index])
+
     heads = "".join(f'<th scope="col" class="share">{name}</th>' for name in columns)
     rows = "".join(
-        f'<tr><th scope="row"><span class="swatch" style="background:{_hex(palette[index])}"></span>'
+        f'<tr><th scope="row"><span class="swatch" style="background:{swatch(index)}"></span>'
         f"{escape(classes[index])}</th>"
-        + "".join(_share(shares[index], palette[index]) for shares in columns.values())
+        + "".join(_share(shares[index], _hex(palette[index])) for shares in columns.values())
         + "</tr>"
         for index in shown
     )
@@ -117,9 +123,9 @@ def _passes(count: int) -> str:
     return f"{count} passes" if count > 1 else "1 pass"
 
 
-def _share(share: float, colour: tuple[int, int, int]) -> str:
+def _share(share: float, colour: str) -> str:
     return (
-        f'<td class="share"><span class="bar"><span style="width:{100 * share:.1f}%;background:{_hex(colour)}"></span>'
+        f'<td class="share"><span class="bar"><span style="width:{100 * share:.1f}%;background:{colour}"></span>'
         f'</span><span class="percent">{100 * share:.1f} %</span></td>'
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fakd.data import DataError, read_image
 from fakd.data.reading import upright_size
 from fakd.evaluation.predictor import Predictor, too_large
 from fakd.serve.drawing import Drawing, agreement_map, at_page_size, figures, legend, slider_pictures
-from fakd.serve.pair import MOST_PASSES, compare, described
+from fakd.serve.pair import MOST_PASSES, compare, described, fast
 from fakd.serve.samples import Sample
 
 STYLE = Path(__file__).with_name("style.css").read_text()
@@ -40,6 +41,13 @@ class Page:
     samples: Sequence[Sample]
     most_pixels: int
     """Of an image."""
+    hide: Sequence[int] = ()
+    """Classes that are shown without a colour."""
+
+    @cached_property
+    def asked(self) -> tuple[Predictor, Predictor | None]:
+        """The two as `fakd benchmark` times them: ready for inference alone."""
+        return fast(self.student), None if self.teacher is None else fast(self.teacher)
 
     def build(self) -> gradio.Blocks:
         """Lay it out, and say what happens on what."""
@@ -50,11 +58,15 @@ class Page:
             with gradio.Row():
                 with gradio.Column(scale=2, min_width=280):
                     upload = gradio.File(label="drop an image here", file_types=["image"], elem_id="upload", height=140)
+                    if self.samples:
+                        _caption("or pick one")
                     gallery = self._gallery()
                 with gradio.Column(scale=5, min_width=320):
                     message = gradio.HTML(elem_id="message")
+                    _caption(sides)
                     slider = gradio.ImageSlider(
                         label=sides,
+                        show_label=False,
                         elem_id="slider",
                         format="png",
                         interactive=False,
@@ -65,8 +77,10 @@ class Page:
                     numbers = gradio.HTML(elem_id="figures")
             with gradio.Row():
                 with gradio.Column(scale=5, min_width=320, visible=self.teacher is not None):
+                    _caption(differing := "where they differ, in pink")
                     differences = gradio.Image(
-                        label="where they differ, in pink",
+                        label=differing,
+                        show_label=False,
                         elem_id="differences",
                         format="png",
                         interactive=False,
@@ -107,7 +121,7 @@ class Page:
 
     def redraw(self, drawing: Drawing | None, opacity: float) -> Any:
         """Draw the slider again."""
-        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity)
+        return None if drawing is None else slider_pictures(drawing, self.student.palette, opacity, self.hide)
 
     def read(self, path: Path) -> Tensor:
         """Read an image that somebody sent.
@@ -130,7 +144,7 @@ class Page:
 
     def _show(self, read: Callable[[], Tensor], opacity: float, name: str = "") -> Shown:
         try:
-            comparison = compare(read(), self.student, self.teacher)
+            comparison = compare(read(), *self.asked)
         except (DataError, OSError) as error:
             return f'<p role="alert">{escape(str(error))}</p>', None, "", None, "", None
         drawing = at_page_size(comparison)
@@ -139,7 +153,7 @@ class Page:
             self.redraw(drawing, opacity),
             figures(comparison, name),
             None if drawing.teacher is None else agreement_map(drawing.image, drawing.student, drawing.teacher),
-            legend(comparison, self.student.classes, self.student.palette),
+            legend(comparison, self.student.classes, self.student.palette, self.hide),
             drawing,
         )
 
@@ -147,6 +161,7 @@ class Page:
         return gradio.Gallery(
             [sample.thumbnail for sample in self.samples],
             label="or pick one",
+            show_label=False,
             elem_id="samples",
             columns=3,
             height="auto",
@@ -168,7 +183,12 @@ class Page:
     def _footnote(self) -> str:
         return (
             f'<p class="note">Time: median of up to {MOST_PASSES} passes over this image alone on the '
-            f"{self.student.device.type.upper()}, after one that is not counted: from the image, read and fitted, to "
-            "the class of every pixel. Images stay on the machine that serves this page, and are deleted about an hour "
-            "later.</p>"
+            f"{self.student.device.type.upper()}, student and teacher in turns, after one of each that is not counted: "
+            "from the image, read and fitted, to the class of every pixel. Images stay on the machine that serves this "
+            "page, and are deleted about an hour later.</p>"
         )
+
+
+def _caption(text: str) -> None:
+    """Write above a picture what gradio's own label would write over it."""
+    gradio.HTML(f'<p class="caption">{text}</p>')

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fakd.data import DatasetSpec, get_dataset
+from fakd.data.bands import BandsConfig
 from fakd.data.held_out import with_held_out
 from fakd.data.unlabelled import UNLABELLED_SET
+from fakd.data.user.folder import FOLDER
 from fakd.evaluation.ensembles import teacher_names
 from fakd.evaluation.inference import InferenceConfig
 from fakd.models.names import plain_name
 from fakd.options import UNSAID, ByRecipe, Options, Output, Range, Size
+from fakd.training.data_named import with_data
 from fakd.training.label_loss import LabelLossConfig
 from fakd.training.launch import launched
 from fakd.training.optimizer_options import OptimizerConfig
@@ -25,23 +28,24 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(kw_only=True)
-class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig):
+class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig, BandsConfig):
     """What training a teacher and distilling a student have in common."""
 
     dataset: str | None = None
-    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download; the
-    default), or folder for images and masks of your own."""
+    """Data set: ade20k, cityscapes, pascal-context, voc2012, camvid, toy-scenes (drawn, nothing to download), folder
+    for images and masks of your own, or hf:NAME of the Hugging Face Hub; by default folder where --data-root is given,
+    or else the teacher's."""
     data_root: Path | None = None
-    """Folder of the data set."""
+    """Folder of the data set, or of your own images and masks."""
     output: Output | None = None
     """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
 
     backbone_weights: str | None = None
-    """Weights the network's encoder starts from: "imagenet", or the path or URL of a .pth or .safetensors file with
-    timm's or OpenMMLab's names; none by default."""
+    """Weights that the encoder starts from: imagenet, or the path or URL of a .pth or .safetensors file; random by
+    default."""
     init: str | None = None
-    """Trained network whose weights to start from, heads included, named as a teacher is; of the same architecture,
-    but the output stride may differ, and a classifier of another number of classes starts random."""
+    """Trained network of the same architecture to start from, named as a teacher is; a classifier of other classes
+    starts random."""
     output_stride: Literal[8, 16, 32] | None = None
     """Image pixels per cell of the encoder's last map, where it can be dilated; by default the network's own: 32 for
     HRNet and UPerNet, 8 for others, and the encoder's own where it cannot."""
@@ -52,47 +56,44 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     others."""
 
     recipe: str | None = None
-    """What options have that are not given: paper, own or segformer, see `fakd recipes`; by default own for data of
-    your own, paper for others."""
+    """Defaults of all that follows: paper, own (for data of your own) or segformer, see `fakd recipes`."""
     max_steps: ByRecipe[int] = UNSAID
-    """Length of the run, in optimizer steps; by default the recipe's: 40,000, or about 60 passes over data of your
-    own."""
+    """Length of the run in steps; by default the recipe's: 40,000, or about 60 passes over data of your own."""
     epochs: float | None = None
-    """Length of the run in passes over the training images, in place of max_steps."""
+    """Length of the run in passes over the training images, in place of --max-steps."""
     patience: int = 0
-    """Evaluations without a better mIoU on val after which the run stops early; 0 never does."""
+    """Evaluations without a better mIoU after which the run stops early; 0 never does."""
     report: Literal["last", "best"] = "last"
     """Whether the weights of the last step are saved and scored, or those of the best evaluation; the best are chosen
     by the images that they are scored on."""
     batch_size: int = 16
-    """Crops per step, over all devices and parts of the step together."""
+    """Crops per step, over all devices."""
     aux_weight: float = 0.4
     """Weight of the auxiliary head's loss on labels; 0 builds no auxiliary head."""
 
     base_size: Size | None = None
-    """Height and width in pixels that images are fitted into, aspect kept, as 360,480; by default the data set's."""
+    """Height and width in pixels that images are fitted into, aspect kept, as 360x480; by default the data set's."""
     crop_size: Size | None = None
-    """Height and width in pixels of training crops, as 360,360; by default the data set's."""
+    """Height and width of training crops in pixels, as 360x480, or 360 for a square; by default the data set's."""
     scale: Range = (0.5, 2.0)
     """Smallest and largest factor of the random scaling of training images, as 0.5,2.0."""
     photometric: bool = False
     """Whether to vary brightness, contrast, saturation and hue of training images."""
     workers: int = 2
-    """Loader processes per device; 0 loads in the training process."""
+    """Loader processes per device; 0 for none."""
     cache_images: bool = False
     """Whether to keep the decoded training images in memory, once for all loader processes; the size is said first."""
     check_data: bool = True
-    """Whether to open every file of the data set once before training."""
+    """Whether every file of the data set is opened once before training."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Hardware to train on."""
     devices: int = 1
-    """How many devices of it to use on each machine, each by a process of its own; torchrun and srun say it by how many
-    they start."""
+    """How many of them on each machine, as GPUs; torchrun and srun say it by themselves."""
     num_nodes: int = 1
     """On how many machines; torchrun and srun say it themselves."""
     precision: Precision = "32-true"
-    """Number format of the networks; losses are in float32 in any case."""
+    """Number format of the networks; losses are in float32."""
     channels_last: bool | None = None
     """Whether the student's weights and images are stored with the channels last; by default on GPUs, in a 16-bit
     format."""
@@ -101,28 +102,28 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     compiler."""
 
     seed: int = 0
-    """Seed of initial weights, data order, augmentation and dropout."""
+    """Seed of all that is drawn by chance."""
     holdout: float = 0.0
-    """Share of the training images, by a hash of their names, that is kept out of training and validated on in place of
-    the validation split, which is not looked at: for choosing options. 0 validates on the split."""
+    """Share of the training images that is validated on in place of the validation split, for choosing options; 0
+    validates on the split."""
     at_least: Options | None = None
-    """Evaluations that must be reached, or the run stops early: the best mIoU so far by the step, as
-    --at-least.400 31.5; none by default."""
+    """The mIoU to be reached by a step, or the run stops early, as --at-least.400 31.5; none by default."""
     eval_every: int | None = None
-    """Steps between evaluations on the validation split; by default a tenth of max_steps, or more where evaluating
-    would take over a tenth of the run."""
+    """Steps between evaluations; by default a tenth of the run, or more where evaluating takes long."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints to resume from; by default a fiftieth of max_steps, at most 1000."""
+    """Steps between checkpoints to resume from; by default a fiftieth of the run, at most 1000."""
     keep_checkpoints: int = 2
     """How many checkpoints to resume from are kept until the run is finished; older ones are for where newer ones turn
     out to be damaged."""
     log_every: int | None = None
-    """Steps between rows of the logs; by default a hundredth of max_steps, at most 50."""
+    """Steps between rows of the logs; by default a hundredth of the run, at most 50."""
 
     resume: bool = False
-    """Go on from the run folder's last checkpoint; the other options must be as they were."""
+    """Go on from the last checkpoint, with the same options."""
+    allow_changed_data: bool = False
+    """Go on by --resume although images or masks are others than those that the run was begun with."""
     overwrite: bool = False
-    """Delete the run that is in the run folder first; what else is there stays."""
+    """Delete the run in the run folder first, nothing else."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without touching data or networks.
@@ -131,12 +132,14 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
             ValueError: a value is out of range; the message names the option.
         """
         self.data_root = None if self.data_root is None else Path(self.data_root)
-        self.dataset = self.dataset or "toy-scenes"
+        self.dataset = self.dataset or ("toy-scenes" if self.data_root is None else FOLDER)
         if not 0 <= self.holdout < 1:
             raise ValueError(f"holdout must be at least 0 and below 1, got {self.holdout}.")
         spec = self.spec
         if spec.needs_root and self.data_root is None:
             raise ValueError(f"dataset {self.dataset!r} is read from disk: say where it is with --data-root FOLDER.")
+        if self.photometric and spec.bands.channels != 3:
+            raise ValueError("photometric varies colours, and the images have other channels: leave it out.")
         self.at_least = self.at_least and _floors(self.at_least)
         self.inference(spec.window)  # options that contradict each other fail here
         for name, least in _LEAST.items():
@@ -178,16 +181,28 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
                 "imagenet, or a file, or --init."
             )
 
+    @classmethod
+    def typed(cls, **options: Any) -> Self:
+        """The config of a command line, which has no data set by default: nobody shall wait for scenes unasked.
+
+        Raises:
+            NoDataError: nothing says what to train on.
+        """
+        networks = (options.get(name, getattr(cls, name, None)) for name in ("network", "student", "students"))
+        return cls(**with_data(options, str(next(filter(None, networks)))))
+
     @cached_property
     def spec(self) -> DatasetSpec:
         """The description of the data set."""
+        if self.chosen_bands().chosen and isinstance(self, UnlabelledConfig) and self.unlabelled:
+            raise ValueError("--bands and --value-range are for labelled TIFF files: leave out --unlabelled.")
         if isinstance(self, UnlabelledConfig) and self.unlabelled and self.dataset == UNLABELLED_SET:
             if self.holdout:
                 raise ValueError("holdout is a share of labelled images, and none is given: see --val-share.")
             teachers = teacher_names(getattr(self, "teacher", None) or "")
             return teacher_dataset(teachers[0], tuple(self.unlabelled), self.val_share)
         assert self.dataset is not None  # resolved above
-        spec = get_dataset(self.dataset, self.data_root)
+        spec = get_dataset(self.dataset, self.data_root, self.chosen_bands(), self.base_size)
         return with_held_out(spec, self.holdout) if self.holdout else spec
 
     @property

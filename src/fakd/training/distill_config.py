@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fakd.console import did_you_mean
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
 from fakd.methods import method_options
@@ -17,17 +18,16 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
     """Distil a trained teacher into a student."""
 
     teacher: Teachers
-    """Trained teacher: toy-scenes for the one that comes with the package, a run folder, a .safetensors file, a .pth
-    checkpoint of MMSegmentation, mmseg:NAME for one of its published ones, which is downloaded once; torchvision:NAME
-    for torchvision's, hf:NAME, smp:FOLDER, or weights of your own as smp:unet/resnet34=FILE; an .onnx file, or
-    torchscript:FILE, for methods that learn from scores alone, as do several teachers: --teacher A --teacher B."""
+    """Trained teacher: a run folder, toy-scenes (comes with the package), a .safetensors or .pth file, mmseg:NAME,
+    torchvision:NAME, hf:NAME, smp:FOLDER, smp:unet/resnet34=FILE; for methods that ask for logits also an .onnx file,
+    torchscript:FILE, or several teachers: --teacher A --teacher B."""
     student: str = "pspnet-r18"
     """Student network: a preset, HEAD/BACKBONE, as deeplabv3plus/mobilenetv3_large_100, or another library's, as
-    smp:unet/mobilenet_v2; named as in `fakd train`."""
+    smp:unet/mobilenet_v2."""
     method: str = "fakd"
-    """Distillation method, one of those listed below; none is the student alone."""
+    """One of those below; none is the student alone."""
     options: Options = field(default_factory=dict)
-    """Options of the method, as --options.strength 0.5; those of each method are listed below."""
+    """Option of the method, as --options.strength 0.5."""
     allow_bad_teacher: bool = False
     """Go on even when the teacher is no better than chance."""
 
@@ -41,6 +41,7 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         if unknown := [name for name in self.options if name not in known]:
             raise ValueError(
                 f"method {self.method!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
+                f"{did_you_mean(unknown[0], known)}"
             )
         self.teacher = as_given(self.teacher)
         self.check_teacher_classes(len(teacher_names(self.teacher)))

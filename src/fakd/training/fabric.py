@@ -2,11 +2,13 @@
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
+from fakd.data.batches import SegmentationData
 from fakd.models.names import is_foreign
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
@@ -22,6 +24,27 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
         ValueError: the machine has no such device, or not as many.
     """
     starts = len(list(folder.logs.glob("csv/*")))
+    return _fabric(
+        config,
+        # Written at once: a run that is killed and resumed must have every row before its checkpoint.
+        MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
+        TensorBoardLogger(folder.logs, name="tensorboard", version=""),
+        *create_trackers(config, folder.root, folder.logs),
+    )
+
+
+def check_machine(config: RunConfig) -> None:
+    """Look whether the devices of a run are there, and if it is to be compiled, a compiler that works.
+
+    Raises:
+        ValueError: they are not; the message says what is missing.
+    """
+    device = _fabric(config).device
+    if config.compile:
+        check_compiler(device)
+
+
+def _fabric(config: RunConfig, *loggers: Logger) -> Fabric:
     try:
         return Fabric(
             accelerator=config.accelerator,
@@ -35,12 +58,7 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
             else "auto",
             plugins=[cluster_environment()],
             precision=config.precision,
-            loggers=[
-                # Written at once: a run that is killed and resumed must have every row before its checkpoint.
-                MetricsFile(folder.logs, name="csv", version=f"{starts:03d}", flush_logs_every_n_steps=1),
-                TensorBoardLogger(folder.logs, name="tensorboard", version=""),
-                *create_trackers(config, folder.root, folder.logs),
-            ],
+            loggers=list(loggers),
         )
     except (RuntimeError, MisconfigurationException) as error:  # no such hardware, or not as many
         raise ValueError(
@@ -48,8 +66,8 @@ def create_fabric(config: RunConfig, folder: RunFolder) -> Fabric:
         ) from error
 
 
-def say_step(config: RunConfig, device: torch.device) -> None:
-    """Print what a step consists of, and whether that is as in the paper; and what this device does differently."""
+def say_step(config: RunConfig, device: torch.device, data: SegmentationData) -> None:
+    """Print what a step consists of, whether that is as in the paper, and how often the images are seen in all."""
     total, others = sum(config.crops), config.crops[1]
     shares = f" ({total // config.processes} in each of {config.processes} processes)" if config.processes > 1 else ""
     unlabelled = f", {others} of them of images without labels" if others else ""
@@ -68,6 +86,10 @@ def say_step(config: RunConfig, device: torch.device) -> None:
             f"{crops}, {config.optimizer}, learning rate {config.learning_rate:g}, {config.schedule}{warmup}; recipe "
             f"{config.recipe}, {config.max_steps} steps"
         )
+    labelled, images = config.crops[0], data.unlabelled if config.crops[0] == 0 else data.source("train")
+    if images is not None and config.max_steps is not None:
+        passes = config.max_steps * (labelled or others) / len(images)
+        say(f"length    {config.max_steps} steps, {passes:.3g} passes over {len(images)} images")
     if config.precision == "16-mixed" and device.type == "cpu":
         say("step      16-mixed is for GPUs: on a CPU, bf16-mixed takes its place", style="yellow")
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fakd.console import console, progress, say
+from fakd.console import progress, say
 from fakd.data import Sample
 from fakd.data.batches import SegmentationData
 from fakd.data.seeds import mixed_seed
@@ -127,7 +127,7 @@ def fit(
                     remarked = True
                     say(f"step {done}  {remark}", style="yellow")
             if done % log_every == 0 or done == config.max_steps:
-                _report(bar, task, terms, done, config, log_every)
+                bar.update(task, note="  ".join(f"{name} {value.item():.3f}" for name, value in terms.items()))
             guard.end(step, terms)
 
             if done % eval_every == 0:
@@ -221,11 +221,3 @@ def _row(fabric: Fabric, terms: dict[str, Tensor], watched: dict[str, float]) ->
     values: Any = fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
     row = {f"loss/{name}": value for name, value in zip(terms, values.tolist(), strict=True)}
     return {**row, "loss/total": values.sum().item(), **{f"watched/{name}": value for name, value in watched.items()}}
-
-
-def _report(bar: Any, task: Any, terms: dict[str, Tensor], done: int, config: RunConfig, log_every: int) -> None:
-    """Show the terms beside the bar; in a plain line every now and then where nobody watches a terminal."""
-    note = "  ".join(f"{name} {value.item():.3f}" for name, value in terms.items())
-    bar.update(task, note=note)
-    if not console.is_terminal and done % (log_every * 10) == 0:
-        say(f"step {done}/{config.max_steps}  {note}")

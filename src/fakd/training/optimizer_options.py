@@ -5,6 +5,7 @@ from typing import Literal
 
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
+from fakd.console import did_you_mean
 from fakd.data import DatasetSpec
 from fakd.options import UNSAID, ByRecipe
 
@@ -18,10 +19,10 @@ class OptimizerConfig:
     """What a step does with the gradient of the loss."""
 
     optimizer: ByRecipe[str] = UNSAID
-    """sgd, adamw, or another one of timm's, as adam, nadamw, lamb or lion; by default the recipe's."""
+    """sgd, adamw, or another one of timm's; by default the recipe's."""
     learning_rate: ByRecipe[float] = UNSAID
-    """Highest learning rate of the run; by default the recipe's: of paper the data set's, 0.01, but 0.004 for
-    pascal-context. With another optimizer than the recipe's, sgd has the data set's, the others 1e-4."""
+    """Highest learning rate of the run; by default the recipe's. With another optimizer than the recipe's, sgd has the
+    data set's, the others 1e-4."""
     schedule: ByRecipe[Literal["poly", "cosine", "constant"]] = UNSAID
     """How the learning rate falls to a hundredth, after the warm-up: poly, by (1 - t/T)^power; cosine, by half a wave;
     or constant, not at all. By default the recipe's."""
@@ -65,7 +66,8 @@ class OptimizerConfig:
             ValueError: a value is out of range, or timm has no such optimizer.
         """
         if self.optimizer not in (known := [str(name) for name in list_optimizers()]):
-            raise ValueError(f"there is no optimizer {self.optimizer!r}; timm has {', '.join(known)}.")
+            meant = did_you_mean(str(self.optimizer), known) or f" It has {', '.join(known)}."
+            raise ValueError(f"optimizer must be one of timm's, as sgd or adamw, got {self.optimizer!r}.{meant}")
         for name in ("learning_rate", "poly_power", "backbone_lr_factor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name):g}.")

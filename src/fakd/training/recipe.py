@@ -6,7 +6,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fakd.console import did_you_mean
 from fakd.data.plain_yaml import read_yaml
+from fakd.data.sets.hub import HUB
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.data.user.folder import FOLDER
 from fakd.training.unlabelled import find_unlabelled, set_aside
@@ -45,7 +47,8 @@ def read_recipe(name: str) -> Recipe:
         ValueError: there is none.
     """
     if name not in (names := recipe_names()):
-        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(names)}, see `fakd recipes`.")
+        meant = did_you_mean(name, names)
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(names)}, see `fakd recipes`.{meant}")
     return Recipe(name, **read_yaml(_FOLDER / f"{name}.yaml"))
 
 
@@ -61,7 +64,8 @@ def follow_recipe(config: Any) -> None:
         ValueError: there is no such recipe, or both epochs and max_steps are given.
         DataError: the number of steps follows from the data, which are not there.
     """
-    config.recipe = config.recipe or ("own" if config.dataset in (FOLDER, UNLABELLED_SET) else "paper")
+    own = config.dataset in (FOLDER, UNLABELLED_SET) or config.dataset.startswith(HUB)
+    config.recipe = config.recipe or ("own" if own else "paper")
     recipe = read_recipe(config.recipe)
     options = dict(recipe.options)
     if config.dataset == UNLABELLED_SET:

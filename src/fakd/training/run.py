@@ -13,29 +13,30 @@ from fakd.data.batches import SegmentationData
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
-from fakd.files.checksum import digest
+from fakd.machine import described
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
+from fakd.models.by_name import check_trained
 from fakd.training.begun import begun
 from fakd.training.checkpoints import full_disk_explained
 from fakd.training.config import RunConfig, TrainConfig
 from fakd.training.cost import peak_memory
 from fakd.training.distill_config import DistillConfig
-from fakd.training.fabric import check_compiler, create_fabric, say_step
+from fakd.training.fabric import check_machine, create_fabric, say_step
 from fakd.training.label_loss import weigh_classes
 from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
-from fakd.training.metrics_file import read_metrics
-from fakd.training.run_data import open_data
-from fakd.training.run_folder import RunFolder, prepare_folder, write_json
+from fakd.training.outcome import say_outcome
+from fakd.training.run_data import data_inputs, look_through, open_data
+from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder, write_json
 from fakd.training.stopping import Interrupted, StopRequest
-from fakd.training.student import count_parameters, create_student
+from fakd.training.student import check_network, count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.tracker import track_results, tracked
 from fakd.training.unlabelled import teacher_masks
-from fakd.training.verdicts import listed, never_found, run_verdicts
+from fakd.training.verdicts import listed, never_found
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:
@@ -52,10 +53,12 @@ def train(config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _train(config: TrainConfig) -> dict[str, Any] | None:
+    check_network(config)
+    check_machine(config)
     data = open_data(config)
     student = create_student(config)
     method = create_method("none", student, None, max_steps=config.max_steps)
-    folder = prepare_folder(config, run_inputs(config))
+    folder = _prepared(config, data, run_inputs(config))
     run = _Run(config, folder, data)
     with run.stopped_together():
         return run.train(Learner(student, method, None, config), notes={})
@@ -86,22 +89,31 @@ def distill(config: DistillConfig, teacher: Scorer | None = None) -> dict[str, A
 
 
 def _distill(config: DistillConfig, teacher: Scorer | None) -> dict[str, Any] | None:
+    check_network(config)
+    for name in teacher_names(config.teacher) if teacher is None else ():
+        check_trained(name)
+    check_machine(config)
     data = open_data(config)
     teaching = load_teacher(config.teacher, config, teacher)
     student = create_student(config)
     method = create_method(config.method, student, teaching.network, max_steps=config.max_steps, options=config.options)
     for note in method.notes:
         say(f"method    {note}")
-    inputs = run_inputs(config, teaching)
-    if data.unlabelled is not None:
-        inputs["unlabelled"] = digest([name for _, name in data.unlabelled.files])
-    folder = prepare_folder(config, inputs)
+    folder = _prepared(config, data, run_inputs(config, teaching))
     run = _Run(config, folder, data)
     with run.stopped_together():
         scores = run.teach(teaching, logits_wanted=method.needs_teacher)
         network = teaching.network if data.taught is None else None
         return run.train(Learner(student, method, network, config), notes={"teacher": scores})
     return run.interrupted()
+
+
+def _prepared(config: RunConfig, data: SegmentationData, inputs: dict[str, str]) -> RunFolder:
+    """The run's folder, once every file was looked at; and before that, whatever can be refused sooner."""
+    inputs |= data_inputs(data)
+    check_same_inputs(config, inputs)
+    look_through(data, config)
+    return prepare_folder(config, inputs)
 
 
 class _Run:
@@ -179,9 +191,8 @@ class _Run:
             Interrupted: the user did.
         """
         config, folder, student = self.config, self.folder, learner.scored
-        if config.compile:
-            check_compiler(self.fabric.device)
-        say_step(config, self.fabric.device)
+        say(f"machine   {described(self.fabric.device)}, {config.precision}")
+        say_step(config, self.fabric.device, self.data)
         if learner.label_loss.weights is not None:
             weigh_classes(learner.label_loss, self.data, self.fabric)
         with full_disk_explained(folder):
@@ -215,13 +226,7 @@ class _Run:
             for older in folder.found_checkpoints():
                 if older != folder.last:
                     older.unlink()  # nobody resumes a finished run
-        means = f"{config.score} {scores.mIoU:.2f}  mAcc {scores.mAcc:.2f}  aAcc {scores.aAcc:.2f}"
-        say(f"{means}  in {trained.clock.seconds:.0f} s", style="bold")
-        say(f"written to {folder.root}")
-        teachers = teacher_names(config.teacher) if isinstance(config, DistillConfig) else ()
-        losses = [loss for _, loss in read_metrics(folder.root).get("loss/total", ())]
-        for verdict in run_verdicts(results, losses, teachers).values():
-            say(f"verdict   {verdict}", style="yellow")
+        say_outcome(config, folder, results)
         return results
 
     def _take_masks(self, teacher: torch.nn.Module) -> None:

@@ -1,22 +1,26 @@
-"""The data of a run: opened, checked, and kept in memory where that is asked for."""
+"""The data of a run: found, then checked, and kept in memory where that is asked for."""
+
+from pathlib import Path
 
 from fakd.console import is_main_process, progress, say
 from fakd.data import Source
 from fakd.data.batches import SegmentationData
 from fakd.data.image_cache import CachedSource, cached_bytes, check_fits, image_sizes
+from fakd.data.paired_files import PairedFiles
 from fakd.data.spec import SPLITS
+from fakd.data.unlabelled import UnlabelledImages
+from fakd.files.checksum import digest
 from fakd.training.config import RunConfig
 from fakd.training.distill_config import DistillConfig
 from fakd.training.verdicts import check_files
 
 
 def open_data(config: RunConfig) -> SegmentationData:
-    """Open what a run trains and validates on, look at every file once, and say what there is.
+    """Find what a run trains and validates on, and say what there is; no file is opened.
 
     Raises:
-        DataError: the data set is not there, or a file is at fault; the message names it.
+        DataError: the data set is not there, or its files do not pair up.
         FileNotFoundError: images without labels are not where they were said to be.
-        ValueError: the decoded images do not fit into the memory that is free.
     """
     data = SegmentationData(
         config.spec,
@@ -33,25 +37,51 @@ def open_data(config: RunConfig) -> SegmentationData:
         config.open_unlabelled(data)
     if config.spec.notice:
         say(config.spec.notice, style="dim")
-    if config.check_data and is_main_process():
-        check_files(data)
     counts = {split: len(data.source(split)) for split in SPLITS}
     if data.unlabelled is not None:
         counts["unlabelled"] = len(data.unlabelled)
     said = ", ".join(f"{count} {part}" for part, count in counts.items() if count)
     height, width = config.base_size or config.spec.base_size
     say(f"data      {config.dataset}: {said} images, {config.spec.num_classes} classes, fitted into {height}x{width}")
-    if config.cache_images:
-        data.cached = _cached_images(data.training_images(), config.devices)
     return data
 
 
-def _cached_images(source: Source, copies: int) -> CachedSource:
+def look_through(data: SegmentationData, config: RunConfig) -> None:
+    """Open every file once, and keep the decoded images where that is asked for: what takes long, after all else.
+
+    Raises:
+        DataError: a file is at fault; the message names it.
+        ValueError: the decoded images do not fit into the memory that is free.
+    """
+    if config.check_data and is_main_process():
+        check_files(data)
+    if config.cache_images:
+        data.cached = _cached_images(data.training_images(), config.devices, config.spec.bands.channels)
+
+
+def data_inputs(data: SegmentationData) -> dict[str, str]:
+    """How many images each split has, and a hash of the names and sizes of their files, without opening any."""
+    inputs = {split: _listing(data.source(split)) for split in SPLITS}
+    return inputs if data.unlabelled is None else {**inputs, "without labels": _listing(data.unlabelled)}
+
+
+def _listing(source: Source) -> str:
+    files: list[tuple[str, Path]] = []
+    if isinstance(source, PairedFiles):
+        files = [(path.relative_to(source.root).as_posix(), path) for pair in source.pairs for path in pair]
+    elif isinstance(source, UnlabelledImages):
+        files = [(name, path) for path, name in source.files]
+    # not their times, which copies do not keep
+    return f"{len(source)} images {digest(f'{name} {path.stat().st_size}' for name, path in files)}"
+
+
+def _cached_images(source: Source, copies: int, channels: int) -> CachedSource:
     """The decoded images of a source, once their size has been said and found to fit."""
     sizes = image_sizes(source)
+    needed = cached_bytes(sizes, channels)
     each = f" in each of {copies} processes" if copies > 1 else ""
-    say(f"memory    {len(sizes)} decoded training images take {cached_bytes(sizes) / 1e9:.2f} GB{each}")
-    check_fits(cached_bytes(sizes), copies)
+    say(f"memory    {len(sizes)} decoded training images take {needed / 1e9:.2f} GB{each}")
+    check_fits(needed, copies)
     with progress("images") as bar:
         task = bar.add_task("decoding", total=len(sizes), note="")
-        return CachedSource(source, sizes, on_image=lambda: bar.advance(task))
+        return CachedSource(source, sizes, on_image=lambda: bar.advance(task), channels=channels)

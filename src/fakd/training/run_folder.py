@@ -3,8 +3,8 @@
 import json
 import os
 import platform
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from typing import Any
 import torch
 import yaml
 
-from fakd.console import is_main_process
+from fakd.console import is_main_process, say
 from fakd.data.plain_yaml import read_yaml
 from fakd.files.atomic import written_at_once
+from fakd.files.deleting import delete_files
 from fakd.models.network import RUN_FILE
 from fakd.training.config import RunConfig
 from fakd.training.metrics_file import cut_torn_rows
-from fakd.training.recipe import before_recipes
+from fakd.training.recipe import before_recipes, read_recipe
+from fakd.training.tracker_options import PACKAGES
 
 # What may differ between a run and its resumption: where and how fast it runs, not what it computes.
 _FREE_ON_RESUME = {
@@ -28,6 +30,7 @@ _FREE_ON_RESUME = {
     "workers",
     "cache_images",
     "check_data",
+    "allow_changed_data",
     "allow_bad_teacher",
     "log_every",
     "keep_checkpoints",
@@ -39,9 +42,12 @@ _PATHS = {"data_root", "teacher", "init", "backbone_weights", "teacher_cache", "
 _PATHS |= {"unlabelled", "class_weights"}
 _INPUTS = {
     "classes": "the classes of the data set",
-    "unlabelled": "the images without labels",
     "teacher": "the teacher's weights, or what the class map makes of its classes,",
 }
+_DATA = ("train", "val", "without labels")
+
+_CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "previous-*.ckpt")
+_LOGS = ("csv/*/metrics.csv", "tensorboard/events.out.tfevents.*", "wandb/**/*", *(f"{name}.json" for name in PACKAGES))
 
 
 class RunFolder:
@@ -90,17 +96,26 @@ class RunFolder:
         """Whether a run began here; a config.yaml alone may be of any other program, or a user's own."""
         return "fakd" in _read_json(self.versions)
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether something is there that a run has written, or is named so."""
+        files = (self.config, self.versions, self.student, self.results, *self.found_checkpoints())
+        return any(file.is_file() for file in files)
+
     def delete(self) -> None:
         """Delete what the run wrote, and no other file; what it is known by goes last, in case this is interrupted."""
         for file in (self.results, self.student, *self.unfinished()):
             file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.logs, self.nonfinite):
+        steps = ("step-*.pt",)
+        for folder, patterns in ((self.checkpoints, _CHECKPOINTS), (self.logs, _LOGS), (self.nonfinite, steps)):
             if folder.is_symlink():
                 folder.unlink()  # what it points to may be shared
-            elif folder.is_dir():
-                shutil.rmtree(folder)
+            else:
+                delete_files(folder, patterns)
         for file in (self.inputs, self.config, self.versions):
             file.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's files are there, or this process is at work in it
+            self.root.rmdir()
 
     def unfinished(self) -> list[Path]:
         """What a process that was killed had begun to write."""
@@ -115,29 +130,28 @@ def prepare_folder(config: RunConfig, inputs: Mapping[str, str] | None = None) -
 
     Args:
         config: of the run.
-        inputs: what `run_inputs` gives for it.
+        inputs: what `run_inputs` and `data_inputs` give for it.
 
     Raises:
         FileExistsError: the folder holds something and neither resume nor overwrite was asked for.
-        ValueError: the run to resume was started with other options, or with other inputs.
+        ValueError: the run to resume was started with other options.
     """
     folder = RunFolder(config.output)
     if not is_main_process():
         return folder
-    inputs = inputs or {}
     if check_folder(config, folder):
         if config.overwrite:
             folder.delete()
         else:
-            _check_same_inputs(inputs, folder)
+            _take_threads(_read_json(folder.versions).get("threads"))
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.unfinished():
         left.unlink()
     cut_torn_rows(folder.logs)
     write_json(folder.versions, installed_versions())  # first, as it is what tells the others from a user's own
-    write_json(folder.inputs, inputs)
+    write_json(folder.inputs, inputs or {})
     # Without what was asked of this folder: whoever starts from this file must not delete a run by it.
-    options = {**config.to_dict(), "resume": False, "overwrite": False}
+    options = {**config.to_dict(), "resume": False, "overwrite": False, "allow_changed_data": False}
     write_text(folder.config, yaml.safe_dump(options, sort_keys=False))
     return folder
 
@@ -165,6 +179,8 @@ def check_folder(config: RunConfig, folder: RunFolder) -> bool:
         if not (folder.begun and folder.config.is_file()):
             raise FileExistsError(f"{folder.root} holds files but no run; it is not deleted. Choose another --output.")
     elif occupied and config.resume:
+        if not folder.holds_run:
+            return False  # what lies there is somebody else's, beside which a run may begin
         check_same_options(config, folder)
     elif occupied:
         raise FileExistsError(
@@ -209,8 +225,10 @@ def check_same_options(config: RunConfig, folder: RunFolder) -> None:
     changed = [key for key in now if key not in _FREE_ON_RESUME and not same(key)]
     if changed:
         changes = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
+        by_images = "max_steps" in changed and read_recipe(config.recipe or "paper").passes is not None
+        why = f" Have images come or gone since? Then give --max-steps {before['max_steps']} too." if by_images else ""
         raise ValueError(
-            f"{folder.root} was started with other options: {changes}. Give the same, or another --output."
+            f"{folder.root} was started with other options: {changes}. Give the same, or another --output.{why}"
         )
 
 
@@ -235,18 +253,45 @@ def _begun_with(folder: RunFolder) -> dict[str, Any]:
     return options
 
 
-def _check_same_inputs(inputs: Mapping[str, str], folder: RunFolder) -> None:
-    """Compare with what the run in the folder read; runs of earlier releases do not say.
+def check_same_inputs(config: RunConfig, inputs: Mapping[str, str]) -> None:
+    """Compare what a run that is to be resumed was begun with; runs of earlier releases do not say.
+
+    Args:
+        config: of the run.
+        inputs: what it would read now: `run_inputs` and `data_inputs`.
 
     Raises:
-        ValueError: it is no longer the same.
+        ValueError: it is no longer the same, and not only in what --allow-changed-data allows.
     """
-    before = _read_json(folder.inputs)
-    if changed := [_INPUTS[name] for name in inputs if before.get(name, inputs[name]) != inputs[name]]:
+    folder = RunFolder(config.output)
+    before = _read_json(folder.inputs) if config.resume and is_main_process() else {}
+    changed = [name for name in inputs if before.get(name, inputs[name]) != inputs[name]]
+    data = [_change(name, before[name], inputs[name]) for name in changed if name in _DATA]
+    others = [_INPUTS[name] for name in changed if name in _INPUTS]
+    if data and config.allow_changed_data:
+        say(f"data      changed since the run was begun: {'; '.join(data)}", style="yellow")
+    elif data and not others:
         raise ValueError(
-            f"{folder.root} cannot be resumed: {' and '.join(changed)} have changed since it was begun. Put back what "
+            f"{folder.root} cannot be resumed: the data have changed since it was begun: {'; '.join(data)}. Put back "
+            "what was there, or go on with what is there now by --allow-changed-data; or start anew with --overwrite, "
+            "or give another --output."
+        )
+    if others:
+        raise ValueError(
+            f"{folder.root} cannot be resumed: {' and '.join(others)} have changed since it was begun. Put back what "
             "was there, or start anew with --overwrite, or give another --output."
         )
+
+
+def _change(split: str, before: str, now: str) -> str:
+    (had, *_), (has, *_) = before.split(), now.split()
+    return f"{split} had {had} images and has {has}" if had != has else f"{split} has other files"
+
+
+def _take_threads(number: Any) -> None:
+    """Compute with as many threads as the run began with, since the last bits of sums depend on it."""
+    if isinstance(number, str) and number.isdecimal() and int(number) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(int(number))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -262,10 +307,11 @@ _LIBRARIES = ("fakd", "torch", "torchvision", "timm", "lightning-fabric")
 
 
 def installed_versions() -> dict[str, str]:
-    """Each by its name."""
+    """Each by its name; the machine, and the threads that PyTorch has on it."""
     versions = {name: version(name) for name in _LIBRARIES}
     versions["python"] = platform.python_version()
     versions["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    versions["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
         versions["gpu"] = torch.cuda.get_device_name()
     return versions

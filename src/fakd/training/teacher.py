@@ -78,6 +78,7 @@ def _load(place: int, name: str, config: RunConfig, options: TeacherClassesConfi
             f"the teacher {name} gives labels and no scores, of which a student learns: export it with scores."
         )
     assert config.dataset is not None  # RunConfig resolves it
+    config.spec.bands.check_channels(f"the teacher {name}", saved.in_channels)
     advice = f"Give a teacher that was trained on {config.dataset}, or say by --class-map which of its classes belong "
     theirs, ours = Classes.of_network(saved.num_classes, notes), Classes.of_dataset(config.spec)
     groups = options.class_groups(

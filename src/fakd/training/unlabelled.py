@@ -34,9 +34,8 @@ class UnlabelledConfig:
     """Which images without labels the teacher teaches on too."""
 
     unlabelled: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    """Images without labels to train on too, for methods that learn from the teacher's scores alone, such as fakd and
-    cwd: folders, which are searched for images in all their subfolders, images, and .txt files that list images, one a
-    line, as seen from the list. With neither --dataset nor --data-root they are all there is to train on."""
+    """Images without labels to train on too, or alone where no data set is given: folders with all their subfolders,
+    images, or .txt lists of images. For methods that ask for logits, as fakd and cwd."""
     unlabelled_batch: int | None = None
     """Crops of them per step, over all devices together; by default as many as batch_size."""
     val_share: float = _VAL_SHARE
@@ -63,8 +62,6 @@ class UnlabelledConfig:
         alone = self.unlabelled is not None and (dataset == UNLABELLED_SET or (dataset is None and data_root is None))
         if self.unlabelled is None and self.unlabelled_batch is not None:
             raise ValueError("unlabelled_batch is for images without labels: give --unlabelled too, or leave it out.")
-        if self.unlabelled is not None and dataset is None and data_root is not None:
-            raise ValueError(f"data_root {data_root} is given, but not what lies there: say it with --dataset.")
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share must be above 0 and below 1, got {self.val_share}.")
         if self.val_share != _VAL_SHARE and not alone:

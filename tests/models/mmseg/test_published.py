@@ -145,7 +145,10 @@ def test_the_command_says_what_to_do(
 
 
 def test_distill_knows_the_names_before_it_opens_anything(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["distill", "--teacher", "mmseg:nothing", "--output", str(tmp_path / "run")]) == 1
+    assert (
+        main(["distill", "--dataset", "toy-scenes", "--teacher", "mmseg:nothing", "--output", str(tmp_path / "run")])
+        == 1
+    )
     assert "no published teacher 'nothing'" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
 

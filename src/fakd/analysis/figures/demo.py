@@ -40,7 +40,7 @@ def draw_curves(runs: Mapping[str, Run], teacher: float, path: Path) -> None:
     for axes in (scores, losses):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    scores.legend(frameon=False)
+    figure.legend(*scores.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from fakd.analysis.figures.style import Look, as_floats, rows_height, set_logarithmic
 from fakd.analysis.runs import Run
 from fakd.data import Sample
-from fakd.data.palette import Palette, colorize
+from fakd.data.palette import Palette, as_picture, colorize
 from fakd.evaluation import to_float_images
 from fakd.functional import resize_labels
 from fakd.models.weights_file import read_torch_file
@@ -85,7 +85,7 @@ def draw_feature_maps(samples: Sequence[Sample], maps: Mapping[str, Sequence[Fea
     every = torch.cat([found.strength.flatten() for column in maps.values() for found in column])
     lowest, highest = np.quantile(every.numpy(), [0.01, 0.99])  # of any number of values; torch had a limit
     for place, (row, sample) in enumerate(zip(grid, samples, strict=True)):
-        row[0].imshow(sample.image.permute(1, 2, 0).numpy())
+        row[0].imshow(as_picture(sample.image).numpy())
         row[1].imshow(colorize(sample.label, palette).numpy(), interpolation="nearest")
         for axes, column in zip(row[2:], maps.values(), strict=True):
             found = column[place]
@@ -253,7 +253,7 @@ def draw_covariance_growth(
         xlabel="step", ylabel="variance summed over channels,\nmean of the classes", xlim=(0, None), ylim=(0, None)
     )
     axes.grid()
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

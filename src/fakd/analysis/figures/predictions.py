@@ -130,7 +130,7 @@ def draw_calibration(
         amounts.stairs(100 * pixels / pixels.sum(), edges, color=look.colour, lw=1.5)
     reliability.set(ylabel="pixels that are right, %", xlim=(0, 100), ylim=(0, 100))
     reliability.set_title("Above the dashed line a network is too cautious, below it too sure")
-    reliability.legend(loc="upper left")
+    figure.legend(*reliability.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     reliability.tick_params(axis="x", labelbottom=True)
     amounts.set(xlabel="confidence, %", ylabel="share of pixels, %")
     for axes in (reliability, amounts):

@@ -19,13 +19,13 @@ from plotly.offline import get_plotlyjs
 
 from fakd import __version__
 from fakd.analysis.groups import Group, gains
-from fakd.analysis.report.page_tables import class_table, group_table, run_names, run_table
-from fakd.analysis.report.pictures import Gallery
+from fakd.analysis.report.page_tables import class_table, confusion_table, group_table, run_names, run_table
+from fakd.analysis.report.pictures import Confusion, Gallery
 from fakd.analysis.report.plots import class_gains, curves, logged_names
 from fakd.analysis.run_options import command_words
 from fakd.analysis.runs import Run
 from fakd.analysis.statistics import difference_text
-from fakd.analysis.verdicts import group_verdicts
+from fakd.analysis.verdicts import group_verdicts, learnt_nothing
 
 
 class _Details(NamedTuple):
@@ -55,6 +55,7 @@ def render(
     """
     runs = [run for group in groups for run in group.runs]
     names = {str(run.folder): name for run, name in zip(runs, run_names(runs), strict=True)}
+    collapsed = [group.label for group in groups if learnt_nothing(group)]
     plots = {"curves": curves(groups), "gains": class_gains(groups)}
     data = {"plots": plots, "gallery": {"pictures": gallery.pictures, "layers": gallery.layers, "start": gallery.start}}
     scripts = [get_plotlyjs(), _asset("page.js")]
@@ -69,6 +70,11 @@ def render(
         title=title,
         summary=_summary(groups),
         verdicts=group_verdicts(groups),
+        collapsed=bool(collapsed),
+        confusions=[
+            confusion_table(f"confusion-{place}", found, groups[0].classes)
+            for place, found in enumerate(_shown(gallery, collapsed))
+        ],
         tables=[group_table(groups, teachers), class_table(groups, teachers), run_table(groups, names, teachers)],
         plots=plots,
         logged=logged_names(groups),
@@ -84,6 +90,12 @@ def render(
     )
 
 
+def _shown(gallery: Gallery, collapsed: Sequence[str]) -> list[Confusion]:
+    """The confusion matrices of the networks that learnt nothing, or else that of the best student."""
+    wanted = collapsed or [layer.label for layer in gallery.layers[gallery.start : gallery.start + 1]]
+    return [found for found in gallery.confusions if found.label in wanted]
+
+
 def _summary(groups: Sequence[Group]) -> str:
     """What came out, in one sentence."""
     means = {group: found.mean for group in groups if group.method and (found := group.spread("mIoU"))}
@@ -93,8 +105,8 @@ def _summary(groups: Sequence[Group]) -> str:
     equal = {group: score for group, score in means.items() if group.budget == budget}
     best = max(equal, key=equal.__getitem__)
     of = "of the same budget " if len(equal) < len(means) else ""
-    text = f"Highest mean mIoU of {len(equal)} kinds of runs {of}".rstrip()
-    text += f": {best.label} with {equal[best]:.2f} %"
+    among = f"Highest mean mIoU of {len(equal)} kinds of runs {of}".rstrip() if len(means) > 1 else "Mean mIoU"
+    text = f"{among}: {best.label} with {equal[best]:.2f} %"
     if (gain := gains(groups, "mIoU").get(best)) is not None:
         text += f", {difference_text(gain)} points against the student alone".replace("-", "\N{MINUS SIGN}")
     few = " One seed says little about which is better." if len(best.runs) == 1 else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fakd.analysis.groups import Group, gains, teacher_group
 from fakd.analysis.paper_rows import group_row, run_teacher_network
+from fakd.analysis.report.pictures import Confusion
 from fakd.analysis.runs import Run
 from fakd.analysis.statistics import LEVEL, MARKED, Difference, Spread, difference_text, spread_text
 from fakd.evaluation.ensembles import teacher_title
@@ -37,6 +38,8 @@ class Cell:
     text: str = _NONE
     value: float | str | None = None
     best: bool = False
+    mark: str = "best student"
+    """What it means that it is the best, shown on hovering."""
     link: str = ""
 
 
@@ -61,6 +64,10 @@ _COSTS: Sequence[Shown] = (
     (Column("parameters"), lambda group: _number(group.parameters, "{:,}")),
 )
 _NETWORK: Shown = (Column("network", numeric=False), lambda group: _word(group.network))
+
+
+_MOST_PREDICTED = 12
+"""Columns of a confusion matrix that a page has room for."""
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
@@ -149,8 +156,30 @@ def outside_teachers(groups: Sequence[Group], teachers: Mapping[str, Run | None]
 
 
 def _table(name: str, caption: str, columns: Sequence[Shown], groups: Sequence[Group]) -> Table:
-    rows = [[show(group) for _, show in columns] for group in groups]
-    return Table(name, caption, [column for column, _ in columns], rows)
+    """A row for each group; a column that says nothing of any of them is left out."""
+    filled = [(column, [show(group) for group in groups]) for column, show in columns]
+    kept = [(column, cells) for column, cells in filled if any(cell.value is not None for cell in cells)]
+    rows = list(zip(*(cells for _, cells in kept), strict=True))
+    return Table(name, caption, [column for column, _ in kept], rows)
+
+
+def confusion_table(name: str, confusion: Confusion, classes: Sequence[str]) -> Table:
+    """What the pixels of every class were taken for: shares in percent of a row, the most predicted classes first."""
+    matrix = confusion.matrix.double()
+    predicted = [index for index in matrix.sum(0).argsort(descending=True).tolist() if matrix[:, index].sum() > 0]
+    shown, others = predicted[:_MOST_PREDICTED], predicted[_MOST_PREDICTED:]
+    columns = [Column("truth", numeric=False), *(Column(classes[index]) for index in shown)]
+    columns += [Column("others")] if others else []
+    rows = []
+    for truth, counts in enumerate(matrix):
+        if (total := counts.sum().item()) == 0:
+            continue
+        parts = [(index, counts[index].item()) for index in shown]
+        parts += [(-1, counts[others].sum().item())] if others else []
+        cells = [Cell(f"{100 * part / total:.1f}", part / total, index == truth, "right") for index, part in parts]
+        rows.append([_word(classes[truth]), *cells])
+    caption = f"What {confusion.label} takes each class for: percent of its pixels, in {confusion.images} images"
+    return Table(name, caption, columns, rows)
 
 
 def _paper_columns(groups: Sequence[Group], teachers: Mapping[str, Run | None]) -> list[Shown]:

@@ -18,7 +18,9 @@ from fakd.analysis.runs import Run
 from fakd.analysis.statistics import parts
 from fakd.console import progress
 from fakd.data import DatasetSpec, Sample, get_dataset
-from fakd.data.palette import Palette
+from fakd.data.bands import Bands
+from fakd.data.class_names import hidden_classes
+from fakd.data.palette import Palette, as_picture
 from fakd.data.spec import Source
 from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
@@ -46,13 +48,25 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """What a network takes the pixels of each class for."""
+
+    label: str
+    """Of its layer."""
+    matrix: Tensor
+    """(C, C) pixels, truth by prediction, over the images that were looked through."""
+    images: int
+    """How many those were."""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The pictures of a page."""
 
     pictures: Sequence[Picture] = ()
     layers: Sequence[Layer] = ()
     legend: Sequence[tuple[str, str]] = ()
-    """Name and colour of every class."""
+    """Name of every class, and its colour, or "none" where the image is seen."""
     start: int = 0
     """Index of the layer that is shown on the left at first: the method with the highest mean mIoU."""
     searched: int = 0
@@ -61,6 +75,8 @@ class Gallery:
     """How many there are in the split."""
     notes: Sequence[str] = ()
     """What is missing, and why."""
+    confusions: Sequence[Confusion] = ()
+    """One for each network."""
 
 
 @dataclass
@@ -80,6 +96,7 @@ def make_gallery(
     images: int,
     search: int,
     device: torch.device,
+    hide: str | Sequence[str] | None = None,
 ) -> Gallery:
     """Predict once, choose the images to show, and make small pictures of them.
 
@@ -92,13 +109,14 @@ def make_gallery(
         images: how many to show.
         search: how many to look through.
         device: where to predict.
+        hide: classes that are shown without a colour, see `hidden_classes`.
 
     Returns:
         No pictures, and a note that says why, if data or networks are not where the runs say.
 
     Raises:
         DataError: the data set is not at `data_root`.
-        ValueError: its classes are not those of the runs.
+        ValueError: its classes are not those of the runs, or there is none of the name of one that is to be hidden.
     """
     first = groups[-1].runs[0]
     try:
@@ -107,31 +125,43 @@ def make_gallery(
         if data_root is not None:
             raise
         return Gallery(notes=[f"no pictures: {error} Say where the data set is with --data-root."])
+    hidden = hidden_classes(hide, spec.classes)
     networks, notes = open_networks(groups, teachers, spec, device)
     if not any(layer.kind == "student" for layer, _ in networks):
         return Gallery(notes=["no pictures: no run has its network any more.", *notes])
-    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search))
+    matrices = [ConfusionMatrix(spec.num_classes) for _ in networks]
+    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search), matrices)
     chosen = _choose(seen, [layer for layer, _ in networks], images)
     layers = [*(layer for layer, _ in networks), Layer(TRUTH, TRUTH)]
     legend = [
-        (name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(spec.classes, spec.palette, strict=True)
+        (name, "none" if index in hidden else "#{:02x}{:02x}{:02x}".format(*spec.palette[index]))
+        for index, name in enumerate(spec.classes)
     ]
-    pictures = [_picture(one, spec) for one in chosen]
-    return Gallery(pictures, layers, legend, _start(layers, groups), len(seen), len(source), notes)
+    pictures = [_picture(one, spec, hidden) for one in chosen]
+    confusions = [
+        Confusion(layer.label, matrix.compute(), len(seen))
+        for (layer, _), matrix in zip(networks, matrices, strict=True)
+        if seen
+    ]
+    return Gallery(pictures, layers, legend, _start(layers, groups), len(seen), len(source), notes, confusions)
 
 
 def _open_data(run: Run, data_root: Path | None) -> tuple[DatasetSpec, Source]:
     root = data_root or (Path(recorded) if (recorded := run.config.get("data_root")) else None)
-    spec = get_dataset(run.config["dataset"], root)
+    spec = get_dataset(run.config["dataset"], root, Bands.of_options(run.config), run.config.get("base_size"))
     if spec.classes != run.classes:
         raise ValueError(f"the classes of {spec.name} are not those of the run {run.folder}.")
     return spec, spec.open(root, "val")
 
 
 def _look_through(
-    source: Source, networks: Sequence[Predictor], spec: DatasetSpec, indices: Sequence[int]
+    source: Source,
+    networks: Sequence[Predictor],
+    spec: DatasetSpec,
+    indices: Sequence[int],
+    matrices: Sequence[ConfusionMatrix],
 ) -> list[_Seen]:
-    """Predict and score every image once; images without a labelled pixel are passed over."""
+    """Predict and score every image once, and count; images without a labelled pixel are passed over."""
     found = []
     with progress("images") as bar:
         task = bar.add_task("predicting", total=len(indices), note="")
@@ -141,8 +171,9 @@ def _look_through(
             if (sample.label == IGNORE_INDEX).all():
                 continue
             seen = _Seen(sample._replace(image=shrink(sample.image), label=shrink(sample.label)))
-            for network in networks:
+            for network, matrix in zip(networks, matrices, strict=True):
                 prediction = network.labels(network.fit(sample.image).unsqueeze(0), sample.label.shape[-2:])[0]
+                matrix.update(prediction.long(), sample.label.long())
                 miou, iou = _scores(prediction.long(), sample.label, spec)
                 seen.masks.append(shrink(prediction))
                 seen.miou.append(miou)
@@ -179,7 +210,7 @@ def _spread(length: int, count: int) -> list[int]:
     return sorted({round(place) for place in torch.linspace(0, length - 1, min(length, count)).tolist()})
 
 
-def _picture(seen: _Seen, spec: DatasetSpec) -> Picture:
+def _picture(seen: _Seen, spec: DatasetSpec, hide: Sequence[int]) -> Picture:
     label = seen.sample.label
     height, width = label.shape
     return Picture(
@@ -187,7 +218,7 @@ def _picture(seen: _Seen, spec: DatasetSpec) -> Picture:
         width=width,
         height=height,
         image=image_uri(seen.sample.image),
-        masks=[mask_uri(mask, spec.palette) for mask in (*seen.masks, label)],
+        masks=[mask_uri(mask, spec.palette, hide) for mask in (*seen.masks, label)],
         miou=[*seen.miou, None],
         iou=[*seen.iou, {}],
         classes=[index for index in np.unique(label.numpy()).tolist() if index < spec.num_classes],
@@ -212,14 +243,14 @@ def shrink(picture: Tensor, width: int = WIDTH) -> Tensor:
 
 def image_uri(image: Tensor) -> str:
     """A (3, H, W) uint8 image as a JPEG."""
-    return _uri(Image.fromarray(image.permute(1, 2, 0).cpu().numpy()), "jpeg", quality=80, optimize=True)
+    return _uri(Image.fromarray(as_picture(image).numpy()), "jpeg", quality=80, optimize=True)
 
 
-def mask_uri(mask: Tensor, palette: Palette) -> str:
-    """(H, W) class indices as a PNG of their colours; ignored pixels are transparent."""
+def mask_uri(mask: Tensor, palette: Palette, hide: Sequence[int] = ()) -> str:
+    """(H, W) class indices as a PNG of their colours; ignored pixels, and those of hidden classes, are transparent."""
     indices = mask.cpu().numpy().astype(np.uint8)
     ignored = len(palette)  # next to the classes: a small palette needs fewer bits a pixel
-    indices[indices == IGNORE_INDEX] = ignored
+    indices[np.isin(indices, [*hide, IGNORE_INDEX])] = ignored
     picture = Image.fromarray(indices, "P")
     picture.putpalette([value for colour in (*palette, (0, 0, 0)) for value in colour])
     bits = next(bits for bits in (1, 2, 4, 8) if ignored < 1 << bits)

@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import median
 
 from fakd.console import printable
+from fakd.data.bands import Bands
 from fakd.data.paired_files import PairedFiles
 from fakd.data.pairing import (
     IMAGE_SUFFIXES,
@@ -47,6 +48,7 @@ from fakd.data.reading import upright_size
 from fakd.data.spec import DataError, DatasetSpec
 from fakd.data.user.class_file import read_class_list
 from fakd.data.user.masks import ClassList, UserMasks
+from fakd.data.user.raster_tiles import open_pairs, tile_size
 
 FOLDER = "folder"
 """The name of this data set in configurations."""
@@ -59,11 +61,19 @@ _MEASURED = 1000  # images
 _CROP_STEP = 8  # the stride of the networks' maps
 
 
-def describe_folder(root: Path | None) -> DatasetSpec:
+def describe_folder(
+    root: Path | None, bands: Bands | None = None, base_size: tuple[int, int] | None = None
+) -> DatasetSpec:
     """Read the description of a user's folder.
 
     Images are fitted into the median size of the images, scaled down where a side is longer than 2048 pixels, unless
-    classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most.
+    classes.yaml says otherwise; crops are squares of its shorter side, of 512 pixels at most. Of rasters that is the
+    size of the tiles that they are cut into, 1024 pixels a side at most.
+
+    Args:
+        root: the folder.
+        bands: what is read of TIFF files.
+        base_size: (height, width) of the tiles, where they are to be of another size.
 
     Raises:
         DataError: There is no such folder, no image in it, or no list of classes that makes sense.
@@ -76,14 +86,17 @@ def describe_folder(root: Path | None) -> DatasetSpec:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with images/, masks/ and classes.txt. Check the path.")
     classes = read_class_list(root)
-    base = _size(classes, "base_size") or _median_size(root)
+    bands = bands or Bands()
+    base = _size(classes, "base_size") or _median_size(root, bands)
+    tile = (base_size[0], base_size[1]) if base_size else base
     return DatasetSpec(
         name=FOLDER,
         classes=tuple(item.name for item in classes.classes),
         palette=classes.palette,
         base_size=base,
         crop_size=_size(classes, "crop_size") or crop_of(base),
-        open=partial(_open, classes, root),
+        open=partial(_open, classes, root, bands, tile),
+        bands=bands,
     )
 
 
@@ -114,9 +127,11 @@ def crop_of(base: tuple[int, int]) -> tuple[int, int]:
     return side, side
 
 
-def _open(classes: ClassList, described: Path, root: Path | None, split: str) -> PairedFiles:
+def _open(
+    classes: ClassList, described: Path, bands: Bands, tile: tuple[int, int], root: Path | None, split: str
+) -> PairedFiles:
     root = described if root is None else Path(root).expanduser()
-    return PairedFiles(root, _pairs(classes, root, split), classes.table, read=UserMasks(classes))
+    return open_pairs(root, _pairs(classes, root, split), classes.table, UserMasks(classes), bands, tile)
 
 
 def _pairs(classes: ClassList, root: Path, split: str) -> Pairs:
@@ -254,14 +269,14 @@ def _read_list(path: Path) -> list[str]:
     return list(dict.fromkeys(map(one_spelling, lines)))
 
 
-def _median_size(root: Path) -> tuple[int, int]:
+def _median_size(root: Path, bands: Bands) -> tuple[int, int]:
     """Of the images to train on, or of a thousand from first to last where there are more."""
     folder, _ = _folders(root, "train", _lists(root))
     paths = list(image_files(folder))
     sizes = []
     for path in paths[:: -(-len(paths) // _MEASURED) or 1]:
         with suppress(DataError):  # a check names it; the description of all others needs only those that are whole
-            sizes.append(upright_size(path))
+            sizes.append(tile_size(path, bands) or upright_size(path))
     if not sizes:
         raise DataError(f"{folder}: no readable image there, expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
     return base_of(sizes)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fakd.data.paired_files import LabelTable, label_table
 from fakd.data.pairing import listed
-from fakd.data.reading import LabelMap, load_mask, one_channel, stored_indices
+from fakd.data.reading import LabelMap, Packed, load_mask, one_channel, stored_indices
 from fakd.data.spec import DataError
 from fakd.types import IGNORE_INDEX
 
@@ -75,13 +75,16 @@ class UserMasks:
 
     classes: ClassList
 
-    def __call__(self, path: Path) -> LabelMap:
+    def __call__(self, path: Path | Packed) -> LabelMap:
         """Return the (H, W) values of a mask.
 
         Raises:
             DataError: The file is not readable, has a colour of no class, or could mean two things.
         """
-        mask = load_mask(path)
+        return self.values(load_mask(path), path)
+
+    def values(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
+        """Return the (H, W) values of a mask, or of a part of it, that is read already; `path` is for errors."""
         kind = self.classes.options.get("masks")
         grey = one_channel(mask)
         if kind == "index" or (kind is None and not (self._all_coloured and self._knows(grey))):
@@ -92,7 +95,7 @@ class UserMasks:
             self._require_one_meaning(mask, path)
         return stored_indices(mask, path)
 
-    def _from_colours(self, mask: Image.Image, path: Path) -> LabelMap:
+    def _from_colours(self, mask: Image.Image, path: Path | Packed) -> LabelMap:
         if not self._all_coloured:
             missing = [item.name for item in self.classes.classes if not item.colours]
             raise DataError(
@@ -145,7 +148,7 @@ class UserMasks:
             f"{self.classes.path.name}, or correct the mask; editors smooth edges and so make colours in between."
         )
 
-    def _require_one_meaning(self, mask: Image.Image, path: Path) -> None:
+    def _require_one_meaning(self, mask: Image.Image, path: Path | Packed) -> None:
         palette = mask.getpalette("RGB") if mask.mode == "P" else [grey for grey in range(256) for _ in range(3)]
         colours = np.array(palette).reshape(-1, 3).tolist()
         table = self.classes.table

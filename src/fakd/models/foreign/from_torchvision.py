@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from torchvision.models import get_model, get_model_builder, get_model_weights
 
-from fakd.console import say
+from fakd.console import did_you_mean, say
 from fakd.files.checksum import checksum_in_name
 from fakd.files.download import cache_folder, download
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
@@ -123,4 +123,5 @@ def _can_have_aux(name: str) -> bool:
 
 def _check(name: str) -> None:
     if name not in NETWORKS:
-        raise ValueError(f"torchvision has no segmentation network {name!r}; it has {', '.join(NETWORKS)}")
+        meant = did_you_mean(name, NETWORKS)
+        raise ValueError(f"torchvision has no segmentation network {name!r}; it has {', '.join(NETWORKS)}.{meant}")

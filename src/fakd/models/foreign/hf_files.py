@@ -150,15 +150,16 @@ def processor_in(folder: Path) -> Processor:
         say(f"images    {folder} has no preprocessor_config.json: normalised by ImageNet's mean and deviation")
         return Processor()
     scale = 255 * told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 255.0
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
     if told.get("do_normalize", "image_mean" in told):
         mean, std = told.get("image_mean", IMAGENET_MEAN), told.get("image_std", IMAGENET_STD)
     bgr = bool(told.get("do_flip_channel_order", False))
     if bgr:  # which comes before or after the normalisation, by channels of equal mean
         mean, std = mean[::-1], std[::-1]
     reduced = bool(told.get("do_reduce_labels", told.get("reduce_labels", False)))
-    by_scale = [tuple(value / scale for value in values) for values in (mean, std)]
-    return Processor(*by_scale, bgr, reduced, _base_size(told))
+    mean, std = ((*(value / scale for value in values),) for values in (mean, std))
+    return Processor(mean, std, bgr, reduced, _base_size(told))
 
 
 def _base_size(told: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -74,13 +74,14 @@ def find_teacher(name: str) -> PublishedTeacher:
     name = name.removeprefix(PREFIX)
     if name not in teachers:
         close = difflib.get_close_matches(name, teachers, n=3, cutoff=0.5)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        if close:
+            raise ValueError(f"no published teacher {name!r}; did you mean {' or '.join(close)}?")
         lines = [
             f"{PREFIX}{teacher.name}  ({teacher.network}, {teacher.dataset}, mIoU {teacher.mmseg_miou:.2f}; "
             f"{teacher.paper_miou:.2f} in the paper)"
             for teacher in teachers.values()
         ]
-        raise ValueError(f"no published teacher {name!r}; {meant}There are:\n  " + "\n  ".join(lines))
+        raise ValueError(f"no published teacher {name!r}; There are:\n  " + "\n  ".join(lines))
     return teachers[name]
 
 
