@@ -41,11 +41,9 @@ class RunConfig(TrackerConfig, LabelLossConfig, OptimizerConfig, InferenceConfig
     """Run folder; by default runs/DATASET/NETWORK-METHOD-seedN."""
 
     backbone_weights: str | None = None
-    """Weights that the encoder starts from: imagenet, or the path or URL of a .pth or .safetensors file; random by
-    default."""
+    """What the encoder starts from: imagenet, or a path or URL of a .pth or .safetensors file; random by default."""
     init: str | None = None
-    """Trained network of the same architecture to start from, named as a teacher is; a classifier of other classes
-    starts random."""
+    """Trained network of the same architecture to start from; a classifier of other classes starts random."""
     output_stride: Literal[8, 16, 32] | None = None
     """Image pixels per cell of the encoder's last map, where it can be dilated; by default the network's own: 32 for
     HRNet and UPerNet, 8 for others, and the encoder's own where it cannot."""

@@ -21,8 +21,7 @@ class OptimizerConfig:
     optimizer: ByRecipe[str] = UNSAID
     """sgd, adamw, or another one of timm's; by default the recipe's."""
     learning_rate: ByRecipe[float] = UNSAID
-    """Highest learning rate of the run; by default the recipe's. With another optimizer than the recipe's, sgd has the
-    data set's, the others 1e-4."""
+    """Highest learning rate; by default the recipe's, or with another optimizer 1e-4, sgd the data set's."""
     schedule: ByRecipe[Literal["poly", "cosine", "constant"]] = UNSAID
     """How the learning rate falls to a hundredth, after the warm-up: poly, by (1 - t/T)^power; cosine, by half a wave;
     or constant, not at all. By default the recipe's."""
