@@ -105,7 +105,7 @@ def _check_command(words: list[str], where: str) -> None:
             pass  # it got as far as the files
         except ValueError as error:
             # what is left out, or a data set of the reader's own that is not here
-            assert not whole or "ROOT" in str(error) or "DATA" in str(error), f"{where}: {error}"  # noqa: PT017
+            assert not whole or any(root in str(error) for root in ("ROOT", "DATA", "LAND")), f"{where}: {error}"  # noqa: PT017
     elif program == "python":
         _check_python(rest, where)
     elif program == "make":

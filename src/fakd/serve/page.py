@@ -51,6 +51,7 @@ class Page:
 
     def build(self) -> gradio.Blocks:
         """Lay it out, and say what happens on what."""
+        self.asked  # noqa: B018 - ready before the first visitor waits for it
         sides = "student (left) and teacher (right)" if self.teacher else "image (left) and student (right)"
         with gradio.Blocks(title="fakd", analytics_enabled=False, delete_cache=(_LOOK_EVERY, _DELETE_AFTER)) as blocks:
             drawing = gradio.State(None, time_to_live=_DELETE_AFTER)

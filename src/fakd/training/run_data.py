@@ -1,5 +1,6 @@
 """The data of a run: found, then checked, and kept in memory where that is asked for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fakd.console import is_main_process, progress, say
@@ -66,13 +67,13 @@ def data_inputs(data: SegmentationData) -> dict[str, str]:
 
 
 def _listing(source: Source) -> str:
-    files: list[tuple[str, Path]] = []
+    files: Sequence[tuple[str, Sequence[Path]]] = ()
     if isinstance(source, PairedFiles):
-        files = [(path.relative_to(source.root).as_posix(), path) for pair in source.pairs for path in pair]
+        files = [(pair[0].relative_to(source.root).as_posix(), pair) for pair in source.pairs]
     elif isinstance(source, UnlabelledImages):
-        files = [(name, path) for path, name in source.files]
+        files = [(name, [path]) for path, name in source.files]
     # not their times, which copies do not keep
-    return f"{len(source)} images {digest(f'{name} {path.stat().st_size}' for name, path in files)}"
+    return f"{len(source)} images {digest(f'{name} {[path.stat().st_size for path in own]}' for name, own in files)}"
 
 
 def _cached_images(source: Source, copies: int, channels: int) -> CachedSource:
