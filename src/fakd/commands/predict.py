@@ -212,18 +212,16 @@ def _write(frame: Frame, labels: Tensor, network: Predictor, config: PredictConf
 
 def _predict_raster(network: Predictor, path: Path, mask: Path, config: PredictConfig, bar: Progress) -> list[float]:
     """Write the mask of a raster, and say how far it is; returns the classes' shares."""
-    task = bar.add_task(path.name, total=None, note="pixels")
-    try:
-        shares = predict_raster(
-            network,
-            path,
-            config.output / "labels" / mask,
-            confidence=config.ignore_below,
-            batch_size=config.batch_size,
-            on_pixels=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    finally:
-        bar.remove_task(task)
+    before = bar.tasks[0].completed
+    shares = predict_raster(
+        network,
+        path,
+        config.output / "labels" / mask,
+        confidence=config.ignore_below,
+        batch_size=config.batch_size,
+        on_pixels=lambda done, total: bar.update(bar.task_ids[0], completed=before + 0.99 * done / total),
+    )
+    bar.update(bar.task_ids[0], completed=before)
     _link((config.output / "images" / mask).with_suffix(path.suffix), path)
     return shares
 
