@@ -51,7 +51,7 @@ def test_class_maps_in_the_order_of_the_teachers() -> None:
     [
         (["--teacher", "a", "--teacher", "a"], "teacher a is named twice"),
         (["--teacher", "a", "--teacher", "b", "--class-map", "a.yaml"], "there are 2 teachers, and 1 of --class-map"),
-        (["--teacher", "a", "--teacher-weights", "2"], "teacher_weights are for several teachers, and there is one"),
+        (["--teacher", "a", "--teacher-weights", "2"], "--teacher-weights are for several teachers, and there is one"),
         (["--teacher", "a", "--teacher", "b", "--teacher-weights", "2"], "2 numbers above 0.*as --teacher-weights 2,1"),
         (["--teacher", "a", "--teacher", "b", "--teacher-weights", "2,0"], "2 numbers above 0.*got 2,0"),
     ],

@@ -195,7 +195,7 @@ def test_open_a_folder_of_transformers() -> None:
     network, notes = open_model(name_of("hf:segformer"))
     expected = type(network.model).from_pretrained(hf_folder("segformer")).eval()
     assert not network.training
-    assert notes == {}
+    assert notes == {"base_size": "[512, 2048]"}
     images = normalize(IMAGES, list(MEAN), list(STD))
     torch.testing.assert_close(network(IMAGES).logits, expected(images).logits)
 

@@ -84,7 +84,12 @@ def test_classes_of_a_config_are_not_made(tmp_path: Path, capsys) -> None:
     """Options are plain values, whatever a config names."""
     trace = tmp_path / "ran"
     evil = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", str(trace)]}}
-    config = {"teacher": "none", "output": str(tmp_path / "run"), "options": {"strength": evil}}
+    config = {
+        "dataset": "toy-scenes",
+        "teacher": "none",
+        "output": str(tmp_path / "run"),
+        "options": {"strength": evil},
+    }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     assert main(["distill", "--config", str(tmp_path / "c.yaml")]) == 1
     assert capsys.readouterr().err.startswith("error: ")

@@ -77,7 +77,7 @@ def test_compiled_networks_are_the_ones_asked(train_config, monkeypatch, tmp_pat
         return lambda images: asked.append(len(images)) or network(images)
 
     monkeypatch.setattr(torch, "compile", compile_)
-    monkeypatch.setattr("fakd.training.run.check_compiler", lambda device: None)
+    monkeypatch.setattr("fakd.training.fabric.check_compiler", lambda device: None)
     train(train_config(compile=True, output=tmp_path / "compiled"))
     assert asked == [2] * 4
     train(train_config(output=tmp_path / "eager"))

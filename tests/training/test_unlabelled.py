@@ -165,7 +165,7 @@ def test_photos_added_meanwhile_are_refused(distill_config, photos, tmp_path) ->
     distill(distill_config(**common))
     (tmp_path / "run/results.json").unlink()
     Image.new("RGB", (72, 48)).save(photos / "new.png")
-    with pytest.raises(ValueError, match="the images without labels have changed since it was begun"):
+    with pytest.raises(ValueError, match="changed since it was begun: without labels had 6 images and has 7"):
         distill(distill_config(**common, resume=True))
 
 

@@ -9,6 +9,7 @@ import yaml
 from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
+from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.inference import InferenceConfig
 from fakd.methods import method_options
 from fakd.options import plain_value
@@ -166,8 +167,9 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
         if name not in ("resume", "overwrite", "allow_changed_data")
         and (name not in kind.defaults() or value != kind.defaults()[name])
     }
-    # What the config worked out itself, as eval_every from max_steps, need not be said.
-    for name in [name for name in given if name in options and options[name].default is None]:
+    # What the config worked out itself, as eval_every from max_steps, need not be said. Commands ask for the data set.
+    named = () if config.get("dataset") == UNLABELLED_SET else ("dataset",)
+    for name in [name for name in given if name in options and options[name].default is None and name not in named]:
         rest = {key: value for key, value in given.items() if key != name and key in options}
         try:
             if kind(**rest).to_dict()[name] == config[name]:

@@ -283,8 +283,9 @@ def _existing(path: Path | str) -> Path:
 
 
 def _unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
-    # Pillow repeats the whole path, which the message starts with.
+    # Pillow repeats the whole path, which the message starts with, or shows the open file.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(f" {str(path)!r}", "")
+    reason = reason.partition(" <_io.")[0]
     return DataError(
         f"{path}: not readable as {kind} ({reason}); the file is truncated, damaged or of another type. "
         "Copy or download it again."

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
@@ -53,6 +54,8 @@ def delete_short_runs(root: Path) -> None:
         if found.begun:
             found.delete()
             delete_files(folder, [f"{found.root.relative_to(folder)}.log"])
+    with suppress(OSError):  # there is none, or somebody else's files are there
+        folder.rmdir()
 
 
 def steps_within(minutes: float, seconds: Mapping[str, float]) -> dict[str, int]:

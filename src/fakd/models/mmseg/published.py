@@ -81,7 +81,7 @@ def find_teacher(name: str) -> PublishedTeacher:
             f"{teacher.paper_miou:.2f} in the paper)"
             for teacher in teachers.values()
         ]
-        raise ValueError(f"no published teacher {name!r}; There are:\n  " + "\n  ".join(lines))
+        raise ValueError(f"no published teacher {name!r}; there are:\n  " + "\n  ".join(lines))
     return teachers[name]
 
 
