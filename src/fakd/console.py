@@ -129,7 +129,7 @@ def progress(unit: str) -> Progress:
         TextColumn("left  {task.fields[note]}"),
         console=console,
         transient=True,
-        speed_estimate_period=300,  # seconds: a step may take long
+        speed_estimate_period=86400,  # seconds: a run of many takes long; of quick steps the last 1000 count
         disable=not console.is_terminal or not is_main_process(),
     )
 

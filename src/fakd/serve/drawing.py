@@ -124,9 +124,10 @@ def _passes(count: int) -> str:
 
 
 def _share(share: float, colour: str) -> str:
+    percent = "&lt; 0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"  # a few pixels are not none
     return (
         f'<td class="share"><span class="bar"><span style="width:{100 * share:.1f}%;background:{colour}"></span>'
-        f'</span><span class="percent">{100 * share:.1f} %</span></td>'
+        f'</span><span class="percent">{percent} %</span></td>'
     )
 
 

@@ -58,7 +58,10 @@ class Page:
             gradio.HTML(self._headline())
             with gradio.Row():
                 with gradio.Column(scale=2, min_width=280):
-                    upload = gradio.File(label="drop an image here", file_types=["image"], elem_id="upload", height=140)
+                    _caption(own := "your own image")
+                    upload = gradio.File(
+                        label=own, show_label=False, file_types=["image"], elem_id="upload", height=140
+                    )
                     if self.samples:
                         _caption("or pick one")
                     gallery = self._gallery()
