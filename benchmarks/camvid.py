@@ -3,7 +3,7 @@
     python benchmarks/camvid.py split CAMVID     # 100 training images are set aside and scored with val, in data/camvid
     python benchmarks/camvid.py teacher          # 25 minutes of one core
     python benchmarks/camvid.py run [PART ...]   # two runs at a time, of 5 to 10 minutes each; goes on
-    python benchmarks/camvid.py page             # writes the tables and the picture of docs/benchmarks/camvid.md
+    python benchmarks/camvid.py page             # the tables of docs/benchmarks/camvid.md and docs/teacher-cache.md
 
 Every part is one `fakd compare` or `fakd ablate`, printed before it is run and above its table. The results of every
 run are kept in benchmarks/results/camvid, so what is finished there is not run again. All of it starts from the root of
@@ -22,9 +22,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from fakd.analysis.statistics import difference_text, paired_difference, spread, spread_text
+
 DATA, TEACHER, CACHE = Path("data/camvid"), Path("runs/camvid/teacher"), Path("runs/camvid/cache")
 RESULTS, PAGE = Path("benchmarks/results/camvid"), Path("docs/benchmarks/camvid.md")
-PICTURE = Path("docs/images/camvid.svg")
+PICTURE, CACHE_PAGE = Path("docs/images/camvid.svg"), Path("docs/teacher-cache.md")
 SET_ASIDE = 100
 
 ON_CAMVID = f"--dataset camvid --data-root {DATA} --batch-size 8 --learning-rate 0.02 --base-size 240,320 --workers 0"
@@ -34,6 +36,7 @@ LONG = "--max-steps 1500 --eval-every 1500 --teacher-views 16"
 CACHED = f"--teacher-cache {CACHE}"
 FAST = "--channels-last"
 """The same numbers but for rounding, in five sixths of the time; the runs of `cached` were made without."""
+VIEWS = (1, 4, 8, 16)
 METHODS = "none,pixel,cwd,cwd-features,at,fitnet,skds,ifvd,cirkd,fakd-pixel,fakd"
 
 PARTS = {
@@ -72,10 +75,12 @@ PARTS = {
             "cached" if views == 8 else f"views-{views}",
             f"compare --methods cwd,fakd --baseline cwd {LITE0} {CACHED} --teacher-views {views}",
         )
-        for views in (1, 4, 8, 16)
+        for views in VIEWS
     },
 }
 """Name -> folder of the runs, which parts may share, and command without what all have in common."""
+NO_SCORE = ("parameters", "GMACs", "s / step", "seconds", "peak")
+"""Columns that are the same for every method of a part, or that other work on the machine changed."""
 
 
 def words(part: str) -> list[str]:
@@ -120,9 +125,38 @@ def run(part: str) -> None:
 
 
 def tables(part: str) -> str:
-    """What the command of a part wrote, without its title and a level of headings down."""
+    """The command of a part and its scores; where the other tables are, or for the first part these too."""
     page = (RESULTS / f"{part}.md").read_text()
-    return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
+    if part == "seeds":
+        return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
+    rows = [line.strip("| ").split(" | ") for line in page.partition("## Results")[2].splitlines() if line[:1] == "|"]
+    rows = rows[: next((number for number, row in enumerate(rows) if row[0] == "IoU %"), None)]
+    kept = [number for number, title in enumerate(rows[0]) if not title.startswith(NO_SCORE)]
+    lines = ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
+    command = "\n".join([f"python benchmarks/camvid.py run {part}", f"# fakd {PARTS[part][1]}"])
+    return "\n".join(["```bash", command, "```", "", *lines, "", f"Protocol and IoU by class: `{RESULTS / part}.md`."])
+
+
+def cache_table() -> str:
+    """What the teacher cache costs: every number of views against the teacher asked in every step, seed by seed."""
+    lines = ["| crops of an image | cwd | against no cache | fakd | against no cache |", "| --- |" + " ---: |" * 4]
+    live = {method: scores("all", method) for method in ("cwd", "fakd")}
+    for title, folder in [(str(views), PARTS[f"views-{views}"][0]) for views in VIEWS] + [
+        ("a new one each pass", "all")
+    ]:
+        cells = []
+        for method, uncached in live.items():
+            found = scores(folder, method)
+            difference = None if folder == "all" else paired_difference(found, uncached)
+            cells += [spread_text(spread(found.values()), 2), difference_text(difference) if difference else "-"]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def scores(folder: str, method: str, seeds: Sequence[int] = (0, 1, 2)) -> dict[int, float]:
+    """mIoU by seed, of the seeds that are finished."""
+    files = {seed: RESULTS / folder / f"{method}-seed{seed}" / "results.json" for seed in seeds}
+    return {seed: json.loads(file.read_text())["mIoU"] for seed, file in files.items() if file.is_file()}
 
 
 def between_marks(text: str, tables: Callable[[str], str]) -> str:
@@ -163,6 +197,7 @@ def main() -> None:
             run(part)
     else:
         PAGE.write_text(between_marks(PAGE.read_text(), tables))
+        CACHE_PAGE.write_text(between_marks(CACHE_PAGE.read_text(), lambda part: cache_table()))
         plot(PICTURE)
 
 
