@@ -439,5 +439,6 @@ def test_what_is_refused_before_any_work(tmp_path: Path) -> None:
         import_dataset(ImportConfig("voc", tmp_path / "gone", tmp_path / "made"))
     with pytest.raises(FileExistsError, match="is there already, and not empty"):
         import_dataset(ImportConfig("voc", source, source))
-    (source / "labelmap.txt").write_text("background:0,0,0::\nroad 128 64 128\n")
-    assert "labelmap.txt: line 2 is 'road 128 64 128', expected NAME:RED,GREEN,BLUE::" in refused("voc", source)
+    for line, why in (("road:128,64::", "'road:128,64::' is not understood"), ("road", "road has no colour, expected")):
+        (source / "labelmap.txt").write_text(f"background:0,0,0::\n{line}\n")
+        assert why in refused("voc", source)

@@ -11,9 +11,7 @@ train/0001_mask.png             the values of _classes.csv
 valid/...
 """
 
-import csv
-import re
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fakd.data.importing.annotations import Annotated, Annotations, ImageIndex, noting, split_in
@@ -21,7 +19,9 @@ from fakd.data.paired_files import PairedFiles, label_table
 from fakd.data.pairing import IMAGE_SUFFIXES
 from fakd.data.plain_yaml import read_short_text
 from fakd.data.spec import DataError
-from fakd.data.user.masks import ClassList, UserClass, UserMasks
+from fakd.data.user.class_rules import Options, class_list
+from fakd.data.user.class_text import read_entries, refuse
+from fakd.data.user.masks import UserMasks
 
 _BORDER = (224, 224, 192)
 """The colour around objects in masks of Pascal VOC, which counts for nothing."""
@@ -40,11 +40,13 @@ def read_voc(source: Path) -> Annotations:
             f"{source}: no labelmap.txt there, expected one beside JPEGImages/ and SegmentationClass/, as CVAT exports "
             "it. Give the folder that holds them; the benchmark VOC 2012 is --dataset voc2012."
         )
-    classes = list(_label_map(path))
-    found = Annotations({item.name: item.colours[0] for item in classes})
+    classes = class_list(read_entries(path), Options(path, {"masks": "color"}))
+    if bare := [item.name for item in classes.classes if not item.colours]:
+        refuse(path, f"{bare[0]} has no colour, expected NAME:RED,GREEN,BLUE:: on every line, as CVAT writes it")
+    found = Annotations({item.name: item.colours[0] for item in classes.classes})
     ignored = () if _BORDER in found.classes.values() else (_BORDER,)
-    read = UserMasks(ClassList(path, tuple(classes), ignored_colours=ignored, options={"masks": "color"}))
-    table = label_table({place: place for place in range(len(classes))})
+    read = UserMasks(replace(classes, ignored_colours=ignored))
+    table = label_table({place: place for place in range(len(found.classes))})
     index, masks_dir = ImageIndex(source / "JPEGImages"), source / "SegmentationClass"
     for name, split in _voc_names(source, masks_dir).items():
         mask = masks_dir / f"{name}.png"
@@ -53,20 +55,6 @@ def read_voc(source: Path) -> Annotations:
             pair = PairedFiles(source, [(image, mask)], table, read)
             found.images.append(Annotated(image, index.name(image), split, mask, mask=pair))
     return found
-
-
-def _label_map(path: Path) -> Iterator[UserClass]:
-    """The classes of a labelmap.txt, with their places for values."""
-    place = 0
-    for number, line in enumerate(read_short_text(path).splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        line_of = re.fullmatch(r"(?P<name>.+?):(?P<colour>\d+,\d+,\d+):[^:]*:[^:]*", line.strip())
-        red, green, blue = map(int, line_of["colour"].split(",")) if line_of else (256, 256, 256)
-        if line_of is None or max(red, green, blue) > 255:
-            raise DataError(f"{path}: line {number} is {line!r}, expected NAME:RED,GREEN,BLUE:: as CVAT writes it.")
-        yield UserClass(line_of["name"], (place,), ((red, green, blue),))
-        place += 1
 
 
 def _voc_names(source: Path, masks_dir: Path) -> dict[str, str]:
@@ -96,13 +84,11 @@ def read_roboflow(source: Path) -> Annotations:
         )
     found, index = Annotations(), ImageIndex(source)
     for path in lists:
-        classes = list(_csv(path))
-        found.classes |= {item.name: None for item in classes}
+        classes = class_list(read_entries(path), Options(path, {"masks": "index"}))
+        found.classes |= {item.name: None for item in classes.classes}
         places = {name: place for place, name in enumerate(found.classes)}
-        table = label_table(
-            {item.values[0]: places[item.name] for item in classes}, size=max(item.values[0] for item in classes) + 1
-        )
-        read = UserMasks(ClassList(path, tuple(classes), options={"masks": "index"}))
+        values = {item.values[0]: places[item.name] for item in classes.classes}
+        table, read = label_table(values, size=max(values) + 1), UserMasks(classes)
         files = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         masks = {file.stem.removesuffix(_END): file for file in files if file.stem.endswith(_END)}
         for image in [file for file in files if file not in masks.values()]:
@@ -114,14 +100,3 @@ def read_roboflow(source: Path) -> Annotations:
             found.images.append(Annotated(image, index.name(image), index.split(image), mask, mask=pair))
         found.faults += [f"{mask}: its image {name}.jpg is missing. Export it again." for name, mask in masks.items()]
     return found
-
-
-def _csv(path: Path) -> Iterator[UserClass]:
-    for number, row in enumerate(csv.reader(read_short_text(path).splitlines(), skipinitialspace=True), start=1):
-        match row:
-            case [value, name] if value.strip().isascii() and value.strip().isdigit():
-                yield UserClass(name.strip(), (int(value),))
-            case [] | ["Pixel Value", _]:
-                pass
-            case _:
-                raise DataError(f"{path}: line {number} is {','.join(row)!r}, expected a pixel value and a class.")
