@@ -30,7 +30,7 @@ from fakd.methods import METHODS
 from fakd.models import load_model
 from fakd.models.cost import measure_cost
 from fakd.training import TrainConfig
-from fakd.training.run_folder import prepare_folder
+from fakd.training.resuming import prepare_folder
 
 
 @pytest.fixture

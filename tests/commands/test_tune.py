@@ -19,8 +19,8 @@ from tiny import NETWORK, SETTINGS
 
 from fakd.cli import main, parse
 from fakd.console import install_command
+from fakd.files.atomic import write_json
 from fakd.training import DistillConfig
-from fakd.training.run_folder import write_json
 
 optuna = pytest.importorskip("optuna", reason="needs the extra tune")
 

@@ -12,10 +12,11 @@ import pytest
 from fakd.analysis import groups
 from fakd.analysis.run_options import run_config
 from fakd.experiments import local_engine
+from fakd.files.atomic import write_json
 from fakd.models import Segmentor
 from fakd.models.cost import measure_cost
 from fakd.training import DistillConfig, RunConfig, TrainConfig, distill, train
-from fakd.training.run_folder import prepare_folder, write_json
+from fakd.training.resuming import prepare_folder
 
 
 class RunHere:

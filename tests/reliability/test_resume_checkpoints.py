@@ -21,7 +21,8 @@ from fakd.cli import main
 from fakd.training import DistillConfig, distill
 from fakd.training.checkpoints import CheckpointFiles, full_disk_explained, newest_checkpoint
 from fakd.training.metrics_file import MetricsFile, cut_torn_rows
-from fakd.training.run_folder import RunFolder, check_folder
+from fakd.training.resuming import check_folder
+from fakd.training.run_folder import RunFolder
 
 FAKD = {"method": "fakd", "dropout": 0.5, "max_steps": 6, "checkpoint_every": 2, "eval_every": 4}
 STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "optimizer_states": []}

@@ -13,8 +13,9 @@ from tiny import NETWORK, SMALL
 from fakd.data import DATASETS
 from fakd.models import open_model, save_model
 from fakd.training import TrainConfig, distill, train
+from fakd.training.resuming import check_same_inputs, prepare_folder
 from fakd.training.run_data import data_inputs, open_data
-from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder
+from fakd.training.run_folder import RunFolder
 from fakd.training.teacher import load_teacher, run_inputs
 
 

@@ -11,7 +11,8 @@ from fakd.analysis.runs import read_run
 from fakd.data import DATASETS
 from fakd.models import load_model
 from fakd.training import TrainConfig, distill, train
-from fakd.training.run_folder import RunFolder, prepare_folder
+from fakd.training.resuming import prepare_folder
+from fakd.training.run_folder import RunFolder
 
 
 def run_folder(root: Path, config: TrainConfig | None = None) -> RunFolder:

@@ -14,7 +14,8 @@ from fakd.models import create_model, open_model
 from fakd.training import distill
 from fakd.training import teacher_cache as module_under_test
 from fakd.training.learner import Learner
-from fakd.training.run_folder import RunFolder, check_same_options
+from fakd.training.resuming import check_same_options
+from fakd.training.run_folder import RunFolder
 from fakd.types import SegmentationOutput
 
 

@@ -18,9 +18,8 @@ from fakd.analysis.statistics import Spread, spread_text
 from fakd.analysis.tables import rich_lines
 from fakd.console import console, say
 from fakd.evaluation.predictor import Device, pick_device
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_json, written_at_once
 from fakd.options import Output, Paths
-from fakd.training.run_folder import write_json
 
 Format = Literal["png", "pdf", "svg"]
 _NUMBERS = "analysis.json"

@@ -16,7 +16,7 @@ from torch import Tensor
 from fakd.console import console, progress, say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.export.speed_and_memory import TimedNetwork, measure_footprint, open_timed, time_in_rounds
-from fakd.files.atomic import check_free, written_at_once
+from fakd.files.atomic import check_free, write_text
 from fakd.options import Output, Paths, Size
 
 COLUMNS = (
@@ -100,8 +100,7 @@ def benchmark(config: BenchmarkConfig) -> list[Figures]:
     caption = _caption(config, device)
     _print(found, caption)
     if config.output is not None:
-        with written_at_once(config.output) as temporary:
-            temporary.write_text(_text(found, caption, config))
+        write_text(config.output, _text(found, caption, config))
         say(f"written to {config.output}")
     return found
 

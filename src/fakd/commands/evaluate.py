@@ -1,6 +1,5 @@
 """`fakd evaluate`: scores of a trained network, or of several together, on a data set."""
 
-import json
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from fakd.evaluation.evaluate import evaluate_model, validation_data
 from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Device, Predictor, base_size_in
 from fakd.evaluation.scores import Scores, scores_from_confusion
-from fakd.files.atomic import check_free, written_at_once
+from fakd.files.atomic import check_free, write_json
 from fakd.machine import described
 from fakd.models.by_name import open_any
 from fakd.options import Output, Size, Teachers
@@ -94,8 +93,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     _print_scores(scores, spec.name)
     if config.output is not None:
         asked = {"model": teacher_title(names), "dataset": spec.name, "inference": asdict(network.inference)}
-        with written_at_once(config.output) as temporary:
-            temporary.write_text(json.dumps(asked | scores.to_dict(), indent=2))
+        write_json(config.output, asked | scores.to_dict())
         say(f"written to {config.output}")
     return scores.to_dict()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fakd.analysis.paper_rows import TEACHER, PaperRow, paper_rows
 from fakd.console import did_you_mean, say
-from fakd.files.atomic import check_free, written_at_once
+from fakd.files.atomic import check_free, write_text
 from fakd.options import Output
 
 
@@ -51,8 +51,7 @@ def paper(config: PaperConfig) -> list[PaperRow]:
             line = row.command(data_root) if row.available else f"method {row.method} is not in this version"
             say(f"{row.mIoU:6.2f} {row.mAcc:6.2f}  {row.label:<15} {line}", style=None if row.available else "dim")
     if config.output is not None:
-        with written_at_once(config.output) as temporary:
-            temporary.write_text(_script(rows, data_root), encoding="utf-8")
+        write_text(config.output, _script(rows, data_root))
         say(f"\nwritten to {config.output}")
     return rows
 

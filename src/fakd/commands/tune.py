@@ -17,12 +17,14 @@ from fakd.data.batches import SegmentationData
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.run_queue import run_all
+from fakd.files.atomic import write_json, write_text
 from fakd.files.deleting import delete_files
 from fakd.models.names import plain_name
 from fakd.options import Options
 from fakd.training import DistillConfig, RunConfig
+from fakd.training.resuming import check_folder, check_same_inputs
 from fakd.training.run_data import data_inputs
-from fakd.training.run_folder import RunFolder, check_folder, check_same_inputs, write_json, write_text
+from fakd.training.run_folder import RunFolder
 from fakd.training.student import check_network
 from fakd.training.teacher import load_teacher
 from fakd.training.verdicts import check_files

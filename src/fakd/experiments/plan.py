@@ -9,7 +9,8 @@ from fakd.console import say
 from fakd.experiments.engines import EngineConfig
 from fakd.experiments.planned_run import Failure, PlannedRun
 from fakd.experiments.run_queue import run_all
-from fakd.training.run_folder import check_folder, write_text
+from fakd.files.atomic import write_text
+from fakd.training.resuming import check_folder
 
 
 class Planned(Exception):

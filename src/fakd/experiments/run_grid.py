@@ -18,9 +18,10 @@ from fakd.experiments.results_page import results_page
 from fakd.experiments.results_table import GridResults, csv_text, group_results, plain, short_lines, table_lines
 from fakd.experiments.run_queue import failed_runs
 from fakd.experiments.step_time import delete_short_runs, seconds_per_step, steps_within
+from fakd.files.atomic import write_json, write_text
 from fakd.training.outcome import say_next
+from fakd.training.resuming import check_same_inputs
 from fakd.training.run_data import data_inputs
-from fakd.training.run_folder import check_same_inputs, write_json, write_text
 from fakd.training.student import check_network
 from fakd.training.teacher import load_teacher
 from fakd.training.verdicts import check_files

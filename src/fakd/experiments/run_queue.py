@@ -14,7 +14,7 @@ from fakd.experiments.engines import EngineConfig
 from fakd.experiments.planned_run import Failure, PlannedRun
 from fakd.experiments.run_process import BUSY, printed
 from fakd.files.only_writer import is_owned, new_lease
-from fakd.training.run_folder import check_folder
+from fakd.training.resuming import check_folder
 from fakd.training.stopping import StopRequest
 
 _PAUSE = 0.2

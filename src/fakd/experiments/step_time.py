@@ -11,8 +11,9 @@ from fakd.console import say
 from fakd.experiments.grid import Arm, GridConfig
 from fakd.experiments.plan import run_or_plan
 from fakd.experiments.planned_run import Failure, PlannedRun
+from fakd.files.atomic import write_json
 from fakd.files.deleting import delete_files
-from fakd.training.run_folder import RunFolder, write_json
+from fakd.training.run_folder import RunFolder
 
 STEPS = 30
 """Length of the short run of each method."""

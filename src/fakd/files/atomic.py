@@ -1,9 +1,11 @@
 """Files that are never seen half-written."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -36,3 +38,14 @@ def written_at_once(path: Path, synced: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that no reader ever sees half of it."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that no reader ever sees half of it."""
+    with written_at_once(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fakd.console import did_you_mean
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_text, written_at_once
 from fakd.models.meta import on_meta
 from fakd.models.shipped import SHIPPED
 from fakd.models.weights_file import listed, mismatches, read_safetensors, read_torch_file
@@ -165,8 +165,7 @@ class Network(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, save_directory / HUB_FILE, self.notes)
-        with written_at_once(save_directory / CONFIG_NAME) as temporary:
-            temporary.write_text(self.config.to_json() + "\n")
+        write_text(save_directory / CONFIG_NAME, self.config.to_json() + "\n")
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **download: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 from fakd.console import is_main_process, say
 from fakd.files.only_writer import only_writer
 from fakd.training.config import RunConfig
-from fakd.training.run_folder import RunFolder, check_folder
+from fakd.training.resuming import check_folder
+from fakd.training.run_folder import RunFolder
 
 
 @contextmanager

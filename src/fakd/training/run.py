@@ -13,6 +13,7 @@ from fakd.data.batches import SegmentationData
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
+from fakd.files.atomic import write_json
 from fakd.machine import described
 from fakd.methods import create_method
 from fakd.models import Scorer, load_model, save_model
@@ -28,8 +29,9 @@ from fakd.training.launch import launched
 from fakd.training.learner import Learner
 from fakd.training.loop import Trained, fit
 from fakd.training.outcome import say_outcome
+from fakd.training.resuming import check_same_inputs, prepare_folder
 from fakd.training.run_data import data_inputs, look_through, open_data
-from fakd.training.run_folder import RunFolder, check_same_inputs, prepare_folder, write_json
+from fakd.training.run_folder import RunFolder
 from fakd.training.stopping import Interrupted, StopRequest
 from fakd.training.student import check_network, count_parameters, create_student
 from fakd.training.teacher import Teacher, load_teacher, run_inputs

@@ -23,7 +23,7 @@ from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from fakd.console import say
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_json
 from fakd.training.stopping import Interrupted
 from fakd.training.tracker_options import TrackerConfig
 
@@ -88,8 +88,7 @@ class Tracker(Logger):
             ) from error
         self._open = True
         if known is None:
-            with written_at_once(self._file) as temporary:
-                temporary.write_text(json.dumps({"id": found}))
+            write_json(self._file, {"id": found})
         say(f"tracker   {self.name}: {'going on with ' if known else ''}run {found}")
 
     @rank_zero_only

@@ -17,7 +17,7 @@ from rich.filesize import decimal
 
 from fakd.console import progress, say
 from fakd.data.spec import DataError
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_json, written_at_once
 
 _CHUNK = 1 << 20
 _SPARE = 64 << 20  # bytes that stay free, so that a full disk does not stop everything else
@@ -74,9 +74,8 @@ def extract(archive: Path, folder: Path, parts: Sequence[str]) -> None:
         missing = [member for path, member in wanted.items() if not _is_there(folder / path, member.size)]
         needed = sum(member.size for member in missing)
         _require_space(archive, folder, needed)
-        with written_at_once(_record(folder, archive.name)) as temporary:
-            record = {"parts": list(parts), "files": {path: member.size for path, member in wanted.items()}}
-            temporary.write_text(json.dumps(record), encoding="utf-8")
+        record = {"parts": list(parts), "files": {path: member.size for path, member in wanted.items()}}
+        write_json(_record(folder, archive.name), record)
         if missing:
             say(f"extracting {len(missing):,} files of {archive.name}, {decimal(needed)}")
         with progress("files") as bar:

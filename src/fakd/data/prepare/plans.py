@@ -12,7 +12,7 @@ from fakd.data.reading import LabelMap, read_context_mat, read_mask, read_sbd_ma
 from fakd.data.sets.cityscapes import IDS, TRAIN_ID_OF_ID, TRAIN_IDS
 from fakd.data.sets.pascal_context import CLASS_OF_LABEL, LISTS, MATS, PNGS
 from fakd.data.spec import DataError
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_text
 from fakd.types import IGNORE_INDEX
 
 _TRAIN_IDS = label_table(TRAIN_ID_OF_ID)
@@ -96,8 +96,7 @@ def read_train_ids(path: Path) -> LabelMap:
 def _write_names(path: Path, names: list[str]) -> None:
     if path.is_file():  # the user's own, or that of an earlier call
         return
-    with written_at_once(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_text(path, "".join(f"{name}\n" for name in names))
 
 
 def _voc(year: int, name: str, checksum: str, *parts: str) -> Archive:

@@ -29,7 +29,7 @@ from fakd.data.spec import DataError
 from fakd.data.user.class_rules import Options, class_list
 from fakd.data.user.class_text import Entry, read_entries, refuse
 from fakd.data.user.masks import ClassList, Colour
-from fakd.files.atomic import written_at_once
+from fakd.files.atomic import write_text
 
 FILES = ("classes.yaml", "classes.yml", "classes.txt")
 """Where classes are read, in the root of the data set."""
@@ -69,14 +69,13 @@ def write_class_list(root: Path, classes: Sequence[str], palette: Sequence[Colou
         classes: their names.
         palette: one colour a class.
     """
-    told = len(set(palette)) == len(palette)
+    distinct = len(set(palette)) == len(palette)
     entries = [
-        {"name": name, **({"color": "#{:02x}{:02x}{:02x}".format(*colour)} if told else {})}
+        {"name": name, **({"color": "#{:02x}{:02x}{:02x}".format(*colour)} if distinct else {})}
         for name, colour in zip(classes, palette, strict=True)
     ]
-    with written_at_once(root / FILES[0]) as temporary:
-        text = yaml.safe_dump({"masks": "index", "classes": entries}, sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
+    told = {"masks": "index", "classes": entries}
+    write_text(root / FILES[0], yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
 
 
 def _from_yaml(path: Path) -> ClassList:
