@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from fakd.data.reading import read_context_mat, read_sbd_mat
+from fakd.data.matlab import read_context_mat, read_sbd_mat
 from fakd.data.spec import DataError
 
 VALUES = np.arange(12).reshape(3, 4)

@@ -1,6 +1,5 @@
 """Georeferenced and very large TIFF files, read and written by rasterio a window at a time."""
 
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from fakd.console import install_command
 from fakd.data.bands import Bands
 from fakd.data.cropping import Window
 from fakd.data.palette import Palette
-from fakd.data.reading import MOST_PIXELS
+from fakd.data.reading import MOST_PIXELS, tiff_tags
 from fakd.data.spec import DataError
 from fakd.files.atomic import written_at_once
 from fakd.types import IGNORE_INDEX
@@ -58,16 +56,10 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
         return False
     if bands is not None and bands.chosen:
         return True
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            tags = ImageFileDirectory_v2(head + file.read(8) if head[2:3] == b"\x2b" else head)  # a BigTIFF has 16
-            file.seek(tags.next)
-            tags.load(file)
-        size = int(tags[_WIDTH]), int(tags[_HEIGHT])
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, EOFError):
-        return False  # whoever reads it says what is wrong
-    large = size[0] * size[1] > MOST_PIXELS or int(tags.get(_CHANNELS, 1)) > _MOST_CHANNELS
+    tags = tiff_tags(path)
+    if tags is None:
+        return False
+    large = tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0) > MOST_PIXELS or tags.get(_CHANNELS, 1) > _MOST_CHANNELS
     return large or any(tag in tags for tag in _GEOREFERENCE) or path.with_suffix(".tfw").is_file()
 
 

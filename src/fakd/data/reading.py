@@ -1,9 +1,9 @@
 """Reading one image or one label map from disk, with errors that say what is wrong with the file.
 
-Pillow reads images and masks, since torchvision 0.29 has deprecated its own decoders; SciPy reads the MATLAB files in
-which two data sets publish their labels.
+Pillow reads them, since torchvision 0.29 has deprecated its own decoders.
 """
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,39 +189,6 @@ def exif_turns(path: Path | str | Packed) -> bool:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
-def read_context_mat(path: Path | str) -> LabelMap:
-    """Read a label map of Pascal Context: `LabelMap`, with numbers from 1 to 459.
-
-    Returns:
-        (H, W), uint16 in the published files.
-
-    Raises:
-        DataError: The file is missing, empty, damaged, or holds something else.
-    """
-    path = _existing(path)
-    return _label_map(path, _variable(path, "LabelMap"), "LabelMap")
-
-
-def read_sbd_mat(path: Path | str) -> LabelMap:
-    """Read the class map of the Semantic Boundaries Dataset: `GTcls.Segmentation`, with classes from 0 to 20.
-
-    Returns:
-        (H, W), uint8 in the published files.
-
-    Raises:
-        DataError: The file is missing, empty, damaged, or holds something else.
-    """
-    path = _existing(path)
-    truth = _variable(path, "GTcls")
-    fields = truth.dtype.names or ()
-    if "Segmentation" not in fields or truth.size != 1:
-        raise DataError(
-            f"{path}: GTcls has no field Segmentation, expected the class maps of the Semantic Boundaries "
-            "Dataset. Take the files of its folder cls/."
-        )
-    return _label_map(path, truth["Segmentation"].item(), "GTcls.Segmentation")
-
-
 @contextmanager
 def _opened(path: Path | Packed, kind: str) -> Iterator[ImageFile.ImageFile]:
     """Open a picture of a size that memory can bear; whatever goes wrong with it is a DataError."""
@@ -244,28 +211,38 @@ def _opened(path: Path | Packed, kind: str) -> Iterator[ImageFile.ImageFile]:
                 f"{path}: a TIFF of {bands}, which is not read as {kind}. Save it with one band or three, of 8 or 16 "
                 f"bits{', as PNG' if kind == 'mask' else ''}."
             ) from error
-        raise _unreadable(path, kind, error) from error
+        raise unreadable(path, kind, error) from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others for broken files
-        raise _unreadable(path, kind, error) from error
+        raise unreadable(path, kind, error) from error
 
 
 def _given(path: Path | str | Packed) -> Path | Packed:
-    return path if isinstance(path, Packed) else _existing(path)
+    return path if isinstance(path, Packed) else existing(path)
 
 
 def _bands_of_tiff(path: Path | Packed) -> str:
     """How many bands of what a whole TIFF has, which Pillow does not know as a picture; "" of other files."""
-    with path.open("rb") as file:
-        header = file.read(8)
-        if header[:4] not in (b"II*\0", b"MM\0*"):
-            return ""
-        tags = ImageFileDirectory_v2(header)
-        file.seek(tags.next)
-        with catch_warnings(action="ignore"):  # of what is cut off
+    with catch_warnings(action="ignore"):  # of what is cut off
+        tags = tiff_tags(path)
+    if tags is None or not (bits := tags.get(_BITS)):
+        return ""
+    bands, kind = tags.get(_BANDS, 1), "fractions" if tags.get(_KIND, (1,))[0] == _FRACTIONS else "whole numbers"
+    return f"{bands} band{'s' if bands > 1 else ''} of {bits[0]}-bit {kind}"
+
+
+def tiff_tags(path: Path | Packed) -> ImageFileDirectory_v2 | None:
+    """What a TIFF says of itself beside its pixels, by the numbers of the tags; None of other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return None
+            tags = ImageFileDirectory_v2(head + file.read(8) if b"+" in head[:4] else head)  # a BigTIFF has 16 bytes
+            file.seek(tags.next)
             tags.load(file)
-    bands, bits = tags.get(_BANDS, 1), tags.get(_BITS)
-    kind = "fractions" if tags.get(_KIND, (1,))[0] == _FRACTIONS else "whole numbers"
-    return f"{bands} band{'s' if bands > 1 else ''} of {bits[0]}-bit {kind}" if bits else ""
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, EOFError):
+        return None  # whoever reads it says what is wrong
+    return tags
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:
@@ -273,7 +250,12 @@ def _raw_mode(picture: ImageFile.ImageFile) -> str:
     return str(picture.tile[0][3]) if picture.tile else ""
 
 
-def _existing(path: Path | str) -> Path:
+def existing(path: Path | str) -> Path:
+    """Return the path of a file that has content.
+
+    Raises:
+        DataError: there is none.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file. Check the path, or restore the file.")
@@ -282,7 +264,8 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
-def _unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
+def unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
+    """What is said of a damaged file, and why the library that reads such files does not."""
     # Pillow repeats the whole path, which the message starts with, or shows the open file.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(f" {str(path)!r}", "")
     reason = reason.partition(" <_io.")[0]
@@ -290,26 +273,3 @@ def _unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataE
         f"{path}: not readable as {kind} ({reason}); the file is truncated, damaged or of another type. "
         "Copy or download it again."
     )
-
-
-def _variable(path: Path, name: str) -> Any:
-    from scipy.io import loadmat, whosmat  # a fifth of a second, which few runs need
-
-    try:
-        variables = loadmat(path, appendmat=False, variable_names=[name])
-        others = [] if name in variables else [other for other, *_ in whosmat(path, appendmat=False)]
-    except Exception as error:  # scipy raises ValueError, TypeError, zlib.error and others for broken files
-        raise _unreadable(path, "a MATLAB file", error) from error
-    if name not in variables:
-        raise DataError(f"{path}: the MATLAB file holds {', '.join(others) or 'nothing'}, expected a variable {name}.")
-    return variables[name]
-
-
-def _label_map(path: Path, variable: Any, name: str) -> LabelMap:
-    values: npt.NDArray[Any] = np.asarray(variable)
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
-        raise DataError(
-            f"{path}: {name} is an array of {values.dtype} of shape {values.shape}, expected whole numbers of "
-            "shape (height, width). Copy or download it again."
-        )
-    return values

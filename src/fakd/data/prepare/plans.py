@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakd.data.layout import read_names
+from fakd.data.matlab import read_context_mat, read_sbd_mat
 from fakd.data.paired_files import label_table
 from fakd.data.pairing import image_files
 from fakd.data.prepare.converting import convert, translate
-from fakd.data.reading import LabelMap, read_context_mat, read_mask, read_sbd_mat
+from fakd.data.reading import LabelMap, read_mask
 from fakd.data.sets.cityscapes import IDS, TRAIN_ID_OF_ID, TRAIN_IDS
 from fakd.data.sets.pascal_context import CLASS_OF_LABEL, LISTS, MATS, PNGS
 from fakd.data.spec import DataError

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from fakd.data.layout import files_by_name, locate_root, pair_listed, read_names, require_split
+from fakd.data.matlab import read_context_mat
 from fakd.data.paired_files import PairedFiles, label_table
-from fakd.data.reading import read_context_mat, read_mask
+from fakd.data.reading import read_mask
 from fakd.data.sets.ade20k import ADE20K
 from fakd.data.spec import SPLITS, DataError, DatasetSpec, SlidingWindow, Source
 from fakd.types import IGNORE_INDEX
