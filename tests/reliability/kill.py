@@ -30,14 +30,14 @@ from fakd.analysis.runs import read_metrics
 from fakd.cli import main as fakd
 from fakd.data import DATASETS
 
-# Every method once; with and without loader processes, caches and colour draws.
+# Every method once, the first four with every option: with and without loader processes, caches and colour draws.
 CASES = {
     "fakd": "--workers 2",
     "cirkd": "--workers 0",
-    "skds": "--workers 2",
-    "ifvd": "--workers 0 --photometric",
     "cwd": "--workers 2 --teacher_cache {cache} --cache_images",
     "fakd-pixel": "--workers 0 --teacher_cache {cache} --teacher_views 3 --photometric",
+    "skds": "--workers 2",
+    "ifvd": "--workers 0 --photometric",
     "fitnet": "--workers 2 --cache_images",
     "at": "--workers 0",
     "cwd-features": "--workers 2 --photometric",

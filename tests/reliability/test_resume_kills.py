@@ -27,9 +27,9 @@ def kill(rounds: int, seed: int) -> str:
 
 
 @pytest.mark.slow
-def test_six_methods_stopped_at_random_moments() -> None:
+def test_four_methods_stopped_at_random_moments() -> None:
     """All of kill.py's options with them; what each method knows is resumed in test_resumed_runs.py."""
-    said = kill(12, seed=1)
+    said = kill(8, seed=1)
     assert "lost         0" in said
     assert signal.SIGKILL.name in said
     assert "went on from the checkpoint before the last 0 times" not in said
