@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,13 +105,12 @@ class Group:
     @cached_property
     def giga_macs(self) -> float | None:
         """Billion multiply-accumulates for one image of the training crops' size; None without a readable network."""
-        run = self.runs[0]
-        root = run.config.get("data_root")
-        try:
-            size = run.config.get("crop_size") or get_dataset(run.config["dataset"], root and Path(root)).crop_size
-            return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
-        except UNREADABLE:
-            return None
+        for run in self.runs:  # of some the weights may have been thrown away
+            root = run.config.get("data_root")
+            with suppress(*UNREADABLE):
+                size = run.config.get("crop_size") or get_dataset(run.config["dataset"], root and Path(root)).crop_size
+                return measure_cost(open_model(run.folder)[0], (size[0], size[1])).macs / 1e9
+        return None
 
     @property
     def slug(self) -> str:
