@@ -36,6 +36,16 @@ def test_a_line_a_minute_with_the_time_left(clock, capsys) -> None:
     assert lines[1].endswith("  0:14:40 left")  # 88 steps of ten seconds
 
 
+def test_two_runs_that_end_together_do_not_look_quick(clock, capsys) -> None:
+    with console.progress("runs") as bar:
+        task = bar.add_task("running", total=6, completed=2, note="")
+        for seconds, done in ((390, 3), (10, 4), (60, 4)):
+            clock[0] += seconds
+            bar.update(task, completed=done)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines] == ["0:19:30 left", "0:06:40 left"]
+
+
 def test_short_work_is_not_spoken_of(clock, capsys) -> None:
     with console.progress("images") as bar:
         task = bar.add_task("evaluating", total=3, note="")

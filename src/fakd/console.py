@@ -92,6 +92,11 @@ class _Watched(Progress):
     _said = 0.0
     _every = 60.0  # seconds
 
+    def add_task(self, *args: Any, **options: Any) -> TaskID:
+        task_id = super().add_task(*args, **options)
+        super().advance(task_id, 0)  # the time left is reckoned from the start, not from the first that is done
+        return task_id
+
     def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
         self._tell(task_id)
