@@ -69,7 +69,7 @@ PARTS = {
         "compare --students fcn-concat/mobilenetv3_small_050 --methods none,pixel,cwd,fakd --baseline cwd "
         f"{LONG} {CACHED} {FAST}",
     ),
-    "uncached": ("all", f"compare --methods cwd,fakd --baseline cwd {LITE0} {FAST}"),
+    "uncached": ("all", f"compare --methods cwd,fakd --baseline cwd --seeds 10 {LITE0} {FAST}"),
     **{
         f"views-{views}": (
             "cached" if views == 8 else f"views-{views}",
