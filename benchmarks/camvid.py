@@ -141,9 +141,8 @@ def cache_table() -> str:
     """What the teacher cache costs: every number of views against the teacher asked in every step, seed by seed."""
     lines = ["| crops of an image | cwd | against no cache | fakd | against no cache |", "| --- |" + " ---: |" * 4]
     live = {method: scores("all", method) for method in ("cwd", "fakd")}
-    for title, folder in [(str(views), PARTS[f"views-{views}"][0]) for views in VIEWS] + [
-        ("a new one each pass", "all")
-    ]:
+    folders = {str(views): PARTS[f"views-{views}"][0] for views in VIEWS} | {"a new one each pass": "all"}
+    for title, folder in folders.items():
         cells = []
         for method, uncached in live.items():
             found = scores(folder, method)

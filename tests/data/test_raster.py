@@ -1,5 +1,6 @@
 """Rasters read a window at a time, and masks with their georeference."""
 
+import struct
 import sys
 
 import numpy as np
@@ -44,6 +45,10 @@ def test_which_files_are_rasters(rgb, tmp_path) -> None:
     (tmp_path / "broken.tif").write_bytes(b"II*\0" + b"\xff" * 9)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     assert not is_raster(tmp_path / "broken.tif")
+    # a width and a height that are words
+    words = [struct.pack("<HHI4s", tag, 2, 4, b"abc\0") for tag in (256, 257)]
+    (tmp_path / "words.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(words) + bytes(4))
+    assert not is_raster(tmp_path / "words.tif")
     assert not is_raster(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: no TIFF file, of which bands are read"):
         is_raster(tmp_path / "a.png", Bands((1, 2, 3)))

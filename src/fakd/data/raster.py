@@ -1,5 +1,6 @@
 """Georeferenced and very large TIFF files, read and written by rasterio a window at a time."""
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,11 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
     tags = tiff_tags(path)
     if tags is None:
         return False
-    large = tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0) > MOST_PIXELS or tags.get(_CHANNELS, 1) > _MOST_CHANNELS
+    try:
+        pixels, channels = int(tags[_WIDTH]) * int(tags[_HEIGHT]), int(tags.get(_CHANNELS, 1))
+    except (KeyError, TypeError, ValueError, struct.error):  # Pillow decodes a tag once it is asked for
+        return False  # damaged: whoever reads it says how
+    large = pixels > MOST_PIXELS or channels > _MOST_CHANNELS
     return large or any(tag in tags for tag in _GEOREFERENCE) or path.with_suffix(".tfw").is_file()
 
 
