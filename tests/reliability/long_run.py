@@ -1,6 +1,6 @@
 """Train on a tiny problem for long, and watch the memory and the open files of the process and of its loaders.
 
-python tests/reliability/long_run.py 3000
+python tests/reliability/long_run.py 1200
 """
 
 import argparse

@@ -52,7 +52,7 @@ def test_most_of_it_is_background(clothes) -> None:
 def test_own_beats_paper_by_five_points(clothes, tmp_path) -> None:
     scores: dict[str, list[float]] = {"own": [], "paper": []}
     for recipe, found in scores.items():
-        for seed in (11, 12, 13):
+        for seed in (11, 12):
             config = TrainConfig(
                 network="pspnet/test_resnet.r160_in1k",
                 dataset="folder",
