@@ -52,6 +52,7 @@ PARTS = {
         f"{method}-moved": ("all", f"ablate --method {method} --vary.augment-logits 1 {LITE0} {FAST}")
         for method in ("cirkd", "ifvd", "skds")
     },
+    "skds-parts": ("all", f"ablate --method skds --vary.adversarial-weight 0 --vary.pixel-weight 1 {LITE0} {FAST}"),
     "seeds-pixel": ("all", f"compare --methods pixel,fakd-pixel --baseline pixel --seeds 5 {LITE0} {FAST}"),
     # with constant variances, the gradient of fakd's bound "paper" is that of reference none, which has a part above
     "forms": ("cached", f"ablate --vary.bound tight --vary.covariance full {LITE0} {CACHED}"),
