@@ -4,7 +4,6 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fakd.console import install_command
 from fakd.data.bands import Bands
 from fakd.data.cropping import Window
+from fakd.data.extras import required
 from fakd.data.palette import Palette
 from fakd.data.reading import MOST_PIXELS, tiff_tags
 from fakd.data.spec import DataError
@@ -48,17 +47,17 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
     Raises:
         DataError: something is said of bands, and the file is no TIFF.
     """
+    chosen = bands is not None and bands.chosen
     if path.suffix.lower() not in RASTER_SUFFIXES:
-        if bands is not None and bands.chosen:
+        if chosen:
             raise DataError(
                 f"{path}: no TIFF file, of which bands are read (--bands, --value-range, or as in training). "
                 "Leave it out, or convert it."
             )
         return False
-    if bands is not None and bands.chosen:
+    if chosen:
         return True
-    tags = tiff_tags(path)
-    if tags is None:
+    if (tags := tiff_tags(path)) is None:
         return False
     try:
         pixels, channels = int(tags[_WIDTH]) * int(tags[_HEIGHT]), int(tags.get(_CHANNELS, 1))
@@ -68,21 +67,9 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
     return large or any(tag in tags for tag in _GEOREFERENCE) or path.with_suffix(".tfw").is_file()
 
 
-def require_rasterio() -> ModuleType:
-    """Import rasterio, which `pip install fakd` leaves out.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
-    """
-    try:
-        import rasterio
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"georeferenced and very large TIFF files need a package that is missing ({error}): "
-            f"{install_command('geo')}"
-        ) from None
-    module: ModuleType = rasterio
-    return module
+def require_rasterio() -> Any:
+    """Import rasterio, as `required` does."""
+    return required("rasterio", "geo", "georeferenced and very large TIFF files need")
 
 
 class Raster:

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from fakd.console import install_command
+from fakd.data.extras import required
 from fakd.data.pairing import listed
 from fakd.data.sets.hub_rows import Rows
 from fakd.data.spec import DataError, DatasetSpec
@@ -63,7 +63,7 @@ def describe_hub(name: str) -> DatasetSpec:
     image, mask = _columns(name, rows, options)
     classes = _classes(name, place, rows.features[mask], options.get("classes"))
     opened = partial(_open, name, classes, splits, (image, mask), options)
-    base = base_of(list(_open(name, classes, splits, (image, mask), options, None, "train").sizes()))
+    base = base_of(list(opened(None, "train").sizes()))
     return DatasetSpec(
         name=name,
         classes=tuple(item.name for item in classes.classes),
@@ -97,12 +97,7 @@ def _open(
 @cache
 def _loaded(place: str, config: str | None) -> Mapping[str, Any]:
     """All splits of a data set by name; downloaded where it is not a folder, into the cache of `datasets`."""
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"hf: data sets need datasets, which is not installed: {install_command('datasets')}"
-        ) from None
+    datasets = required("datasets", "datasets", "hf: data sets need")
     found = _NAME.fullmatch(place)
     folder = Path(place)
     if not folder.is_dir() and found is None:
