@@ -74,7 +74,7 @@ def with_splits(images: Sequence[Annotated], share: float | None) -> list[Annota
     split = [replace(image, split=image.split or "train") for image in images]
     training = [place for place, image in enumerate(split) if image.split == "train"]
     if share is not None and len(training) > 1:
-        for place in chosen([split[training[at]].name for at in range(len(training))], share):
+        for place in chosen([split[place].name for place in training], share):
             split[training[place]] = replace(split[training[place]], split="val")
     return split
 
