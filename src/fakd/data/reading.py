@@ -185,7 +185,7 @@ def upright_size(path: Path | str | Packed) -> tuple[int, int]:
 
 def exif_turns(path: Path | str | Packed) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
-    with _opened(path if isinstance(path, Packed) else Path(path), "image") as photo:
+    with _opened(_given(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
