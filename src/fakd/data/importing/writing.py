@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+import torch
 
 from fakd.console import progress
 from fakd.data.importing.annotations import Annotated, Shape
 from fakd.data.importing.planning import ClassPlan
 from fakd.data.importing.shapes import mask_library
 from fakd.data.pairing import IMAGE_SUFFIXES, listed
+from fakd.data.palette import write_label_png
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError
 from fakd.data.user.class_file import read_class_list, write_class_list
@@ -203,11 +204,9 @@ def draw(shapes: Sequence[Shape], size: tuple[int, int], plan: ClassPlan, overla
 def _save_mask(path: Path, labels: Labels, plan: ClassPlan) -> None:
     """Write indices, which a viewer shows in the classes' colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    colours = [*plan.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(plan.palette))]
-    colours.append(next(colour for place in range(255, 0, -1) if (colour := voc_colour(place)) not in plan.palette))
-    picture = Image.fromarray(labels)
-    picture.putpalette([channel for colour in colours for channel in colour])
-    picture.save(path)
+    ignored = next(colour for place in range(255, 0, -1) if (colour := voc_colour(place)) not in plan.palette)
+    colours = [*plan.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(plan.palette)), ignored]
+    write_label_png(path, torch.from_numpy(labels), colours)
 
 
 def place_image(path: Path, image: Path) -> None:
