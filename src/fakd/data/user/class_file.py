@@ -84,7 +84,7 @@ def _from_yaml(path: Path) -> ClassList:
         given, lines = {"classes": given}, {"classes": lines[""]}
     if not isinstance(given, dict) or not isinstance(given.get("classes"), (list, dict)):
         refuse(path, "no classes in it. Write a list of them under the key `classes`, one `- NAME` a line")
-    options = Options(path, given, lines)
+    options = Options(path, {key: value for key, value in given.items() if value is not None}, lines)
     if unknown := [str(key) for key in given if key not in _OPTIONS]:
         refuse(options.where(unknown[0]), f"unknown key {', '.join(unknown)}, expected {', '.join(sorted(_OPTIONS))}")
     return class_list(list(_entries(path, given["classes"], lines["classes"])), options)
