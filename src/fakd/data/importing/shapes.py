@@ -132,8 +132,7 @@ def polygon(points: Any) -> Polygons:
         ValueError: they are fewer, or no pairs of finite numbers.
     """
     try:
-        corners = np.asarray(points, dtype=np.float64)
-        corners = corners.reshape(-1, 2)
+        corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         raise ValueError("its points are no pairs of numbers") from None
     if len(corners) < _CORNERS:
@@ -184,15 +183,11 @@ def png_pixels(text: Any, unpacked: Callable[[bytes], bytes] = bytes) -> npt.NDA
         raise ValueError(f"its mask is not readable as a PNG ({error})") from error
 
 
-def _two(points: Any) -> list[list[float]]:
-    try:
-        corners = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
-        corners = np.empty(0)
-    if corners.shape != (2, 2):
-        raise ValueError(f"it has the points {points}, expected two pairs of numbers")
-    found: list[list[float]] = corners.tolist()
-    return found
+def _two(points: Any) -> Any:
+    match points:
+        case [[int() | float(), int() | float()], [int() | float(), int() | float()]]:
+            return points
+    raise ValueError(f"it has the points {points}, expected two pairs of numbers")
 
 
 def mask_library() -> Any:
