@@ -178,8 +178,6 @@ def test_an_unlabelled_image_that_cannot_be_read(half_labelled) -> None:
         ({"batch_size": 5, "world_size": 2}, "multiple of their number, 2; the next possible one is 6"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"length": 0}, "at least one sample"),
-        ({"start_step": -1}, "start_step is -1"),
-        ({"rank": 2, "world_size": 2}, "rank is 2 of 2"),
     ],
 )
 def test_arguments_are_checked(arguments: dict[str, int], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from itertools import islice
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,16 +119,12 @@ def test_too_large_for_the_memory(monkeypatch) -> None:
 
 
 def test_free_memory_is_read_from_the_system(tmp_path, monkeypatch) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:    2000 kB\n")
-    monkeypatch.setattr(image_cache, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(image_cache.psutil, "virtual_memory", lambda: SimpleNamespace(available=2_048_000))
     monkeypatch.setattr(image_cache, "_SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr(image_cache, "_CGROUP", tmp_path)
-    monkeypatch.setattr(image_cache.sys, "platform", "linux")
     assert image_cache._free_memory() == {"memory": 2_048_000}
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("1200\n")
     assert image_cache._free_memory()["this container's memory"] == 3800
     (tmp_path / "memory.max").write_text("max\n")
     assert image_cache._free_memory() == {"memory": 2_048_000}
-    monkeypatch.setattr(image_cache.sys, "platform", "darwin")
-    assert image_cache._free_memory() == {}

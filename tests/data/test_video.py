@@ -1,7 +1,7 @@
 """Frames of videos."""
 
-import builtins
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +106,6 @@ def test_frames_that_memory_cannot_bear(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_without_av(tmp_path: Path, monkeypatch) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *arguments: object) -> object:
-        if name == "av":
-            raise ImportError("No module named 'av'")
-        return found(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ModuleNotFoundError, match=re.escape(install_command("video"))):
         next(read_video(tmp_path / "clip.mp4"))

@@ -83,10 +83,6 @@ class StepBatchSampler(Sampler[list[tuple[int, int]]]):
             raise ValueError(f"length is {self.length}, expected at least one sample")
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
-        if self.start_step < 0:
-            raise ValueError(f"start_step is {self.start_step}, expected 0 or more")
-        if not 0 <= self.rank < self.world_size:
-            raise ValueError(f"rank is {self.rank} of {self.world_size}, expected 0 <= rank < world_size")
         if self.batch_size % self.world_size:
             possible = -(-self.batch_size // self.world_size) * self.world_size
             raise ValueError(

@@ -50,7 +50,8 @@ def _open(spec: DatasetSpec, share: float, root: Path | None, split: str) -> Sou
     if len(source) < 2:
         raise DataError(f"{spec.name} has {len(source)} training image, expected two or more: one is held out.")
     held_out = chosen(_names(source), share)
-    return _part(source, [place for place in range(len(source)) if (place in held_out) == (split == "val")])
+    places = [place for place in range(len(source)) if (place in held_out) == (split == "val")]
+    return source.part(places) if isinstance(source, PairedFiles) else Part(source, places)
 
 
 def _names(source: Source) -> list[str]:
@@ -58,12 +59,6 @@ def _names(source: Source) -> list[str]:
     if isinstance(source, PairedFiles):
         return [image.relative_to(source.root).as_posix() for image, _ in source.pairs]
     return list(map(str, range(len(source))))
-
-
-def _part(source: Source, places: Sequence[int]) -> Source:
-    if isinstance(source, PairedFiles):
-        return source.part(places)
-    return Part(source, places)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """Decoded images in memory that all loader processes share, so that no file is decoded twice."""
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from shutil import disk_usage
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -16,7 +16,6 @@ from fakd.data.spec import Sample, Source
 _THREADS = 4
 _SHARED_MEMORY = Path("/dev/shm")
 _CGROUP = Path("/sys/fs/cgroup")
-_MEMINFO = Path("/proc/meminfo")
 
 
 class CachedSource:
@@ -126,12 +125,8 @@ def check_fits(needed: int, copies: int = 1) -> None:
 
 
 def _free_memory() -> dict[str, int]:
-    """Free bytes by where they are counted; empty where the system does not say."""
-    free: dict[str, int] = {}
-    if sys.platform != "linux":
-        return free
-    lines = (line.split() for line in _MEMINFO.read_text().splitlines())
-    free["memory"] = next(1024 * int(amount) for name, amount, *_ in lines if name == "MemAvailable:")
+    """Free bytes by where they are counted."""
+    free = {"memory": int(psutil.virtual_memory().available)}
     if _SHARED_MEMORY.is_dir():
         free["shared memory (/dev/shm; for Docker see --shm-size)"] = disk_usage(_SHARED_MEMORY).free
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"

@@ -47,14 +47,13 @@ def locate_root(dataset: str, root: Path | None, folders: Sequence[str], within:
     Raises:
         DataError: No root was given, or it or one of the folders does not exist.
     """
-    try:
-        if root is None:
-            return require_folders(dataset, root, folders)
+    if root is not None:
         root = Path(root).expanduser()
         places = (root, *(root / name for name in within))
         # The place that holds some of them is the one to report if it lacks the others.
-        begun = (place for place in places if any((place / name).is_dir() for name in folders))
-        return require_folders(dataset, next(begun, root), folders)
+        root = next((place for place in places if any((place / name).is_dir() for name in folders)), root)
+    try:
+        return require_folders(dataset, root, folders)
     except DataError as error:
         raise DataError(f"{error} {advice}") from None
 

@@ -4,20 +4,20 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, SAMPLESPERPIXEL
 from torch import Tensor
 
-from fakd.console import install_command
 from fakd.data.bands import Bands
 from fakd.data.cropping import Window
+from fakd.data.extras import required
 from fakd.data.palette import Palette
-from fakd.data.reading import MOST_PIXELS, tiff_tags
+from fakd.data.reading import MOST_PIXELS, tiff_tags, unreadable
 from fakd.data.spec import DataError
 from fakd.files.atomic import written_at_once
 from fakd.types import IGNORE_INDEX
@@ -28,7 +28,6 @@ BLOCK = 512
 RASTER_SUFFIXES = (".tif", ".tiff")
 _GEOREFERENCE = (33550, 33922, 34264, 34735)
 """TIFF's tags ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory."""
-_WIDTH, _HEIGHT, _CHANNELS = 256, 257, 277
 _MOST_CHANNELS = 4
 _CACHE = 128
 """MB of decoded tiles that GDAL may keep, in place of a twentieth of the machine's memory."""
@@ -48,41 +47,29 @@ def is_raster(path: Path, bands: Bands | None = None) -> bool:
     Raises:
         DataError: something is said of bands, and the file is no TIFF.
     """
+    chosen = bands is not None and bands.chosen
     if path.suffix.lower() not in RASTER_SUFFIXES:
-        if bands is not None and bands.chosen:
+        if chosen:
             raise DataError(
                 f"{path}: no TIFF file, of which bands are read (--bands, --value-range, or as in training). "
                 "Leave it out, or convert it."
             )
         return False
-    if bands is not None and bands.chosen:
+    if chosen:
         return True
-    tags = tiff_tags(path)
-    if tags is None:
+    if (tags := tiff_tags(path)) is None:
         return False
     try:
-        pixels, channels = int(tags[_WIDTH]) * int(tags[_HEIGHT]), int(tags.get(_CHANNELS, 1))
+        pixels, channels = int(tags[IMAGEWIDTH]) * int(tags[IMAGELENGTH]), int(tags.get(SAMPLESPERPIXEL, 1))
     except (KeyError, TypeError, ValueError, struct.error):  # Pillow decodes a tag once it is asked for
         return False  # damaged: whoever reads it says how
     large = pixels > MOST_PIXELS or channels > _MOST_CHANNELS
     return large or any(tag in tags for tag in _GEOREFERENCE) or path.with_suffix(".tfw").is_file()
 
 
-def require_rasterio() -> ModuleType:
-    """Import rasterio, which `pip install fakd` leaves out.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
-    """
-    try:
-        import rasterio
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"georeferenced and very large TIFF files need a package that is missing ({error}): "
-            f"{install_command('geo')}"
-        ) from None
-    module: ModuleType = rasterio
-    return module
+def require_rasterio() -> Any:
+    """Import rasterio, as `required` does."""
+    return required("rasterio", "geo", "georeferenced and very large TIFF files need")
 
 
 class Raster:
@@ -108,9 +95,8 @@ class Raster:
         # Four bands of 8 bits are taken for colours and alpha by nearly all that write them, infrared or not.
         alpha = [number for number, kind in enumerate(dataset.colorinterp, 1) if kind.name == "alpha"]
         self._masked = dataset.nodata is not None or not set(alpha) & set(self._numbers)
-        self._range: npt.NDArray[np.float32] | None = None
-        if bands.value_range is not None:
-            self._range = np.array(bands.value_range, np.float32).reshape(-1, 2, 1, 1)
+        given = bands.value_range
+        self._range = None if given is None else np.array(given, np.float32).reshape(-1, 2, 1, 1)
 
     def read(self, window: Window) -> tuple[Tensor, npt.NDArray[np.bool_]]:
         """Read a part.
@@ -241,11 +227,7 @@ def _place(window: Window) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     # rasterio names GDAL's reason as the cause.
-    reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-    return DataError(
-        f"{path}: not readable as a raster ({reason}); the file is truncated, damaged or of another type. Copy or "
-        "download it again."
-    )
+    return unreadable(path, "a raster", error.__cause__ or error)
 
 
 WriteLabels = Callable[[Window, Tensor], None]

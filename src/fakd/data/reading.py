@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT, SAMPLESPERPIXEL, ImageFileDirectory_v2
 from torch import Tensor
 
 from fakd.data.spec import DataError
@@ -34,7 +34,7 @@ _INDEX_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
 _STRETCH = {"L;2": 85, "L;4": 17}
 _ORIENTATION = 0x0112  # EXIF: 1 to 4 keep width and height, 5 to 8 swap them
 _FIRST_QUARTER_TURN = 5
-_BANDS, _BITS, _KIND, _FRACTIONS = 277, 258, 339, 3  # tags of TIFF, and a value of the third
+_FRACTIONS = 3  # as TIFF's SAMPLEFORMAT
 _WHITE, _WHITE_16 = 255, 65535
 _DIM = 4096
 """The brightest pixel of 16 bits that leaves next to nothing in 8."""
@@ -185,7 +185,7 @@ def upright_size(path: Path | str | Packed) -> tuple[int, int]:
 
 def exif_turns(path: Path | str | Packed) -> bool:
     """Whether the EXIF data of a readable image turn it by a quarter, so that width and height change places."""
-    with _opened(path if isinstance(path, Packed) else Path(path), "image") as photo:
+    with _opened(_given(path), "image") as photo:
         return int(photo.getexif().get(_ORIENTATION, 1)) >= _FIRST_QUARTER_TURN
 
 
@@ -224,9 +224,10 @@ def _bands_of_tiff(path: Path | Packed) -> str:
     """How many bands of what a whole TIFF has, which Pillow does not know as a picture; "" of other files."""
     with catch_warnings(action="ignore"):  # of what is cut off
         tags = tiff_tags(path)
-    if tags is None or not (bits := tags.get(_BITS)):
+    if tags is None or not (bits := tags.get(BITSPERSAMPLE)):
         return ""
-    bands, kind = tags.get(_BANDS, 1), "fractions" if tags.get(_KIND, (1,))[0] == _FRACTIONS else "whole numbers"
+    bands = tags.get(SAMPLESPERPIXEL, 1)
+    kind = "fractions" if tags.get(SAMPLEFORMAT, (1,))[0] == _FRACTIONS else "whole numbers"
     return f"{bands} band{'s' if bands > 1 else ''} of {bits[0]}-bit {kind}"
 
 
@@ -264,7 +265,7 @@ def existing(path: Path | str) -> Path:
     return path
 
 
-def unreadable(path: Path | str | Packed, kind: str, error: Exception) -> DataError:
+def unreadable(path: Path | str | Packed, kind: str, error: BaseException) -> DataError:
     """What is said of a damaged file, and why the library that reads such files does not."""
     # Pillow repeats the whole path, which the message starts with, or shows the open file.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(f" {str(path)!r}", "")

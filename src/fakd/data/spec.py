@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from fakd.data.bands import Bands
 from fakd.data.cropping import WHOLE_IMAGE
+
+_THREADS = 4
 
 NO_LOGITS = torch.empty(0)
 """Stands for a teacher's logits where none are kept."""
@@ -40,6 +43,13 @@ class Source(Protocol):
 
     def check(self) -> None:
         """Open everything once; raise `DataError` that names the first file at fault."""
+
+
+def open_all(source: Source) -> None:
+    """Open every sample once; raise `DataError` for the first that is at fault."""
+    with ThreadPoolExecutor(_THREADS) as pool:  # decoding releases the interpreter lock
+        for _ in pool.map(lambda index: source[index].name, range(len(source))):  # no tensors, which may not fit
+            pass
 
 
 class DataError(ValueError):

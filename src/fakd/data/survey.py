@@ -124,11 +124,8 @@ def grouped(faults: Iterable[str], root: Path | None) -> list[str]:
         # How many pixels differ from file to file where the fault does not.
         kind = re.sub(r" in \d+ pixels", "", kind) if fault.startswith(start) and kind else fault
         kinds.setdefault(kind, []).append(fault)
-    return [
-        "\n  the same in ".join([first, f"{len(more)} more: {_files(more, start)}"] if more else [first])
-        for first, *more in kinds.values()
-    ]
-
-
-def _files(faults: list[str], start: str) -> str:
-    return listed([fault.removeprefix(start).partition(": ")[0] for fault in faults])
+    messages = []
+    for first, *more in kinds.values():
+        files = listed([fault.removeprefix(start).partition(": ")[0] for fault in more])
+        messages.append(f"{first}\n  the same in {len(more)} more: {files}" if more else first)
+    return messages

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 
@@ -11,13 +10,11 @@ from torch import Tensor
 
 from fakd.console import printable
 from fakd.data.reading import read_image
-from fakd.data.spec import Sample, Source
+from fakd.data.spec import Sample, Source, open_all
 from fakd.types import UNLABELLED
 
 UNLABELLED_SET = "unlabelled"
 """The name in configurations of images without any label, some of them set aside to compare with the teacher on."""
-
-_CHECK_THREADS = 4
 
 
 class UnlabelledImages:
@@ -46,9 +43,7 @@ class UnlabelledImages:
 
     def check(self) -> None:
         """Read every image once; raise `DataError` for the first that is at fault."""
-        with ThreadPoolExecutor(_CHECK_THREADS) as pool:
-            for _ in pool.map(lambda index: self[index].name, range(len(self))):  # no tensors, which may not fit
-                pass
+        open_all(self)
 
 
 class JoinedSource:

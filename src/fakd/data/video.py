@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from fakd.console import install_command
+from fakd.data.extras import required
 from fakd.data.reading import MOST_PIXELS
 from fakd.data.spec import DataError
 
@@ -83,19 +82,9 @@ def count_frames(path: Path) -> int:
         return 0
 
 
-def require_av() -> ModuleType:
-    """Import PyAV, which `pip install fakd` leaves out.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"videos need a package that is missing ({error}): {install_command('video')}"
-        ) from None
-    return av
+def require_av() -> Any:
+    """Import PyAV, as `required` does."""
+    return required("av", "video", "videos need")
 
 
 @contextmanager

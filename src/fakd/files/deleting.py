@@ -14,10 +14,10 @@ def delete_files(root: Path, patterns: Iterable[str]) -> None:
     """
     found = {path for pattern in patterns for path in root.glob(pattern)}
     for path in sorted(found, reverse=True):  # what lies in a folder before the folder
-        linked = any(folder.is_symlink() for folder in path.parents if folder.is_relative_to(root))
-        if linked or (path.is_dir() and not path.is_symlink()):
+        folders = [folder for folder in path.parents if folder.is_relative_to(root)]
+        if any(folder.is_symlink() for folder in folders) or (path.is_dir() and not path.is_symlink()):
             continue
         path.unlink(missing_ok=True)  # it may be a folder that went with its last file
-        for folder in (folder for folder in path.parents if folder.is_relative_to(root)):
+        for folder in folders:
             with suppress(OSError):  # others' files are there
                 folder.rmdir()

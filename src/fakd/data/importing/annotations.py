@@ -88,18 +88,16 @@ class ImageIndex:
         wanted = PurePosixPath(one_spelling(called.replace("\\", "/")))
         if (near / wanted).is_file():
             return near / wanted
-        named = (wanted.name, wanted.stem)
         # 0001.jpg is a whole name; 0001, or v1.0001, has its suffix to come
         found = [path for path in self._by_stem[wanted.stem] if one_spelling(path.name) == wanted.name]
-        if not found:
-            found, named = self._by_stem[wanted.name], (wanted.name, wanted.name)
+        found = found or self._by_stem[wanted.name]
         best = max((_shared_end(path, wanted) for path in found), default=0)
         found = [path for path in found if _shared_end(path, wanted) == best]
         found = [path for path in found if split and self.split(path) == split] or found
         if len(found) == 1:
             return found[0]
         if found:
-            raise DataError(f"several images are called {named[0]}: {listed(found)}. Rename all but one")
+            raise DataError(f"several images are called {wanted.name}: {listed(found)}. Rename all but one")
         raise DataError(f"the image {called} is missing, expected it below {self.source}. Add it, or export it again")
 
     def others(self, found: "Annotations") -> int:

@@ -70,11 +70,10 @@ def _read(path: Path, data: Mapping[str, Any], index: ImageIndex, found: Annotat
         with noting(found.faults, str(path)):
             image = index.find(called, path.parent, split)
             shapes, faults = _shapes(path, called, drawn, names)
-            size = entry.get("height"), entry.get("width")
+            size = size_of(entry.get("height"), entry.get("width"))
             # a file for all splits says nothing, but its images' folders may
-            found.images.append(
-                Annotated(image, index.name(image), split or index.split(image), path, shapes, faults, size_of(*size))
-            )
+            part = split or index.split(image)
+            found.images.append(Annotated(image, index.name(image), part, path, shapes, faults, size))
     for identity, entries in by_image.items():
         found.faults.append(
             f"{path}: {len(entries)} annotations of image_id {identity}, which is none of its images "

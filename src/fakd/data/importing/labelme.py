@@ -7,8 +7,6 @@ Classes are those of labels.txt, in its order, where there is one, else all labe
 `__ignore__` says that its pixels count for nothing. Images without a file of their own are not imported.
 """
 
-import base64
-import binascii
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +74,8 @@ def _labels(source: Path) -> list[str]:
 def _geometry(entry: dict[str, Any]) -> Geometry:
     kind, points = entry.get("shape_type") or "polygon", entry.get("points")
     if kind == "mask":
-        (left, top), *_ = _points(points)
-        return Bitmap(png_pixels(_unpacked(entry.get("mask"))), round(left), round(top))
+        left, top, *_ = rectangle(points).box
+        return Bitmap(png_pixels(entry.get("mask")), round(left), round(top))
     if kind not in _DRAWN:
         raise ValueError(f"it is a {kind}, which covers no pixels, expected a {', '.join([*_DRAWN, 'mask'])}")
     return _DRAWN[kind](points)
-
-
-def _points(points: Any) -> Any:
-    """Points as pairs of numbers.
-
-    Raises:
-        ValueError: They are none.
-    """
-    match points:
-        case [[int() | float(), int() | float()], *_]:
-            return points
-    raise ValueError(f"it has the points {points}, expected pairs of numbers")
-
-
-def _unpacked(given: Any) -> bytes:
-    try:
-        return base64.b64decode(given)
-    except (TypeError, binascii.Error) as error:
-        raise ValueError(f"its mask is not readable ({error})") from error

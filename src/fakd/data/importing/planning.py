@@ -47,7 +47,7 @@ def plan_classes(found: Annotations, background: str | None = None) -> ClassPlan
         )
     first = [] if ignored or not (theirs or drawn) else [theirs or background or _BACKGROUND[0]]
     names = (*first, *(name for name in found.classes if name != theirs))
-    if len(names) - len(first) < 1:
+    if len(names) == len(first):
         raise DataError("no class there but the background, expected one or more that is drawn.")
     if len(names) > IGNORE_INDEX:
         raise DataError(f"{len(names)} classes there, expected {IGNORE_INDEX} at most: masks have 8 bits.")
@@ -74,7 +74,7 @@ def with_splits(images: Sequence[Annotated], share: float | None) -> list[Annota
     split = [replace(image, split=image.split or "train") for image in images]
     training = [place for place, image in enumerate(split) if image.split == "train"]
     if share is not None and len(training) > 1:
-        for place in chosen([split[training[at]].name for at in range(len(training))], share):
+        for place in chosen([split[at].name for at in training], share):
             split[training[place]] = replace(split[training[place]], split="val")
     return split
 

@@ -4,8 +4,10 @@ Coordinates are those of the image's plane: the first pixel reaches from 0 to 1,
 pixels.
 """
 
+import base64
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fakd.console import install_command
+from fakd.data.extras import required
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -130,8 +132,7 @@ def polygon(points: Any) -> Polygons:
         ValueError: they are fewer, or no pairs of finite numbers.
     """
     try:
-        corners = np.asarray(points, dtype=np.float64)
-        corners = corners.reshape(-1, 2)
+        corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         raise ValueError("its points are no pairs of numbers") from None
     if len(corners) < _CORNERS:
@@ -163,42 +164,32 @@ def circle(points: Any) -> Polygons:
     return polygon(np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1))
 
 
-def png_pixels(png: bytes) -> npt.NDArray[np.bool_]:
+def png_pixels(text: Any, unpacked: Callable[[bytes], bytes] = bytes) -> npt.NDArray[np.bool_]:
     """What a PNG marks: its opaque pixels, or where it has no transparency those that are not 0.
+
+    Args:
+        text: the PNG in base64.
+        unpacked: what gives it back where it was packed before.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        with Image.open(BytesIO(png), formats=["PNG"]) as picture:
+        with Image.open(BytesIO(unpacked(base64.b64decode(text))), formats=["PNG"]) as picture:
             opaque = "A" in picture.getbands() or "transparency" in picture.info
             marked = picture.convert("RGBA").getchannel("A") if opaque else picture.convert("L")
             return np.asarray(marked) > 0
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (TypeError, ValueError, zlib.error, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"its mask is not readable as a PNG ({error})") from error
 
 
-def _two(points: Any) -> list[list[float]]:
-    try:
-        corners = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
-        corners = np.empty(0)
-    if corners.shape != (2, 2):
-        raise ValueError(f"it has the points {points}, expected two pairs of numbers")
-    found: list[list[float]] = corners.tolist()
-    return found
+def _two(points: Any) -> Any:
+    match points:
+        case [[int() | float(), int() | float()], [int() | float(), int() | float()]]:
+            return points
+    raise ValueError(f"it has the points {points}, expected two pairs of numbers")
 
 
 def mask_library() -> Any:
-    """pycocotools' masks.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
-    try:
-        from pycocotools import mask
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"this needs pycocotools, which is not installed: {install_command('import')}"
-        ) from None
-    return mask
+    """Import pycocotools' masks, as `required` does."""
+    return required("pycocotools.mask", "import", "shapes need")

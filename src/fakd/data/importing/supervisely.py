@@ -8,8 +8,6 @@
 Here, points are pixels, which belong to what they enclose: a rectangle from 2 to 6 covers five.
 """
 
-import base64
-import binascii
 import re
 import zlib
 from collections.abc import Mapping
@@ -64,20 +62,10 @@ def read_supervisely(source: Path) -> Annotations:
                     raise ValueError(f"its class is not in meta.json, expected one of {listed(list(classes), 20)}")
                 shapes.append(Shape(title, f"object {number} ({title})", _geometry(entry)))
         with noting(found.faults, str(path)):
-            folder = path.parent.parent / "img"
-            image = index.find(path.stem, folder)
-            size = expected(path, data.get("size", {}), dict, "size")
-            found.images.append(
-                Annotated(
-                    image,
-                    index.name(image),
-                    index.split(image),
-                    path,
-                    shapes,
-                    faults,
-                    size_of(size.get("height"), size.get("width")),
-                )
-            )
+            image = index.find(path.stem, path.parent.parent / "img")
+            given = expected(path, data.get("size", {}), dict, "size")
+            size = size_of(given.get("height"), given.get("width"))
+            found.images.append(Annotated(image, index.name(image), index.split(image), path, shapes, faults, size))
     if without := index.others(found):
         found.notes.append(f"{without} images have no file in ann/, and are not imported")
     return found
@@ -99,7 +87,7 @@ def _geometry(entry: Mapping[str, Any]) -> Geometry:
             left, top, right, bottom = rectangle(exterior).box
             return rectangle([[left, top], [right + 1, bottom + 1]])
         case {"geometryType": "bitmap", "bitmap": {"data": packed, "origin": [int() as left, int() as top]}}:
-            return Bitmap(png_pixels(_unpacked(packed)), left, top)
+            return Bitmap(png_pixels(packed, _unpacked), left, top)
     raise ValueError(
         f"it is of type {entry.get('geometryType')}, or incomplete; expected a polygon, a rectangle or a bitmap"
     )
@@ -120,8 +108,5 @@ def _filled(exterior: Any, interior: Any) -> Bitmap:
     return Bitmap(np.asarray(canvas), left, top)
 
 
-def _unpacked(given: Any) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(base64.b64decode(given), _LARGEST)
-    except (TypeError, binascii.Error, zlib.error) as error:
-        raise ValueError(f"its bitmap is not readable ({error})") from error
+def _unpacked(packed: bytes) -> bytes:
+    return zlib.decompressobj().decompress(packed, _LARGEST)

@@ -13,17 +13,18 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+import torch
 
 from fakd.console import progress
 from fakd.data.importing.annotations import Annotated, Shape
 from fakd.data.importing.planning import ClassPlan
 from fakd.data.importing.shapes import mask_library
 from fakd.data.pairing import IMAGE_SUFFIXES, listed
+from fakd.data.palette import write_label_png
 from fakd.data.reading import upright_size
 from fakd.data.spec import DataError
 from fakd.data.user.class_file import read_class_list, write_class_list
-from fakd.data.user.masks import voc_colour
+from fakd.data.user.masks import hex_colour, voc_colour
 from fakd.types import IGNORE_INDEX
 
 Labels = npt.NDArray[np.uint8]
@@ -80,10 +81,7 @@ def write_folder(
             raise DataError("\n".join(faults))
         if not (counts["train"] and counts["val"]):
             raise DataError("\n".join([*faults, "too few images are without fault: none to train or to validate on."]))
-        lines = [
-            f"{name} #{red:02x}{green:02x}{blue:02x}\n"
-            for name, (red, green, blue) in zip(plan.names, plan.palette, strict=True)
-        ]
+        lines = [f"{name} {hex_colour(colour)}\n" for name, colour in zip(plan.names, plan.palette, strict=True)]
         (folder / "classes.txt").write_text("".join(lines), encoding="utf-8")
         if not _understood(folder, plan.names):
             (folder / "classes.txt").unlink()
@@ -153,8 +151,7 @@ def _write(
 def _size(image: Annotated) -> tuple[int, int]:
     """(height, width) of an image, which must be what its annotation says."""
     height, width = size = upright_size(image.image)
-    if image.size not in (None, size):
-        assert image.size is not None
+    if image.size is not None and image.size != size:
         raise DataError(
             f"{image.file}: drawn on {image.size[1]}x{image.size[0]} pixels (width x height), but {image.image} has "
             f"{width}x{height} (after EXIF rotation). Put the image there that it was drawn on."
@@ -192,29 +189,24 @@ def draw(shapes: Sequence[Shape], size: tuple[int, int], plan: ClassPlan, overla
     Raises:
         ValueError: A shape has run lengths of another size.
     """
-    if not shapes:
-        return np.full(size, plan.uncovered, dtype=np.uint8)
-    mask = mask_library()
-    runs = [shape.geometry.runs(*size) for shape in shapes]
-    order = list(range(len(shapes)))
-    if overlaps == "smaller":
-        order.sort(key=lambda place: -int(mask.area(runs[place])))
     labels = np.full(size, plan.uncovered, dtype=np.uint8)
-    for place in order:
-        labels[mask.decode(runs[place]).astype(bool)] = (
-            IGNORE_INDEX if (name := shapes[place].name) is None else plan.index[name]
-        )
+    if not shapes:
+        return labels
+    mask = mask_library()
+    drawn = [(shape.name, shape.geometry.runs(*size)) for shape in shapes]
+    if overlaps == "smaller":
+        drawn.sort(key=lambda one: mask.area(one[1]), reverse=True)
+    for name, runs in drawn:
+        labels[mask.decode(runs).astype(bool)] = IGNORE_INDEX if name is None else plan.index[name]
     return labels
 
 
 def _save_mask(path: Path, labels: Labels, plan: ClassPlan) -> None:
     """Write indices, which a viewer shows in the classes' colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    colours = [*plan.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(plan.palette))]
-    colours.append(next(colour for place in range(255, 0, -1) if (colour := voc_colour(place)) not in plan.palette))
-    picture = Image.fromarray(labels)
-    picture.putpalette([channel for colour in colours for channel in colour])
-    picture.save(path)
+    ignored = next(colour for place in range(255, 0, -1) if (colour := voc_colour(place)) not in plan.palette)
+    colours = [*plan.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(plan.palette)), ignored]
+    write_label_png(path, torch.from_numpy(labels), colours)
 
 
 def place_image(path: Path, image: Path) -> None:

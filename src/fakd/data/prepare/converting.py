@@ -67,13 +67,11 @@ def translate(raw: LabelMap, table: LabelTable) -> LabelMap:
 
 
 def write_indices(path: Path, indices: LabelMap) -> None:
-    """Write class indices as the grey values of a PNG.
+    """Write (H, W) class indices as the grey values of a PNG.
 
     Raises:
-        DataError: They are not (H, W), or not all in 0..255.
+        DataError: They are not all in 0..255.
     """
-    if indices.ndim != 2 or indices.size == 0:
-        raise DataError(f"labels of shape {indices.shape}, expected (height, width).")
     if indices.min() < 0 or indices.max() > 255:
         raise DataError(f"labels from {indices.min()} to {indices.max()}, expected all in 0-255.")
     with written_at_once(path) as temporary:

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from fakd.console import install_command
+from fakd.data.extras import required
 from fakd.data.pairing import listed
 from fakd.data.sets.hub_rows import Rows
 from fakd.data.spec import DataError, DatasetSpec
@@ -27,7 +27,7 @@ from fakd.data.user.masks import ClassList, UserClass
 HUB = "hf:"
 """What the names of such data sets begin with."""
 
-_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<revision>[\w.-]+(/[\w.-]+)*))?")
+_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+(/[\w.-]+)*)?")
 _OPTIONS = ("image", "mask", "train", "val", "config", "classes")
 _IMAGES = ("image", "images", "img", "photo", "pixel_values")
 _MASKS = ("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "semantic_segmentation")
@@ -63,7 +63,7 @@ def describe_hub(name: str) -> DatasetSpec:
     image, mask = _columns(name, rows, options)
     classes = _classes(name, place, rows.features[mask], options.get("classes"))
     opened = partial(_open, name, classes, splits, (image, mask), options)
-    base = base_of(list(_open(name, classes, splits, (image, mask), options, None, "train").sizes()))
+    base = base_of(list(opened(None, "train").sizes()))
     return DatasetSpec(
         name=name,
         classes=tuple(item.name for item in classes.classes),
@@ -97,15 +97,9 @@ def _open(
 @cache
 def _loaded(place: str, config: str | None) -> Mapping[str, Any]:
     """All splits of a data set by name; downloaded where it is not a folder, into the cache of `datasets`."""
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"hf: data sets need datasets, which is not installed: {install_command('datasets')}"
-        ) from None
-    found = _NAME.fullmatch(place)
+    datasets = required("datasets", "datasets", "hf: data sets need")
     folder = Path(place)
-    if not folder.is_dir() and found is None:
+    if not folder.is_dir() and not _NAME.fullmatch(place):
         raise DataError(f"{HUB}{place}: no such folder, and no ORGANISATION/NAME of the Hugging Face Hub.")
     try:
         datasets.disable_progress_bars()
@@ -114,8 +108,8 @@ def _loaded(place: str, config: str | None) -> Mapping[str, Any]:
         elif folder.is_dir():
             loaded = datasets.load_dataset(place, config)
         else:
-            assert found is not None
-            loaded = datasets.load_dataset(found["name"], config, revision=found["revision"])
+            repository, _, revision = place.partition(":")
+            loaded = datasets.load_dataset(repository, config, revision=revision or None)
     except Exception as error:  # of datasets, huggingface_hub, pyarrow and others
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
@@ -202,9 +196,8 @@ def _downloaded(place: str) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
-    found = _NAME.fullmatch(place)
-    assert found is not None  # it was loaded
+    repository, _, revision = place.partition(":")
     try:
-        return Path(hf_hub_download(found["name"], _NAMES, repo_type="dataset", revision=found["revision"]))
+        return Path(hf_hub_download(repository, _NAMES, repo_type="dataset", revision=revision or None))
     except (EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled):
         return None

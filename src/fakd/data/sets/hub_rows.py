@@ -1,7 +1,6 @@
 """The rows of a table of `datasets` as labelled images."""
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ import torch
 
 from fakd.data.paired_files import class_indices
 from fakd.data.reading import LabelMap, Packed, read_image, upright_size
-from fakd.data.spec import DataError, Sample
+from fakd.data.spec import DataError, Sample, open_all
 from fakd.data.user.masks import ClassList, UserMasks
 
 _MEASURED = 50  # images, for their median size
-_CHECK_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,7 @@ class Rows:
 
     def check(self) -> None:
         """Read every row once; raise `DataError` for the first that is at fault."""
-        with ThreadPoolExecutor(_CHECK_THREADS) as pool:
-            for _ in pool.map(lambda index: self[index].name, range(len(self))):  # no tensors, which may not fit
-                pass
+        open_all(self)
 
     def sizes(self) -> Iterator[tuple[int, int]]:
         """(height, width) of some images, from the first to the last, without decoding them."""

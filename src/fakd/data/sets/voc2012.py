@@ -54,10 +54,8 @@ def open_voc2012(root: Path | None, split: str) -> Source:
 
 
 def _require_augmented(root: Path, names_path: Path) -> None:
-    needed = {names_path.relative_to(root).as_posix(): names_path.is_file()}
-    needed["SegmentationClassAug/"] = (root / "SegmentationClassAug").is_dir()
-    missing = [name for name, there in needed.items() if not there]
-    if missing:
+    needed = (names_path.relative_to(root).as_posix(), "SegmentationClassAug/")
+    if missing := [name for name in needed if not (root / name).exists()]:
         raise DataError(
             f"{root}: {' and '.join(missing)} missing. Training is on the 10,582 images that VOC 2012 and the "
             "Semantic Boundaries Dataset have together (VOC's own train.txt names only 1,464); "

@@ -28,7 +28,7 @@ from fakd.data.plain_yaml import line_numbers, read_yaml
 from fakd.data.spec import DataError
 from fakd.data.user.class_rules import Options, class_list
 from fakd.data.user.class_text import Entry, read_entries, refuse
-from fakd.data.user.masks import ClassList, Colour
+from fakd.data.user.masks import ClassList, Colour, hex_colour
 from fakd.files.atomic import write_text
 
 FILES = ("classes.yaml", "classes.yml", "classes.txt")
@@ -71,7 +71,7 @@ def write_class_list(root: Path, classes: Sequence[str], palette: Sequence[Colou
     """
     distinct = len(set(palette)) == len(palette)
     entries = [
-        {"name": name, **({"color": "#{:02x}{:02x}{:02x}".format(*colour)} if distinct else {})}
+        {"name": name, **({"color": hex_colour(colour)} if distinct else {})}
         for name, colour in zip(classes, palette, strict=True)
     ]
     told = {"masks": "index", "classes": entries}
@@ -84,7 +84,7 @@ def _from_yaml(path: Path) -> ClassList:
         given, lines = {"classes": given}, {"classes": lines[""]}
     if not isinstance(given, dict) or not isinstance(given.get("classes"), (list, dict)):
         refuse(path, "no classes in it. Write a list of them under the key `classes`, one `- NAME` a line")
-    options = Options(path, given, lines)
+    options = Options(path, {key: value for key, value in given.items() if value is not None}, lines)
     if unknown := [str(key) for key in given if key not in _OPTIONS]:
         refuse(options.where(unknown[0]), f"unknown key {', '.join(unknown)}, expected {', '.join(sorted(_OPTIONS))}")
     return class_list(list(_entries(path, given["classes"], lines["classes"])), options)

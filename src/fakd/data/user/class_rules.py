@@ -20,7 +20,7 @@ _TOO_FEW = (
 
 @dataclass(frozen=True)
 class Options:
-    """What a YAML file says beside its classes, and where."""
+    """What a YAML file says beside its classes, null left out, and where."""
 
     path: Path
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def class_list(entries: Sequence[Entry], options: Options) -> ClassList:
         tuple(scored),
         tuple(values + [value for item in left_out for value in item.values]),
         tuple(colours + [colour for item in left_out for colour in item.colours]),
-        {key: given[key] for key in given if key not in ("classes", "merge", "ignore") and given[key] is not None},
+        {key: given[key] for key in given if key not in ("classes", "merge", "ignore")},
     )
 
 
@@ -146,7 +146,7 @@ def _merged(classes: Sequence[UserClass], options: Options) -> list[UserClass]:
 
 
 def _check_options(options: Options) -> None:
-    given = {key: value for key, value in options.given.items() if value is not None}
+    given = options.given
     if given.get("masks", "index") not in ("index", "color"):
         refuse(options.where("masks"), f"masks is {given['masks']!r}, expected index or color")
     for key in ("base_size", "crop_size"):

@@ -171,6 +171,11 @@ def voc_colour(index: int) -> Colour:
     return red, green, blue
 
 
+def hex_colour(colour: Colour) -> str:
+    """A colour as "#804080"."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 def _codes(colours: npt.NDArray[np.uint8]) -> Codes:
     wide = colours.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from fakd.data.reading import load_mask, one_channel
-from fakd.data.user.masks import ClassList, Colour
+from fakd.data.user.masks import ClassList, Colour, hex_colour
 from fakd.types import IGNORE_INDEX
 
 _MOST = 64
@@ -62,10 +62,10 @@ def proposed_classes(classes: ClassList, found: Collection[int | Colour]) -> str
             if isinstance(thing, int):
                 entries.append({"name": f"class {thing}", "value": thing})
             else:
-                entries.append({"name": f"class {free}", "value": free, "color": _hex(thing)})
+                entries.append({"name": f"class {free}", "value": free, "color": hex_colour(thing)})
                 free += 1
     content: dict[str, Any] = {"classes": entries}
-    if ignored := [*classes.ignored_values, *map(_hex, classes.ignored_colours)]:
+    if ignored := [*classes.ignored_values, *map(hex_colour, classes.ignored_colours)]:
         content["ignore"] = ignored
     return yaml.safe_dump(
         content | dict(classes.options), default_flow_style=None, sort_keys=False, allow_unicode=True, width=1000
@@ -73,9 +73,5 @@ def proposed_classes(classes: ClassList, found: Collection[int | Colour]) -> str
 
 
 def _short(things: tuple[Any, ...]) -> Any:
-    written = [thing if isinstance(thing, int) else _hex(thing) for thing in things]
+    written = [thing if isinstance(thing, int) else hex_colour(thing) for thing in things]
     return written[0] if len(written) == 1 else written
-
-
-def _hex(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

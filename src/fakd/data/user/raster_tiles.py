@@ -20,7 +20,7 @@ _TILE = 1024
 """Side of a tile where nothing else is said."""
 
 
-def tile_size(path: Path, bands: Bands, tile: tuple[int, int] | None = None) -> tuple[int, int] | None:
+def tile_size(path: Path, bands: Bands) -> tuple[int, int] | None:
     """(height, width) of the tiles of a raster, which are never larger than it; None of any other file.
 
     Raises:
@@ -29,8 +29,8 @@ def tile_size(path: Path, bands: Bands, tile: tuple[int, int] | None = None) -> 
     if not is_raster(path, bands):
         return None
     with open_raster(path, bands) as raster:
-        (height, width), (tall, wide) = raster.size, tile or (_TILE, _TILE)
-    return min(height, tall), min(width, wide)
+        height, width = raster.size
+    return min(height, _TILE), min(width, _TILE)
 
 
 def open_pairs(
