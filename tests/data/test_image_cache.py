@@ -125,6 +125,7 @@ def test_free_memory_is_read_from_the_system(tmp_path, monkeypatch) -> None:
     assert image_cache._free_memory() == {"memory": 2_048_000}
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("1200\n")
-    assert image_cache._free_memory()["this container's memory"] == 3800
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\nactive_file 300\n")
+    assert image_cache._free_memory()["this container's memory"] == 4000
     (tmp_path / "memory.max").write_text("max\n")
     assert image_cache._free_memory() == {"memory": 2_048_000}

@@ -143,8 +143,9 @@ def test_bands_that_cannot_be(bands, message) -> None:
 def test_bands_are_kept_with_a_network() -> None:
     for bands in (Bands(), Bands((4, 3, 2), (0, 10_000)), Bands((1,))):
         assert Bands.of_notes(bands.notes(), "a network") == bands
-    with pytest.raises(ValueError, match="a network: its bands or value_range are damaged"):
-        Bands.of_notes({"bands": '"1"'}, "a network")
+    for damaged in ('"1"', "[1"):
+        with pytest.raises(ValueError, match="a network: its bands or value_range are damaged"):
+            Bands.of_notes({"bands": damaged}, "a network")
 
 
 @pytest.mark.parametrize("points", [False, True])

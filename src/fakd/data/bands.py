@@ -81,9 +81,13 @@ class Bands:
         Raises:
             ValueError: it is damaged.
         """
-        found: dict[str, Any] = {key: json.loads(notes[key]) for key in ("bands", "value_range") if key in notes}
+        told = {key: notes[key] for key in ("bands", "value_range") if key in notes}
+        try:
+            found: dict[str, Any] = {key: json.loads(value) for key, value in told.items()}
+        except ValueError:
+            found = told
         if any(not isinstance(value, list) or not all(map(_is_number, value)) for value in found.values()):
-            raise ValueError(f"{name}: its bands or value_range are damaged, expected numbers; got {str(found)[:80]}.")
+            raise ValueError(f"{name}: its bands or value_range are damaged, expected numbers; got {str(told)[:80]}.")
         numbers, value_range = (tuple(found[key]) if key in found else None for key in ("bands", "value_range"))
         return cls(numbers, value_range)
 

@@ -131,5 +131,8 @@ def _free_memory() -> dict[str, int]:
         free["shared memory (/dev/shm; for Docker see --shm-size)"] = disk_usage(_SHARED_MEMORY).free
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
     if limit.is_file() and limit.read_text().strip() != "max":
-        free["this container's memory"] = max(0, int(limit.read_text()) - int(used.read_text()))
+        # files that were read count as used, and are dropped where memory is asked for
+        kinds = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        taken = int(used.read_text()) - int(kinds["inactive_file"])
+        free["this container's memory"] = max(0, int(limit.read_text()) - taken)
     return free

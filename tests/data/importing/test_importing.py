@@ -254,6 +254,18 @@ FAULTS = {
         lambda data: data["annotations"][0].update(image_id=8),
         "1 annotations of image_id 8, which is none of its images",
     ),
+    "a list for an id": (
+        "coco",
+        COCO,
+        lambda data: data["annotations"][0].update(image_id=[7]),
+        "1 annotations of image_id [7], which is none of its images",
+    ),
+    "a number larger than any": (
+        "coco",
+        COCO,
+        lambda data: data["annotations"][2].update(segmentation=[[10**400, 2, 3, 4, 5, 6]]),
+        "annotation 102 of a.jpg: int too large",
+    ),
     "short runs": (
         "coco packed",
         COCO,
@@ -277,6 +289,12 @@ FAULTS = {
         JSON,
         lambda data: data["shapes"][2].update(shape_type="point"),
         "shape 3 (tree): it is a point, which covers no pixels",
+    ),
+    "a shape without a kind": (
+        "labelme",
+        JSON,
+        lambda data: data["shapes"][2].update(shape_type=["point"]),
+        "shape 3 (tree): it is a ['point'], which covers no pixels",
     ),
     "a moved image": (
         "labelme",

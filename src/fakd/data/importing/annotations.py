@@ -122,7 +122,7 @@ def noting(faults: list[str], where: str) -> Iterator[None]:
     """Note what is raised in the block, as a fault of the place, and go on behind it."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter of whole numbers that are larger than any fraction
         faults.append(f"{where}: {str(error).removesuffix('.')}.")
 
 

@@ -59,14 +59,14 @@ def read_coco(source: Path) -> Annotations:
 def _read(path: Path, data: Mapping[str, Any], index: ImageIndex, found: Annotations) -> None:
     names = _categories(path, data)
     found.classes |= {name: found.classes.get(name) for name in names.values()}
-    by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # ids are numbers, or words
     for entry in expected(path, data["annotations"], list, "annotations"):
-        by_image[expected(path, entry, dict, "an annotation").get("image_id")].append(entry)
+        by_image[str(expected(path, entry, dict, "an annotation").get("image_id"))].append(entry)
     split = split_in(words_of(path.relative_to(index.source)))
     for entry in expected(path, data["images"], list, "images"):
         entry = expected(path, entry, dict, "an image")
         called = expected(path, entry.get("file_name"), str, "file_name of an image")
-        drawn = by_image.pop(entry.get("id"), [])
+        drawn = by_image.pop(str(entry.get("id")), [])
         with noting(found.faults, str(path)):
             image = index.find(called, path.parent, split)
             shapes, faults = _shapes(path, called, drawn, names)
@@ -86,13 +86,13 @@ def _categories(path: Path, data: Mapping[str, Any]) -> dict[int, str]:
     entries = [
         expected(path, entry, dict, "a category") for entry in expected(path, data["categories"], list, _KEYS[0])
     ]
-    used = {entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)}
-    groups = {entry.get("supercategory") for entry in entries if entry.get("name") != entry.get("supercategory")}
+    used = {str(entry.get("category_id")) for entry in data["annotations"] if isinstance(entry, dict)}
+    groups = {str(entry.get("supercategory")) for entry in entries if entry.get("name") != entry.get("supercategory")}
     names = {
         expected(path, entry.get("id"), int, "id of a category"): expected(path, entry.get("name"), str, "its name")
         for entry in entries
     }
-    return {key: names[key] for key in sorted(names) if key in used or names[key] not in groups}
+    return {key: names[key] for key in sorted(names) if str(key) in used or names[key] not in groups}
 
 
 def _shapes(

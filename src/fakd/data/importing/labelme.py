@@ -72,7 +72,7 @@ def _labels(source: Path) -> list[str]:
 
 
 def _geometry(entry: dict[str, Any]) -> Geometry:
-    kind, points = entry.get("shape_type") or "polygon", entry.get("points")
+    kind, points = str(entry.get("shape_type") or "polygon"), entry.get("points")
     if kind == "mask":
         left, top, *_ = rectangle(points).box
         return Bitmap(png_pixels(entry.get("mask")), round(left), round(top))

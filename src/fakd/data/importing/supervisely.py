@@ -56,7 +56,8 @@ def read_supervisely(source: Path) -> Annotations:
         shapes: list[Shape] = []
         faults: list[str] = []
         for number, entry in enumerate(expected(path, data.get("objects"), list, "objects"), start=1):
-            title = expected(path, entry, dict, f"object {number}").get("classTitle")
+            entry = expected(path, entry, dict, f"object {number}")
+            title = expected(path, entry.get("classTitle"), str, f"classTitle of object {number}")
             with noting(faults, f"{path}: object {number} ({title})"):
                 if title not in classes:
                     raise ValueError(f"its class is not in meta.json, expected one of {listed(list(classes), 20)}")
