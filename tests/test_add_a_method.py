@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from fakd.analysis.runs import read_metrics
 from fakd.methods import METHODS, Method
 from fakd.training import distill
+from fakd.training.metrics_file import read_metrics
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/my_method.py"

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, get_type_hints
@@ -16,7 +17,7 @@ from cyclopts.config import Dict
 
 from fakd import __version__
 from fakd.console import console, memory_advice, quiet_libraries, say_error
-from fakd.help import COMMAND_GROUPS, PlainHelp, example, first_page, options_for_help, titled
+from fakd.help import COMMAND_GROUPS, EXAMPLES, first_page, options_for_help, print_group, titled
 from fakd.mistakes import as_typed, told, translated
 from fakd.options import at_home
 
@@ -165,7 +166,7 @@ def _app(names: Container[str]) -> App:
         help="Feature-augmented knowledge distillation for semantic segmentation.",
         version=__version__,
         help_format="plaintext",
-        help_formatter=PlainHelp(),
+        help_formatter=print_group,
         config=_add_config_file,
         # a file may be called [1].jpg; of an option that is given twice the last one counts
         default_parameter=Parameter(negative_iterable=(), json_list=False, allow_repeating=True),
@@ -185,8 +186,10 @@ def _app(names: Container[str]) -> App:
         how: dict[str, Any] = {"sort_key": place, **({} if group else {"group": titles[name]})}
         if name in names:
             options = options_for_help(config_class(resolve_name(path)))
-            about = f"{options.__doc__}\n\n{example(name)}"
-            named.command(options, last, help=about, help_formatter=PlainHelp(methods=name == "distill"), **how)
+            about = f"{options.__doc__}\n\nExample: {EXAMPLES[name]}"
+            named.command(
+                options, last, help=about, help_formatter=partial(print_group, methods=name == "distill"), **how
+            )
         else:
             named.command(path, last, help=SUMMARIES[name], **how)
     return app

@@ -132,31 +132,28 @@ def options_for_help(config: type) -> type:
 _CONFIG = Annotated[Any, Parameter(help="YAML file of options; those that are typed override it.", metavar="FILE")]
 
 
-class PlainHelp:
-    """Help as plain text, an option's names before what it is.
+def print_group(console: Console, options: ConsoleOptions, panel: HelpPanel, *, methods: bool = False) -> None:
+    """Print one group of help as plain text, an option's names before what it is.
 
     Args:
+        console: where to.
+        options: of the console.
+        panel: the group.
         methods: whether the options of the methods are listed in the group of that name.
     """
-
-    def __init__(self, *, methods: bool = False) -> None:
-        self._methods = methods
-
-    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
-        """Print one group."""
-        if not panel.entries:
-            return
-        lines = [f"{panel.title}:"]
-        for entry in panel.entries:
-            first = f"  {', '.join(_names(entry)):<{_INDENT - 4}}  "
-            about = [line.replace(_GLUE, " ") for line in textwrap.wrap(_about(entry), console.width - _INDENT)]
-            if len(first) > _INDENT or not about:
-                about.insert(0, "")
-            lines += [first + about[0], *(" " * _INDENT + line for line in about[1:])]
-        if self._methods and panel.title == "Method":
-            lines += _described_methods(console.width)
-        for line in [*lines, ""]:
-            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    if not panel.entries:
+        return
+    lines = [f"{panel.title}:"]
+    for entry in panel.entries:
+        first = f"  {', '.join(_names(entry)):<{_INDENT - 4}}  "
+        about = [line.replace(_GLUE, " ") for line in textwrap.wrap(_about(entry), console.width - _INDENT)]
+        if len(first) > _INDENT or not about:
+            about.insert(0, "")
+        lines += [first + about[0], *(" " * _INDENT + line for line in about[1:])]
+    if methods and panel.title == "Method":
+        lines += _described_methods(console.width)
+    for line in [*lines, ""]:
+        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _names(entry: HelpEntry) -> tuple[str, ...]:
@@ -199,8 +196,3 @@ def first_page() -> str:
         lines.append(f"  fakd {command:<34}{result}")
     lines += ["", "All commands: fakd --help", "One of them:  fakd distill --help"]
     return "\n".join(lines)
-
-
-def example(command: str) -> str:
-    """The line of a command that its help starts with."""
-    return f"Example: {EXAMPLES[command]}"

@@ -77,8 +77,6 @@ _COMMANDS = {
     "infer": "predict",
     "inference": "predict",
     "segment": "predict",
-}
-_COMMANDS |= {
     "fit": "train",
     "onnx": "export",
     "kd": "distill",

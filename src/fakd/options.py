@@ -68,6 +68,21 @@ def at_home(value: Any) -> Any:
     return type(value)(map(at_home, value)) if isinstance(value, list | tuple) else value
 
 
+def check_least(options: object, **least: int) -> None:
+    """Refuse numbers that are too small; one that is not given is none of them.
+
+    Args:
+        options: of a command.
+        least: the smallest number that each of these may be.
+
+    Raises:
+        ValueError: one is smaller.
+    """
+    for name, smallest in least.items():
+        if (value := getattr(options, name)) is not None and value < smallest:
+            raise ValueError(f"{name} must be {smallest} or more, got {value}.")
+
+
 def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
     """Numbers with commas or an x in between, or the numbers of a list."""
     given = ",".join(token.value for token in tokens)

@@ -14,7 +14,7 @@ from fakd.analysis import cached_counts
 from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
 from fakd.analysis.groups import find_baseline, group_runs
-from fakd.analysis.runs import read_run, read_runs
+from fakd.analysis.runs import find_runs, read_run
 from fakd.commands.analyze import AnalyzeConfig, analyze
 from fakd.console import console
 from fakd.data import DATASETS
@@ -79,7 +79,7 @@ def no_constant(name: str) -> float:
 
 def test_files_and_numbers(cells, tmp_path) -> None:
     with console.capture() as said:
-        numbers = analyze(config(cells, tmp_path / "out"))
+        numbers = analyze(config({"all": cells["none-seed0"].parent}, tmp_path / "out"))
     written = json.loads((tmp_path / "out/analysis.json").read_text(), parse_constant=no_constant)
     assert written == json.loads(json.dumps(numbers))
     assert set(numbers["files"]) == FIGURES
@@ -195,7 +195,7 @@ def test_scores_unlike_those_of_the_run_are_pointed_out(copies, tmp_path) -> Non
 def test_runs_of_an_older_version(copies, tmp_path) -> None:
     for name in ("none-seed0", "fakd-seed0"):
         change(copies[name], mode=..., window=..., stride=..., flip=..., scales=..., photometric=..., ce_average=...)
-    groups = group_runs(read_runs(copies.values()))
+    groups = group_runs(find_runs([*copies.values()])[0])
     assert [(group.label, len(group.runs)) for group in groups] == [(ALONE, 2), ("cwd", 1), ("fakd", 1)]
     old = {name: copies[name] for name in ("none-seed0", "fakd-seed0")}
     assert analyze(config(old, tmp_path / "out", images=0))["baseline"] == ALONE
@@ -205,7 +205,7 @@ def test_names_of_groups(copies, cells, teacher_run) -> None:
     change(copies["fakd-seed0"], options={"strength": 0.5})
     change(copies["none-seed1"], max_steps=9)
     folders = [*copies.values(), cells["fakd-seed0"], cells["fakd-seed0"], teacher_run]
-    groups = group_runs(read_runs(folders))
+    groups = group_runs(find_runs(folders)[0])
     assert [(group.label, len(group.runs)) for group in groups] == [
         ("teacher", 1),
         (f"{ALONE} max_steps=4", 1),
@@ -215,7 +215,7 @@ def test_names_of_groups(copies, cells, teacher_run) -> None:
         ("fakd strength=0.5 max_steps=4", 1),
     ]
     assert groups[1].slug == "student-alone-max_steps-4"
-    assert group_runs(read_runs([teacher_run]))[0].label == "labels alone pspnet/test_resnet.r160_in1k"
+    assert group_runs(find_runs([teacher_run])[0])[0].label == "labels alone pspnet/test_resnet.r160_in1k"
     with pytest.raises(ValueError, match=r"several kinds of runs have method none.*--baseline"):
         find_baseline(groups, None)
     assert find_baseline(groups, "cwd max_steps=4") is groups[3]
@@ -248,12 +248,12 @@ def test_options_out_of_range(cells, tmp_path, options, message) -> None:
 
 def test_runs_that_do_not_belong_together(copies, tmp_path) -> None:
     change(copies["cwd-seed0"], dataset="camvid")
-    with pytest.raises(ValueError, match=r"is a run on toy-scenes, but .* on camvid: analyse one data set"):
+    with pytest.raises(ValueError, match=r"(?s)different data sets, .*one at a time:.* camvid, 12 classes: cwd-seed0"):
         analyze(config(copies, tmp_path / "out"))
     change(copies["cwd-seed0"], dataset="toy-scenes")
     found = results(copies["cwd-seed0"])
     (copies["cwd-seed0"] / "results.json").write_text(json.dumps(found | {"IoU": {"road": 1.0}}))
-    with pytest.raises(ValueError, match=r"12 classes and .*cwd-seed0 1, or their names differ"):
+    with pytest.raises(ValueError, match=r"(?s)or of other classes.* 12 classes: none-seed0, .* 1 classes: cwd-seed0"):
         analyze(config(copies, tmp_path / "out"))
     with pytest.raises(ValueError, match="the runs have 1 classes and toy-scenes has 12"):
         analyze(config({"cwd": copies["cwd-seed0"]}, tmp_path / "out"))
@@ -263,7 +263,7 @@ def test_data_that_is_not_there(copies, tmp_path) -> None:
     classes = dict.fromkeys(DATASETS["camvid"].classes, 1.0)
     for name in ("cwd-seed0", "fakd-seed0"):
         change(copies[name], dataset="camvid", data_root=str(tmp_path / name))
-        (copies[name] / "results.json").write_text(json.dumps({"mIoU": 1.0, "IoU": classes}))
+        (copies[name] / "results.json").write_text(json.dumps(results(copies[name]) | {"IoU": classes}))
     both = {name: copies[name] for name in ("cwd-seed0", "fakd-seed0")}
     with pytest.raises(ValueError, match=r"trained on different folders: .* --data-root"):
         analyze(config(both, tmp_path / "out"))

@@ -92,7 +92,7 @@ def test_answers_are_those_of_the_networks(files: tuple[Path, Path]) -> None:
         (["pspnet-r18", "pspnet-r18"], [], "named twice"),
         (["pspnet-r17"], [], "unknown network"),
         (["nowhere.onnx"], [], "no ONNX file at nowhere.onnx"),
-        ([TINY], ["--rounds", "0"], "rounds must be at least 1"),
+        ([TINY], ["--rounds", "0"], "rounds must be 1 or more"),
         ([TINY], ["--size", "0,4"], "size must be at least 1 pixel"),
         ([TINY], ["--output", "a.csv"], "must end in .json or .md"),
         ([TINY], ["--output", "."], "must end in .json or .md"),

@@ -355,7 +355,7 @@ def made_page(score: float) -> Reader:
     """The page of one run with that mIoU, where chance is 10."""
     config = with_defaults({"method": "cwd", "seed": 0, "dataset": "folder", "student": "s", "teacher": "t"})
     results = {"mIoU": score, "mAcc": score, "aAcc": score, "IoU": {"a": score, "b": 1.0, "c": 1.0}, "chance": 10.0}
-    layers = [Layer("cwd", "student", "r"), Layer("truth", "truth")]
+    layers = [Layer("cwd", "student"), Layer("truth", "truth")]
     matrix = torch.tensor([[6, 2, 0], [9, 1, 0], [0, 0, 0]])
     gallery = Gallery(layers=layers, confusions=[Confusion("cwd", matrix, 7)])
     return Reader(render(group_runs([Run(Path("r"), config, results, {})]), [], {}, gallery, "title"))
@@ -439,7 +439,9 @@ def test_mistakes(tmp_path, comparison) -> None:
     shutil.copytree(comparison / "cwd-seed0", tmp_path / "run")
     file = tmp_path / "run" / "config.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"dataset": "camvid"}))
-    with pytest.raises(ValueError, match="different data sets; make one report for each:\n  toy-scenes"):
+    with pytest.raises(
+        ValueError, match="different data sets, or of other classes; take those of one at a time:\n  toy-scenes"
+    ):
         report(ReportConfig([comparison, tmp_path / "run"]))
     for options, message in (
         ({"runs": []}, "no run is named"),

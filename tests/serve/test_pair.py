@@ -11,7 +11,7 @@ from fakd.evaluation.inference import InferenceConfig
 from fakd.evaluation.predictor import Predictor, open_predictor
 from fakd.serve import pair as comparing
 from fakd.serve.drawing import DIFFERENT, agreement_map, at_page_size, figures, legend, slider_pictures
-from fakd.serve.pair import Answer, Comparison, agreement, compare
+from fakd.serve.pair import Answer, Comparison, compare
 
 PALETTE = [(10, 20, 30), (200, 0, 0), (0, 200, 0)]
 CLASSES = ("road", "<b>sky</b>", "tree")
@@ -36,11 +36,10 @@ def comparison(size=(30, 44)) -> Comparison:
 
 
 def test_agreement() -> None:
+    made = comparison()
     one, other = labels(0).numpy(), labels(1).numpy()
-    assert agreement(labels(0), labels(1)) == pytest.approx((one == other).mean(), abs=1e-12)
-    assert agreement(labels(0), labels(0)) == 1
-    with pytest.raises(ValueError, match=r"masks of \(30, 44\) and \(3, 3\) pixels"):
-        agreement(labels(0), labels(0, (3, 3)))
+    assert made.agreement == pytest.approx((one == other).mean(), abs=1e-12)
+    assert replace(made, teacher=made.student).agreement == 1
 
 
 def test_both_networks_are_asked(network, tmp_path) -> None:

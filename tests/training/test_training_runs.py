@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from steps import EVALUATION, TRAINING, takes
 from torch import Tensor
 
-from fakd.analysis.runs import read_metrics
 from fakd.commands.evaluate import EvaluateConfig, evaluate
 from fakd.methods import METHODS
 from fakd.models import Segmentor, create_model, load_model, open_model, save_model
@@ -18,6 +17,7 @@ from fakd.models.names import names_trained_model
 from fakd.training import TrainConfig, distill, train
 from fakd.training import run as run_module
 from fakd.training.learner import Learner
+from fakd.training.metrics_file import read_metrics
 from fakd.training.teacher import Teacher
 
 

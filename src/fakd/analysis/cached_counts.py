@@ -30,7 +30,7 @@ _TOLERANCE = 0.5
 
 
 class CachedCounts:
-    """CachedCounts over the splits; what is counted is kept in a folder, so that a second analysis is quick.
+    """Counts over the splits; what is counted is kept in a folder, so that a second analysis is quick.
 
     A count is taken from there as long as the network's file, the place of the data set and all options are the same.
 

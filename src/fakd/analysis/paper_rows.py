@@ -90,17 +90,14 @@ class PaperRow:
             distill += ["--backbone-weights", "imagenet"]
         if self.method == "fakd":
             distill += ["--options.reference", "none"]
-        if changed := self._changed_strength():
+        default = method_defaults(self.method).get("strength")
+        changed = "" if self.strength in (None, default) else str(self.strength)
+        if changed:
             distill += ["--options.strength", changed]
         # The default folder is named after student and method alone: runs that differ in more would share it.
         if details := [*["scratch"] * self.scratch, *[f"strength{changed}"] * bool(changed)]:
             distill += ["--output", "/".join(["runs", self.dataset, "-".join([self.student, self.method, *details])])]
         return shlex.join(distill)
-
-    def _changed_strength(self) -> str:
-        if self.strength is None or self.strength == method_defaults(self.method)["strength"]:
-            return ""
-        return str(self.strength)
 
 
 @cache
@@ -201,13 +198,8 @@ def run_teacher_network(run: Run, teacher: Run | None) -> str | None:
 
 def _network_of(run: Run, name: str) -> str | None:
     """Architecture of one of a run's teachers."""
-    if name.startswith(PREFIX):
-        try:
-            return teacher_network(name)
-        except ValueError:  # a name that this version does not know
-            return None
-    places = teacher_places(run, name)
-    return next((found for path in places if (found := teacher_network(str(path))) is not None), None)
+    places = [name] if name.startswith(PREFIX) else [str(path) for path in teacher_places(run, name)]
+    return next((network for place in places if (network := teacher_network(place)) is not None), None)
 
 
 def teacher_network(name: str) -> str | None:
@@ -217,7 +209,10 @@ def teacher_network(name: str) -> str | None:
         name: a run folder, a file, mmseg:NAME, or one that comes with the package.
     """
     if name.startswith(PREFIX):
-        return find_teacher(name).network
+        try:
+            return find_teacher(name).network
+        except ValueError:  # a name that this version does not know
+            return None
     if name in SHIPPED:
         return SHIPPED[name]
     config = RunFolder(Path(name)).config

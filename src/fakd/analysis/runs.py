@@ -1,7 +1,7 @@
 """Finished runs: where they are, and what their folders say."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,6 @@ from fakd.data.plain_yaml import read_yaml
 from fakd.evaluation.ensembles import teacher_names
 from fakd.training.metrics_file import read_metrics
 from fakd.training.run_folder import RunFolder
-
-__all__ = [
-    *("Run", "find_runs", "find_teacher_run", "missing_teacher", "read_metrics", "read_run", "read_runs"),
-    "teacher_places",
-]
 
 _NEEDED = ("mIoU", "mAcc", "aAcc", "IoU", "parameters", "seconds", "seconds_per_step")
 
@@ -64,25 +59,6 @@ def read_run(folder: Path) -> Run:
     return Run(folder, config, json.loads((folder / "results.json").read_text()), read_metrics(folder))
 
 
-def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Read finished runs on one data set.
-
-    Args:
-        folders: run folders; one that is named twice counts once.
-
-    Raises:
-        ValueError: there are none, they are of different data sets or classes, or one was scored without labels.
-        FileNotFoundError: one is no finished run.
-    """
-    runs = [read_run(folder) for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values()]
-    if not runs:
-        raise ValueError("no run was given: name one or more folders of finished runs.")
-    for run in runs:
-        _require_labels(run)
-        _check_same_data(runs[0], run)
-    return runs
-
-
 def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
     """Read the runs that lie in the folders, or one or two levels below them.
 
@@ -91,7 +67,8 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
 
     Raises:
         FileNotFoundError: a folder is not there or holds no run, or no run is finished.
-        ValueError: a file of a run is damaged, the runs are of different data sets, or one was scored without labels.
+        ValueError: a file of a run is damaged, the runs are of different data sets or classes, or one was scored
+            without labels.
     """
     found = {path.resolve(): path for folder in folders for path in _expand(folder)}
     finished = [path for path in found.values() if RunFolder(path).results.is_file()]
@@ -151,7 +128,9 @@ def _require_one_data_set(runs: Sequence[Run]) -> None:
         by_data.setdefault((run.config["dataset"], *run.classes), []).append(run.folder.name)
     if len(by_data) > 1:
         lines = "".join(f"\n  {key[0]}, {len(key) - 1} classes: {', '.join(names)}" for key, names in by_data.items())
-        raise ValueError(f"the runs are of different data sets; make one report for each:{lines}")
+        raise ValueError(
+            f"the runs are of different data sets, or of other classes; take those of one at a time:{lines}"
+        )
 
 
 def find_teacher_run(run: Run, runs: Sequence[Run]) -> Run | None:
@@ -170,21 +149,3 @@ def teacher_places(run: Run, name: str | None = None) -> list[Path]:
     beside = (run.folder.parent, run.folder.parent.parent)
     paths = map(Path, teacher_names(run.config["teacher"] if name is None else name))
     return [place for path in paths for place in (path, *(folder / path.name for folder in beside))]
-
-
-def missing_teacher(run: Run, name: str) -> bool:
-    """Whether the folder or file of a run's teacher is gone."""
-    return not any(path.is_file() or RunFolder(path).student.is_file() for path in teacher_places(run, name))
-
-
-def _check_same_data(first: Run, run: Run) -> None:
-    ours, theirs = first.config["dataset"], run.config["dataset"]
-    if ours != theirs:
-        raise ValueError(
-            f"{first.folder} is a run on {ours}, but {run.folder} on {theirs}: analyse one data set at a time."
-        )
-    if first.classes != run.classes:
-        raise ValueError(
-            f"{first.folder} has {len(first.classes)} classes and {run.folder} {len(run.classes)}, or their "
-            "names differ: only runs with the same classes can be compared."
-        )

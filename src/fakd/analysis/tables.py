@@ -34,14 +34,12 @@ def class_lines(groups: Sequence[Group], names: Sequence[str]) -> list[list[str]
         groups: of finished runs.
         names: the headings of their columns.
     """
-    lines = [["IoU %", *names]]
-    for name in groups[0].classes:
-        known = [all(run.result("IoU", name) is not None for run in group.runs) for group in groups]
-        found = [
-            group.spread("IoU", name) if all_known else None for group, all_known in zip(groups, known, strict=True)
-        ]
-        lines.append([name, *(spread_text(spread, 1) for spread in found)])
-    return lines
+
+    def shown(group: Group, name: str) -> str:
+        known = all(run.result("IoU", name) is not None for run in group.runs)
+        return spread_text(group.spread("IoU", name) if known else None, 1)
+
+    return [["IoU %", *names], *([name, *(shown(group, name) for group in groups)] for name in groups[0].classes)]
 
 
 def rich_lines(lines: Sequence[Sequence[str]], title: str | None = None) -> Table:

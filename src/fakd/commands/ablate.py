@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from fakd.analysis.run_options import method_defaults, method_values, value_of
-from fakd.experiments.grid import Arm, GridConfig
+from fakd.experiments.grid import Arm, GridConfig, arm_label
 from fakd.experiments.run_grid import run_grid
 from fakd.options import Options
 
@@ -43,9 +43,6 @@ class AblateConfig(GridConfig):
         """
         if (self.table is None) == (not self.vary):
             raise ValueError("say what to vary: --table 4, --table 5, or options, as --vary.bound paper,tight.")
-        methods = tuple(_TABLE_4) if self.table == 4 else (self.method,)
-        if unused := [method for method in self.method_options if method not in methods]:
-            raise ValueError(f"method_options are given for {', '.join(unused)}, which is not run here.")
         if self.table == 4 and self.method != "fakd":
             raise ValueError(f"Table 4 is about {', '.join(_TABLE_4)}; leave out --method, or vary an option of it.")
         if self.table == 4:
@@ -60,7 +57,7 @@ class AblateConfig(GridConfig):
         base = self._arm(self.method, {}, None)
         if len(lists) == 1:  # among the values of one option, the default should be seen as one of them
             base = replace(
-                base, label=_label(self.method, {**{name: defaults.get(name) for name in lists}, **base.options})
+                base, label=arm_label(self.method, {**{name: defaults.get(name) for name in lists}, **base.options})
             )
         arms: dict[str, Arm] = {}
         for name, values in lists.items():
@@ -69,16 +66,15 @@ class AblateConfig(GridConfig):
                 changed = method_values(self.method, {name: value})
                 arm = base if changed[name] == defaults[name] else self._arm(self.method, changed, base.name)
                 arms.setdefault(arm.name, arm)
-        # In the middle of a single list, as the paper prints it; else first.
-        return (
-            list(arms.values()) if base.name in arms and len(lists) == 1 else list(({base.name: base} | arms).values())
-        )
+        if len(lists) > 1 or base.name not in arms:  # else in the middle of the list, as the paper prints it
+            arms = {base.name: base} | arms
+        return list(arms.values())
 
     def _arm(self, method: str, changed: Mapping[str, Any], baseline: str | None) -> Arm:
         options = {**self.method_options.get(method, {}), **changed}
         changes = [f"{name}{_joined(value)}" for name, value in changed.items()]
         name = "-".join([method, *changes])
-        return Arm(name, _label(method, options), self.student, method, options, baseline)
+        return Arm(name, arm_label(method, options), self.student, method, options, baseline)
 
 
 def ablate(config: AblateConfig) -> dict[str, Any] | None:
@@ -95,10 +91,6 @@ def ablate(config: AblateConfig) -> dict[str, Any] | None:
     """
     stem = "ablation" if config.table is None else f"ablation-table{config.table}"
     return run_grid(config, "ablate", f"Ablation on {config.dataset}", stem)
-
-
-def _label(method: str, options: Mapping[str, Any]) -> str:
-    return " ".join([method, *(f"{name} {value}" for name, value in options.items())])
 
 
 def _joined(value: Any) -> str:

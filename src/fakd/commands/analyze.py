@@ -13,13 +13,13 @@ from fakd.analysis.all_figures import analyze_groups
 from fakd.analysis.cached_counts import CachedCounts
 from fakd.analysis.figures.style import STYLE
 from fakd.analysis.groups import find_baseline, group_runs
-from fakd.analysis.runs import read_runs
+from fakd.analysis.runs import find_runs
 from fakd.analysis.statistics import Spread, spread_text
 from fakd.analysis.tables import rich_lines
 from fakd.console import console, say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import write_json, written_at_once
-from fakd.options import Output, Paths
+from fakd.options import Output, Paths, check_least
 
 Format = Literal["png", "pdf", "svg"]
 _NUMBERS = "analysis.json"
@@ -34,7 +34,7 @@ class AnalyzeConfig:
     """
 
     runs: Paths = field(default_factory=list)
-    """Run folders, all of one data set."""
+    """Run folders, or folders that hold run folders, as the output of a comparison does; all of one data set."""
     _: KW_ONLY
     output: Output = Path("analysis")
     """Folder to write to: one file a figure, and analysis.json with all numbers."""
@@ -67,14 +67,19 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
         What analysis.json holds.
 
     Raises:
-        ValueError: an option is out of range, there is no run, runs do not belong together, or the baseline is none of
+        ValueError: an option is out of range, no run is named, runs do not belong together, or the baseline is none of
             them.
         FileNotFoundError: a run is not finished.
         FileExistsError: the output folder holds something that is no analysis.
         DataError: the data set is not as it should be.
     """
     _check(config)
-    groups = group_runs(read_runs(Path(folder) for folder in config.runs))
+    runs, unfinished = find_runs([Path(folder) for folder in config.runs])
+    if unfinished:
+        raise FileNotFoundError(
+            f"{unfinished[0]} is not a finished run: go on with it by --resume first, or leave it out."
+        )
+    groups = group_runs(runs)
     baseline = find_baseline(groups, config.baseline)
     if baseline is not None:
         groups = [baseline, *(group for group in groups if group is not baseline)]
@@ -105,9 +110,9 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
 
 
 def _check(config: AnalyzeConfig) -> None:
-    for name, least in {"images": 0, "band": 1, "bins": 1, "workers": 0}.items():
-        if (value := getattr(config, name)) < least:
-            raise ValueError(f"{name} must be {least} or more, got {value}.")
+    if not config.runs:
+        raise ValueError("no run was given: name one or more folders of finished runs.")
+    check_least(config, images=0, band=1, bins=1, workers=0)
     output = config.output = Path(config.output)
     if output.is_file():
         raise FileExistsError(f"{output} is a file; give a folder with --output.")

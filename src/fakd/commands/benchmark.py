@@ -17,7 +17,7 @@ from fakd.console import console, progress, say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.export.speed_and_memory import TimedNetwork, measure_footprint, open_timed, time_in_rounds
 from fakd.files.atomic import check_free, write_text
-from fakd.options import Output, Paths, Size
+from fakd.options import Output, Paths, Size, check_least
 
 COLUMNS = (
     *("network", "runs in", "parameters", "GMACs", "file MB"),
@@ -110,9 +110,7 @@ def _check(config: BenchmarkConfig) -> None:
         raise ValueError("name the networks to time: fakd benchmark pspnet-r101 pspnet-r18 student.onnx")
     if len(set(config.models)) < len(config.models):
         raise ValueError(f"a network is named twice in {', '.join(config.models)}.")
-    for name in ("batch", "rounds", "num_classes", "threads"):
-        if (number := getattr(config, name)) is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    check_least(config, batch=1, rounds=1, num_classes=1, threads=1)
     if min(config.size) < 1:
         raise ValueError(f"size must be at least 1 pixel along each side, got {config.size}.")
     if config.output is None:

@@ -1,10 +1,9 @@
 """`fakd compare`: whether distillation helped, and what it cost."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fakd.experiments.grid import Arm, GridConfig
+from fakd.experiments.grid import Arm, GridConfig, arm_label
 from fakd.experiments.run_grid import run_grid
 from fakd.methods import method_options
 from fakd.models.names import plain_name
@@ -41,8 +40,6 @@ class CompareConfig(GridConfig):
             method_options(method)
         if self.baseline not in methods:
             raise ValueError(f"baseline {self.baseline!r} is none of the methods {', '.join(methods)}.")
-        if unused := [method for method in self.method_options if method not in methods]:
-            raise ValueError(f"method_options are given for {', '.join(unused)}, which is none of the methods.")
 
         def name(student: str, method: str) -> str:
             return f"{plain_name(student)}/{method}" if len(students) > 1 else method
@@ -50,7 +47,7 @@ class CompareConfig(GridConfig):
         return [
             Arm(
                 name=name(student, method),
-                label=_label(method, self.method_options.get(method, {})),
+                label=arm_label(method, self.method_options.get(method, {})),
                 student=student,
                 method=method,
                 options=self.method_options.get(method, {}),
@@ -71,11 +68,6 @@ def compare(config: CompareConfig) -> dict[str, Any] | None:
         ValueError: runs failed, and are listed under the table; or the teacher or the data do not fit.
     """
     return run_grid(config, "compare", f"Methods compared on {config.dataset}", "comparison")
-
-
-def _label(method: str, options: Mapping[str, Any]) -> str:
-    title = "student alone" if method == "none" else method
-    return " ".join([title, *(f"{name} {value}" for name, value in options.items())])
 
 
 def _listed(names: Names, option: str) -> list[str]:

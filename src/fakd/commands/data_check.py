@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fakd.console import console, say
@@ -23,7 +23,7 @@ from fakd.data.user.folder import FOLDER, base_of, crop_of
 from fakd.data.user.palettes import palette_faults
 from fakd.data.user.proposal import proposed_classes
 from fakd.files.atomic import check_free, written_at_once
-from fakd.options import Output
+from fakd.options import Output, check_least
 from fakd.types import IGNORE_INDEX
 
 _SHOWN = 50
@@ -59,8 +59,7 @@ def check_dataset(config: CheckConfig) -> dict[str, Any]:
         FileExistsError: The file for the report is there already.
         DataError: There are faults; the report was printed and written before.
     """
-    if config.workers < 1:
-        raise ValueError(f"workers must be 1 or more, got {config.workers}.")
+    check_least(config, workers=1)
     if config.output is not None:
         check_free(Path(config.output), config.overwrite)
     spec = get_dataset(config.dataset, config.root, config.chosen_bands())
@@ -170,17 +169,27 @@ def _print(spec: DatasetSpec, root: Path | None, splits: Mapping[str, Survey], f
         if found.plain:
             one = "one image in" if len(found.plain) == 1 else f"{len(found.plain)} images in"
             say(f"{one} {split} with all pixels the same: {listed(found.plain)}", style="yellow")
+    say_faults(faults, root, "; --output FILE writes all of them")
+
+
+def say_faults(faults: Sequence[str], root: Path | None, where: str = "") -> None:
+    """Print faults, those of one kind together; of very many kinds the first ones.
+
+    Args:
+        faults: of the files of a data set.
+        root: its folder.
+        where: all of them can be seen, behind the number of those that are not printed.
+    """
     kinds = grouped(faults, root)
     for fault in kinds[:_SHOWN]:
         say(fault, style="red")
     if len(kinds) > _SHOWN:
-        say(f"... and {len(kinds) - _SHOWN} more; --output FILE writes all of them", style="red")
+        say(f"... and {len(kinds) - _SHOWN} more{where}", style="red")
 
 
 def _counts_table(spec: DatasetSpec, splits: Mapping[str, Survey]) -> Table:
-    table = Table("split", "images", "published", "faults", title=spec.name)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    counts = (Column(name, justify="right") for name in ("images", "published", "faults"))
+    table = Table("split", *counts, title=spec.name)
     for split, found in splits.items():
         published = f"{spec.counts[split]:,}" if split in spec.counts else "-"
         table.add_row(split, f"{found.images:,}", published, f"{len(found.faults):,}")
@@ -188,9 +197,7 @@ def _counts_table(spec: DatasetSpec, splits: Mapping[str, Survey]) -> Table:
 
 
 def _shares_table(spec: DatasetSpec, splits: Mapping[str, Survey]) -> Table:
-    table = Table("class", *(f"{split}, % of pixels" for split in splits))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("class", *(Column(f"{split}, % of pixels", justify="right") for split in splits))
     for index, name in enumerate(spec.classes):
         shares = [found.share(index) for found in splits.values()]
         table.add_row(Text(name), *(Text("never", "yellow") if share == 0 else _percent(share) for share in shares))

@@ -3,17 +3,14 @@
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from fakd.commands.data_check import CheckConfig, check_dataset
+from fakd.commands.data_check import CheckConfig, check_dataset, say_faults
 from fakd.console import say
 from fakd.data.importing import READERS, Format
 from fakd.data.importing.planning import plan_classes, require_splits, with_splits
 from fakd.data.importing.writing import Overlaps, write_folder
 from fakd.data.pairing import listed
 from fakd.data.spec import DataError
-from fakd.data.survey import grouped
 from fakd.data.user.folder import FOLDER
-
-_SHOWN = 50
 
 
 @dataclass
@@ -86,11 +83,7 @@ def import_dataset(config: ImportConfig) -> Path:
 
 def _listed_above(source: Path, faults: list[str]) -> DataError:
     """Print the faults; the error that ends the command."""
-    kinds = grouped(faults, source)
-    for fault in kinds[:_SHOWN]:
-        say(fault, style="red")
-    if len(kinds) > _SHOWN:
-        say(f"... and {len(kinds) - _SHOWN} more", style="red")
+    say_faults(faults, source)
     return DataError(
         f"{source} has {len(faults)} fault{'s' if len(faults) > 1 else ''}, listed above: nothing was written. Mend "
         f"{'them' if len(faults) > 1 else 'it'}, or leave such images out with --skip-faults."

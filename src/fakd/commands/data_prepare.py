@@ -13,6 +13,7 @@ from fakd.data.prepare.archives import extract, is_extracted
 from fakd.data.prepare.plans import PLANS, Archive, Plan
 from fakd.data.spec import DataError, DatasetSpec
 from fakd.files.download import download
+from fakd.options import check_least
 
 _NOTHING_TO_DO = {
     "toy-scenes": "toy-scenes is drawn by the program itself: there is nothing to prepare. Train on it right away.",
@@ -49,8 +50,7 @@ def prepare(config: PrepareConfig) -> Path:
         DataError: Archives must be put in place by hand, or a file is damaged; the message says which, and what to do.
         DownloadError: The network or a server failed.
     """
-    if config.workers is not None and config.workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {config.workers}.")
+    check_least(config, workers=0)
     if config.dataset in _NOTHING_TO_DO:
         raise ValueError(_NOTHING_TO_DO[config.dataset].format(root=config.root))
     spec, plan = get_dataset(config.dataset), PLANS.get(config.dataset)

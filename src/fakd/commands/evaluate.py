@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fakd.console import console, progress, say
@@ -99,9 +99,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _print_scores(scores: Scores, dataset: str) -> None:
-    table = Table("class", *(f"{name} %" for name in ("IoU", "accuracy")), title=dataset)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("class", *(Column(f"{name} %", justify="right") for name in ("IoU", "accuracy")), title=dataset)
     for name in scores.IoU:
         cells = (scores.IoU[name], scores.acc[name])
         table.add_row(Text(name), *("-" if value is None else f"{value:.2f}" for value in cells))

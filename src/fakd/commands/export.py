@@ -1,8 +1,7 @@
 """The command that writes a trained network for other programs."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from fakd.files.atomic import check_free, written_at_once
 from fakd.models import load_model, open_model, save_model
 from fakd.models.network import Network
 from fakd.models.onnx import SUFFIX, VERSION_KEY, require_onnx, require_onnxruntime
-from fakd.options import Output, Size
+from fakd.options import Output, Size, check_least
 
 
 @dataclass
@@ -85,7 +84,8 @@ def export(config: ExportConfig) -> dict[str, Any]:
         return _write_safetensors(model, notes, config.output)
     deployed = Deployed(model.eval(), config.upsample, config.argmax)
     notes = _describe(model, deployed, notes)
-    with written_at_once(config.output) as temporary, _float_file(temporary, calibration) as whole:
+    with written_at_once(config.output) as temporary, TemporaryDirectory() as folder:
+        whole = temporary if calibration is None else Path(folder) / "float.onnx"
         write_graph(deployed, whole, notes, opset=config.opset, exporter=config.exporter)
         checks = check_graph(deployed, whole)
         print_checks(checks)
@@ -111,8 +111,7 @@ def _check(config: ExportConfig) -> None:
         raise ValueError(f"a .safetensors file holds weights alone: --{given[0]} needs an output that ends in .onnx.")
     if config.calibration is not None and not config.int8:
         raise ValueError("--calibration is for --int8: give both, or leave it out.")
-    if config.calibration_images < 1:
-        raise ValueError(f"calibration_images must be at least 1, got {config.calibration_images}.")
+    check_least(config, calibration_images=1)
 
 
 def _notes_of(config: ExportConfig, num_classes: int, known: Mapping[str, str]) -> dict[str, str]:
@@ -145,16 +144,6 @@ def _channels(model: Network) -> str:
 
 def _numbers(colour: Tensor) -> list[float]:
     return [round(value, 7) for value in colour.flatten().tolist()]
-
-
-@contextmanager
-def _float_file(target: Path, calibration: Calibration | None) -> Iterator[Path]:
-    """The path of the float file: the target itself, unless that is made from it."""
-    if calibration is None:
-        yield target
-        return
-    with TemporaryDirectory() as folder:
-        yield Path(folder) / "float.onnx"
 
 
 def _write_safetensors(model: Network, notes: Mapping[str, str], path: Path) -> dict[str, Any]:

@@ -54,9 +54,8 @@ def inspect_networks(config: InspectConfig) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: a name is unknown, a size is out of range, or student and teacher do not fit together.
     """
-    names = {"student": config.network} if config.teacher else {"network": config.network}
-    if config.teacher:
-        names["teacher"] = config.teacher
+    alone = {"network": config.network}
+    names = {"student": config.network, "teacher": config.teacher} if config.teacher else alone
     method_options(config.method)  # fails at once where there is no such method
     networks = _build(names, config)
     costs = {role: measure_cost(network, config.crop_size, config.batch_size) for role, network in networks.items()}

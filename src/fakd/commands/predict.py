@@ -27,7 +27,7 @@ from fakd.evaluation.raster_windows import predict_raster
 from fakd.evaluation.scores import class_frequencies
 from fakd.files.atomic import written_at_once
 from fakd.machine import described
-from fakd.options import Hidden, Output, Size
+from fakd.options import Hidden, Output, Size, check_least
 
 SHARES_FILE = "shares.csv"
 """In the output folder."""
@@ -157,9 +157,7 @@ def _check_numbers(config: PredictConfig) -> None:
     for name in ("opacity", "ignore_below"):
         if not 0 <= (given := getattr(config, name)) <= 1:
             raise ValueError(f"{name} must be between 0 and 1, got {given}.")
-    for name, least in (("batch_size", 1), ("every", 1), ("workers", 0)):
-        if (given := getattr(config, name)) < least:
-            raise ValueError(f"{name} must be {least} or more, got {given}.")
+    check_least(config, batch_size=1, every=1, workers=0)
 
 
 def _require_free(output: Path, overwrite: bool) -> None:

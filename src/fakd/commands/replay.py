@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
+from fakd.analysis.run_options import run_config
 from fakd.console import say
 from fakd.data import Sample
 from fakd.data.seeds import mixed_seed
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.methods import create_method
 from fakd.models.weights_file import read_torch_file
-from fakd.training.config import RunConfig, TrainConfig
+from fakd.training.config import RunConfig
 from fakd.training.distill_config import DistillConfig
 from fakd.training.learner import Learner
 from fakd.training.optimization import parts
@@ -94,13 +95,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _config(kept: dict[str, Any]) -> RunConfig:
     """The run's options, for one process and without what is downloaded or compiled."""
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in kept["config"].items()
-    }
-    options |= {"resume": False, "overwrite": False, "devices": 1, "num_nodes": 1, "compile": False}
+    options = kept["config"] | {"resume": False, "overwrite": False, "devices": 1, "num_nodes": 1, "compile": False}
     options |= {"backbone_weights": None, "init": None}  # all weights are in the file
     frozen = options.pop("freeze_backbone", False)  # which without them is refused
-    config = DistillConfig(**options) if "teacher" in options else TrainConfig(**options)
+    config = run_config(options, "the step's run")
     config.freeze_backbone = frozen
     return config
 

@@ -10,7 +10,7 @@ from fakd.analysis.runs import find_runs, find_teacher_run
 from fakd.console import say
 from fakd.evaluation.predictor import Device, pick_device
 from fakd.files.atomic import check_free, written_at_once
-from fakd.options import Hidden, Output, Paths
+from fakd.options import Hidden, Output, Paths, check_least
 
 
 @dataclass
@@ -45,8 +45,7 @@ class ReportConfig:
         """
         if not self.runs:
             raise ValueError("no run is named: give one or more run folders, or the folder that holds them.")
-        if self.images < 0:
-            raise ValueError(f"images must be 0 or more, got {self.images}.")
+        check_least(self, images=0)
         if self.search < self.images:
             raise ValueError(f"search must be at least as many as images ({self.images}), got {self.search}.")
         if Path(self.output).is_dir():

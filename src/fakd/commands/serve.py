@@ -15,7 +15,7 @@ from fakd.data import meant_dataset
 from fakd.data.class_names import hidden_classes
 from fakd.data.plain_yaml import read_yaml
 from fakd.data.reading import MOST_PIXELS
-from fakd.options import Hidden
+from fakd.options import Hidden, check_least
 from fakd.serve.pair import PairConfig, open_pair
 from fakd.serve.samples import Sample, samples_from_dataset, samples_from_folder
 
@@ -114,8 +114,7 @@ def _check_numbers(config: ServeConfig) -> None:
         raise ValueError(f"max_megapixels must be above 0 and at most {most:.0f}, got {config.max_megapixels}.")
     if config.max_megabytes <= 0:
         raise ValueError(f"max_megabytes must be above 0, got {config.max_megabytes}.")
-    if config.samples < 0:
-        raise ValueError(f"samples must be 0 or more, got {config.samples}.")
+    check_least(config, samples=0)
     if config.port is not None and not 1 <= config.port <= 65535:
         raise ValueError(f"port must be from 1 to 65535, got {config.port}.")
 

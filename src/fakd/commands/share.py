@@ -75,7 +75,8 @@ def share(config: ShareConfig) -> Path:
 
 def _others(run: Run, folder: Path) -> list[Run]:
     """The finished runs in the folder on the same data, and the run's teacher, without the run itself."""
-    places = [*(sorted(folder.iterdir()) if folder.is_dir() else []), *_teacher(run)]
+    teachers = teacher_places(run) if "teacher" in run.config else []
+    places = [*(sorted(folder.iterdir()) if folder.is_dir() else []), *teachers]
     found = []
     for path in {path.resolve(): path for path in places}.values():
         if path.resolve() == run.folder.resolve() or not RunFolder(path).results.is_file():
@@ -87,10 +88,6 @@ def _others(run: Run, folder: Path) -> list[Run]:
     return [
         other for other in found if other.config["dataset"] == run.config["dataset"] and other.classes == run.classes
     ]
-
-
-def _teacher(run: Run) -> list[Path]:
-    return teacher_places(run) if "teacher" in run.config else []
 
 
 def _push(folder: Path, name: str, *, private: bool) -> str:

@@ -13,21 +13,17 @@ from rich.table import Table
 
 from fakd.analysis.run_options import method_defaults, value_of
 from fakd.console import console, install_command, say
-from fakd.data.batches import SegmentationData
 from fakd.experiments.engines import EngineConfig
+from fakd.experiments.inputs import check_inputs
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.run_queue import run_all
 from fakd.files.atomic import write_json, write_text
 from fakd.files.deleting import delete_files
 from fakd.models.names import plain_name
-from fakd.options import Options
+from fakd.options import Options, check_least
 from fakd.training import DistillConfig, RunConfig
-from fakd.training.resuming import check_folder, check_same_inputs
-from fakd.training.run_data import data_inputs
+from fakd.training.resuming import check_folder
 from fakd.training.run_folder import RunFolder
-from fakd.training.student import check_network
-from fakd.training.teacher import load_teacher
-from fakd.training.verdicts import check_files
 
 if TYPE_CHECKING:
     from fakd.experiments.search import Search, Span
@@ -80,9 +76,7 @@ class TuneConfig(DistillConfig):
         self.methods = [name.strip() for name in self.method.split(",")]
         if len(set(self.methods)) < len(self.methods):
             raise ValueError(f"method has a name twice in {self.method!r}; name each once.")
-        for name in ("trials", "jobs"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}.")
+        check_least(self, trials=1, jobs=1)
         if not self.holdout:
             raise ValueError("holdout must be above 0: options that are chosen by the validation split prove nothing.")
         base = self._run(self.methods[0], {})  # whose data set is resolved
@@ -179,9 +173,10 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
 
     root = config.output
     assert root is not None  # resolved by the config
+    base = config.bases[config.methods[0]]
     anew = (root / _FILE).exists() and config.overwrite
     if anew:
-        _check(config, [])
+        check_inputs(base, [base])
         _delete(root, config.methods)
     if (root / _FILE).exists() and not config.resume:
         raise FileExistsError(f"{root} holds trials: leave out --no-resume to go on, or give another --output.")
@@ -201,13 +196,12 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
             )
             for method in config.methods
         ]
-    for search in searches:
-        if search.finished:  # so that a change of options is found before anything is begun
-            run = search.planned(search.finished[0].number)
-            check_folder(run.config, run.folder)
+    begun = [search.planned(search.finished[0].number) for search in searches if search.finished]
+    for run in begun:  # so that a change of options is found before anything is begun
+        check_folder(run.config, run.folder)
     if any(len(search.finished) < config.trials for search in searches):
         if not anew:
-            _check(config, searches)
+            check_inputs(base, [base, *(run.config for run in begun)])
         say(f"{config.trials} trials of {', '.join(config.methods)} below {root}", style="bold")
     failed: dict[str, str] = {}
     while True:
@@ -235,25 +229,6 @@ def tune(config: TuneConfig) -> dict[str, Any] | None:
         listed = "; ".join(f"{name}: {why}" for name, why in unfinished.items()) or "every loss became infinite or NaN"
         raise ValueError(f"{len(unfinished)} trials failed; the same command tries them again. {listed}")
     return outcome
-
-
-def _check(config: TuneConfig, searches: "Sequence[Search]") -> None:
-    """Name what is wrong once, rather than in every trial; what is quick to find out first.
-
-    Raises:
-        DataError: the data are not as they should be.
-        ValueError: they have changed since trials were finished, or a network does not fit them.
-    """
-    base = config.bases[config.methods[0]]
-    data = SegmentationData(base.spec, base.data_root)
-    base.open_unlabelled(data)
-    for search in searches:
-        for trial in search.finished[:1]:
-            check_same_inputs(search.planned(trial.number).config, data_inputs(data))
-    check_network(base)
-    load_teacher(base.teacher, base)
-    if config.check_data:
-        check_files(data)
 
 
 def _outcome(search: "Search") -> dict[str, Any]:

@@ -1,31 +1,15 @@
 """Where runs are carried out, as options: on this machine, or by Ray."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from fakd.experiments.local_engine import LocalEngine
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.ray_engine import RayEngine
+from fakd.options import check_least
 from fakd.training.stopping import Interrupted
-
-
-class Engine(Protocol):
-    """What carries out runs."""
-
-    def submit(self, run: PlannedRun) -> "Future[str | None]":
-        """Start a run as soon as there is room; the future holds what `RunProcess.wait` gives."""
-        ...
-
-    def stop(self, at_once: bool = False) -> None:
-        """Start no other run, and have those at work write a checkpoint and end; or end them."""
-        ...
-
-    def close(self) -> None:
-        """Wait for what is at work."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -48,18 +32,16 @@ class EngineConfig:
         Raises:
             ValueError: an option is out of range, or is of the other engine.
         """
-        for name in ("jobs", "cpus"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}.")
+        check_least(self, jobs=1, cpus=1)
         if self.engine == "ray" and self.jobs is not None:
             raise ValueError("jobs is for --engine local: Ray runs as many at once as it has room for; see --cpus.")
         if self.engine == "local" and (self.ray_address or self.cpus) is not None:
             raise ValueError("ray_address and cpus are for --engine ray: add it, or leave them out.")
 
     @contextmanager
-    def opened(self, planned: Sequence[PlannedRun]) -> Iterator[Engine]:
+    def opened(self, planned: Sequence[PlannedRun]) -> Iterator[LocalEngine | RayEngine]:
         """The engine, with room for these runs; at the end all have ended, by force if `Interrupted` says so."""
-        engine: Engine = (
+        engine: LocalEngine | RayEngine = (
             LocalEngine(planned, self.jobs)
             if self.engine == "local"
             else RayEngine(planned, self.ray_address, self.cpus)

@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from fakd.analysis.groups import method_title
 from fakd.analysis.run_options import method_values, option_words, run_values
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_given, teacher_names
@@ -38,6 +39,11 @@ class Arm:
     """What is changed of the method's defaults."""
     baseline: str | None
     """Name of the arm that it is compared with; None where it is one itself."""
+
+
+def arm_label(method: str, options: Mapping[str, Any]) -> str:
+    """How tables call a method and its options."""
+    return " ".join([method_title(method), *(f"{name} {value}" for name, value in options.items())])
 
 
 @dataclass(kw_only=True)
@@ -106,11 +112,13 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         self.check_engine()
         self._check_teacher()
         self.teacher_options = run_values(TrainConfig, self.teacher_options, "teacher_options")
-        self.method_options = {
-            method: method_values(method, options)
-            for method, options in ((_method_name(key), value) for key, value in self.method_options.items())
-        }
-        self.plan_runs(self.arms(), {})
+        # the command line spells methods as options: fakd_pixel for fakd-pixel
+        given = {key.replace("_", "-"): options for key, options in self.method_options.items()}
+        self.method_options = {method: method_values(method, options) for method, options in given.items()}
+        arms = self.arms()
+        if unused := [method for method in self.method_options if method not in {arm.method for arm in arms}]:
+            raise ValueError(f"method_options are given for {', '.join(unused)}, which is not run here.")
+        self.plan_runs(arms, {})
         self.plan_teacher()
 
     def arms(self) -> list[Arm]:
@@ -165,10 +173,10 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
         options: dict[str, Any] = {**self._shared(), "teacher": self.teacher_path, "resume": self.resume}
         options |= {"student": arm.student, "method": arm.method, "options": dict(arm.options)}
         options |= {"seed": seed, "allow_bad_teacher": self.allow_bad_teacher, "max_steps": steps or self.max_steps}
-        options |= {item.name: getattr(self, item.name) for item in fields(TeacherCacheConfig)}
+        shared = [*fields(TeacherCacheConfig), *fields(TeacherClassesConfig)]
         if METHODS[arm.method].needs != "nothing" or self.dataset == UNLABELLED_SET:  # which is refused
-            options |= {item.name: getattr(self, item.name) for item in fields(UnlabelledConfig)}
-        options |= {item.name: getattr(self, item.name) for item in fields(TeacherClassesConfig)}
+            shared += fields(UnlabelledConfig)
+        options |= {item.name: getattr(self, item.name) for item in shared}
         options |= {"output": self.root / f"{arm.name}-seed{seed}", **changes}
         return PlannedRun(f"{arm.name}-seed{seed}", DistillConfig(**options))
 
@@ -227,8 +235,3 @@ class GridConfig(EngineConfig, TeacherCacheConfig, TeacherClassesConfig, Unlabel
             check_teachers(self.teacher, self.root, self.spec, self)
         if RunFolder(self.root).config.is_file():
             raise ValueError(f"output {self.root} is a run, or holds the teacher; choose another --output.")
-
-
-def _method_name(key: str) -> str:
-    """A method as the command line spells options: fakd_pixel for fakd-pixel."""
-    return key.replace("_", "-")

@@ -38,7 +38,7 @@ class LocalEngine:
         return self._pool.submit(self._carry_out, run)
 
     def stop(self, at_once: bool = False) -> None:
-        """Start no other run, and stop those at work."""
+        """Start no other run, and have those at work write a checkpoint and end; or end them."""
         self._stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in [*self._running]:

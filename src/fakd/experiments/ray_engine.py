@@ -61,7 +61,7 @@ class RayEngine:
         return future
 
     def stop(self, at_once: bool = False) -> None:
-        """Start no other run, and stop those at work."""
+        """Start no other run, and have those at work write a checkpoint and end; or end them."""
         for ref in self._refs:
             self._ray.cancel(ref, force=at_once)
 

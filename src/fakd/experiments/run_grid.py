@@ -10,8 +10,8 @@ from fakd.analysis.statistics import MARKED
 from fakd.analysis.tables import latex_lines, rich_lines
 from fakd.analysis.verdicts import group_verdicts
 from fakd.console import console, is_main_process, say
-from fakd.data.batches import SegmentationData
 from fakd.experiments.grid import GridConfig
+from fakd.experiments.inputs import check_inputs
 from fakd.experiments.plan import Planned, run_or_plan
 from fakd.experiments.planned_run import PlannedRun
 from fakd.experiments.results_page import results_page
@@ -20,11 +20,7 @@ from fakd.experiments.run_queue import failed_runs
 from fakd.experiments.step_time import delete_short_runs, seconds_per_step, steps_within
 from fakd.files.atomic import write_json, write_text
 from fakd.training.outcome import say_next
-from fakd.training.resuming import check_same_inputs
-from fakd.training.run_data import data_inputs
-from fakd.training.student import check_network
 from fakd.training.teacher import load_teacher
-from fakd.training.verdicts import check_files
 
 
 def run_grid(config: GridConfig, command: str, title: str, stem: str) -> dict[str, Any] | None:
@@ -71,7 +67,7 @@ def _results(config: GridConfig, command: str) -> GridResults | None:
         _require_runs(everything)
     to_do = config.overwrite or not all(one.finished for one in everything)
     if to_do and is_main_process():
-        _check(config, everything)
+        check_inputs(config, [one.config for one in everything])
     if config.overwrite:
         _delete(everything, config.root)
     failures = run_or_plan(own, config, config.plan) if to_do else []
@@ -99,26 +95,6 @@ def _results(config: GridConfig, command: str) -> GridResults | None:
     if not runs:
         raise failed_runs(failures, len(planned), "There is nothing to compare")
     return group_results(config, arms, runs, failures, config.command_line(command))
-
-
-def _check(config: GridConfig, planned: Sequence[PlannedRun]) -> None:
-    """Name what is wrong once, rather than in every run; what is quick to find out first.
-
-    Raises:
-        DataError: the data are not as they should be.
-        ValueError: they have changed since some run was begun, or a network does not fit them.
-    """
-    data = SegmentationData(config.spec, config.data_root)
-    config.open_unlabelled(data)
-    inputs = data_inputs(data)
-    for one in [] if config.overwrite else planned:
-        check_same_inputs(one.config, inputs)
-    for one in {one.config.trained_network: one for one in planned}.values():
-        check_network(one.config)
-    if config.teacher is not None:
-        load_teacher(config.teacher, config)
-    if config.check_data:
-        check_files(data)
 
 
 def _require_runs(planned: Sequence[PlannedRun]) -> None:

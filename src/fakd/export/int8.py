@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from fakd.console import console, progress
@@ -83,9 +83,8 @@ def write_int8(source: Path, target: Path, calibration: Calibration) -> dict[str
     miou = {kind: score_file(path, calibration) for kind, path in paths.items()}
     size = {kind: path.stat().st_size for kind, path in paths.items()}
     spec = calibration.data.spec
-    table = Table("", "mIoU %", "MB", title=f"{spec.name}, {len(calibration.data.source('val'))} validation images")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    numbers = (Column(name, justify="right") for name in ("mIoU %", "MB"))
+    table = Table("", *numbers, title=f"{spec.name}, {len(calibration.data.source('val'))} validation images")
     for kind in paths:
         table.add_row(kind, f"{miou[kind]:.2f}", f"{size[kind] / 1e6:.1f}")
     table.add_section()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from fakd.console import console
@@ -73,11 +73,8 @@ def require_equal(checks: Sequence[Check], name: object) -> None:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """Print a table of the errors."""
-    table = Table("image", "batch", "error", title="onnxruntime beside PyTorch")
-    if checks[0].differing is not None:
-        table.add_column("other labels")
-    for column in table.columns:
-        column.justify = "right"
+    names = ["image", "batch", "error", *["other labels"] * (checks[0].differing is not None)]
+    table = Table(*(Column(name, justify="right") for name in names), title="onnxruntime beside PyTorch")
     for check in checks:
         differing = [] if check.differing is None else [f"{100 * check.differing:.3f} %"]
         table.add_row(f"{check.size[0]}x{check.size[1]}", str(check.batch), f"{check.error:.1e}", *differing)

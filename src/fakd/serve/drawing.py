@@ -102,14 +102,15 @@ def legend(comparison: Comparison, classes: Sequence[str], palette: Palette, hid
 def figures(comparison: Comparison, name: str = "") -> str:
     """Agreement and the latency of both, in words and numbers; and which image that is about."""
     student, teacher = comparison.student, comparison.teacher
-    cards = [("student", f"{student.milliseconds:.1f} ms", f"median of {_passes(student.passes)}")]
+    passes = f"{student.passes} passes" if student.passes > 1 else "1 pass"
+    cards = [("student", f"{student.milliseconds:.1f} ms", f"median of {passes}")]
     if teacher is not None and comparison.agreement is not None:
         ratio = teacher.milliseconds / student.milliseconds
         cards.append(("teacher", f"{teacher.milliseconds:.1f} ms", f"{ratio:.1f} times the student's"))
         cards.append(("agreement", f"{100 * comparison.agreement:.1f} %", "of the pixels have the same class"))
     height, width = comparison.image.shape[-2:]
     cards.append(("image", f"{width} &times; {height}", f"pixels {escape(name)}"))
-    return '<div class="figures">' + "".join(map(_card, *zip(*cards, strict=True))) + "</div>"
+    return '<div class="figures">' + "".join(_card(*card) for card in cards) + "</div>"
 
 
 def _card(title: str, value: str, note: str) -> str:
@@ -117,10 +118,6 @@ def _card(title: str, value: str, note: str) -> str:
         f'<div class="figure {title}"><span class="title">{title}</span><span class="value">{value}</span>'
         f'<span class="note">{note}</span></div>'
     )
-
-
-def _passes(count: int) -> str:
-    return f"{count} passes" if count > 1 else "1 pass"
 
 
 def _share(share: float, colour: str) -> str:

@@ -146,7 +146,9 @@ class Comparison:
     @property
     def agreement(self) -> float | None:
         """Share of the pixels to which both give the same class; None without a teacher."""
-        return None if self.teacher is None else agreement(self.student.labels, self.teacher.labels)
+        if self.teacher is None:
+            return None
+        return (self.student.labels == self.teacher.labels).double().mean().item()
 
 
 def compare(image: Tensor, student: Predictor, teacher: Predictor | None = None) -> Comparison:
@@ -183,28 +185,3 @@ def ask(image: Tensor, networks: Sequence[Predictor]) -> list[Answer]:
         Answer(found, class_frequencies(found, network.num_classes), statistics.median(own) * 1000, len(own))
         for network, found, own in zip(networks, labels, seconds, strict=True)
     ]
-
-
-def agreement(student_labels: Tensor, teacher_labels: Tensor) -> float:
-    """Compute the share of pixels with the same class in both.
-
-    Args:
-        student_labels: (H, W) class indices.
-        teacher_labels: (H, W) class indices.
-
-    Returns:
-        0 to 1.
-
-    Raises:
-        ValueError: the sizes differ.
-
-    Example:
-        >>> import torch
-        >>> agreement(torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0, 1], [2, 3]]))
-        0.75
-    """
-    if student_labels.shape != teacher_labels.shape:
-        raise ValueError(
-            f"masks of {tuple(student_labels.shape)} and {tuple(teacher_labels.shape)} pixels, expected one size."
-        )
-    return (student_labels == teacher_labels).double().mean().item()

@@ -44,17 +44,14 @@ def draw_curves(runs: Mapping[str, Run], teacher: float, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def typical_scenes(
-    alone: Network, distilled: Network, source: Source, spec: DatasetSpec, count: int = 4
-) -> tuple[list[Sample], str]:
-    """Choose the scenes that show the mean gain: not those that flatter, and not by eye.
+def typical_scenes(alone: Network, distilled: Network, source: Source, spec: DatasetSpec) -> tuple[list[Sample], str]:
+    """Choose the four scenes that show the mean gain: not those that flatter, and not by eye.
 
     Args:
         alone: the student that learnt alone, in eval mode on the CPU.
         distilled: the one that learnt from the teacher.
         source: all scenes to choose from.
         spec: gives the classes.
-        count: how many to choose.
 
     Returns:
         The scenes in their order in the source, and how they were chosen, for people.
@@ -65,7 +62,7 @@ def typical_scenes(
         for sample in samples
     ]
     mean = sum(gains) / len(gains)
-    nearest = sorted(range(len(samples)), key=lambda index: abs(gains[index] - mean))[:count]
+    nearest = sorted(range(len(samples)), key=lambda index: abs(gains[index] - mean))[:4]
     how = (
         f"The {len(nearest)} of {len(samples)} validation scenes whose gain, FAKD over the student alone, is nearest "
         f"the mean over scenes: {mean:+.1f} points of the scene's own mIoU"

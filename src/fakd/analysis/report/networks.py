@@ -8,14 +8,13 @@ import torch
 
 from fakd.analysis.groups import UNREADABLE, Group
 from fakd.analysis.run_options import run_inference
-from fakd.analysis.runs import Run, missing_teacher, teacher_places
+from fakd.analysis.runs import Run, teacher_places
 from fakd.data import DatasetSpec
 from fakd.data.class_names import Classes
 from fakd.evaluation.ensembles import TeacherClassesConfig, as_one, teacher_names, teacher_title
 from fakd.evaluation.predictor import Predictor, base_size_in
 from fakd.models import Network, open_any
 from fakd.models.inference_copy import inference_copy
-from fakd.models.mmseg.published import PREFIX
 from fakd.training.run_folder import RunFolder
 
 
@@ -26,8 +25,6 @@ class Layer:
     label: str
     kind: str
     """student, teacher or truth."""
-    run: str = ""
-    """Folder of the run whose network made them."""
 
 
 def open_networks(
@@ -45,19 +42,20 @@ def open_networks(
         The networks that could be read, and a note on each that could not.
     """
     networks, notes = [], []
-    wanted = [
-        (Layer(group.label, "teacher" if group.is_teacher else "student", str(group.runs[0].folder)), group.runs[0])
-        for group in groups
+    firsts = [group.runs[0] for group in groups]
+    sources = [
+        (Layer(group.label, "teacher" if group.is_teacher else "student"), run, [str(run.folder)])
+        for group, run in zip(groups, firsts, strict=True)
     ]
-    sources = [(layer, run, [str(run.folder)]) for layer, run in wanted]
     outside = {
         teacher_title(run.config["teacher"]): run
-        for _, run in wanted
+        for run in firsts
         if "teacher" in run.config and teachers.get(str(run.folder)) is None
     }
     for name, run in outside.items():
         label = "teacher" if len(outside) == 1 else f"teacher {name}"
-        sources.insert(0, (Layer(label, "teacher", name), run, _teacher_sources(run)))
+        places = [_place_of(run, teacher) for teacher in teacher_names(run.config["teacher"])]
+        sources.insert(0, (Layer(label, "teacher"), run, places))
     for layer, run, places in sources:
         try:
             network = _opened(layer, run, places, spec, device)
@@ -82,12 +80,7 @@ def _opened(layer: Layer, run: Run, places: Sequence[str], spec: DatasetSpec, de
     return Predictor.of(layer.label, model, {**known, **spec.notes()}, asked, spec.window, base_size, device)
 
 
-def _teacher_sources(run: Run) -> list[str]:
-    return [_source(run, name) for name in teacher_names(run.config["teacher"])]
-
-
-def _source(run: Run, name: str) -> str:
-    if name.startswith(PREFIX) or missing_teacher(run, name):
-        return name
-    places = teacher_places(run, name)
-    return str(next(path for path in places if path.is_file() or RunFolder(path).student.is_file()))
+def _place_of(run: Run, name: str) -> str:
+    """Where one of a run's teachers lies; its name where it is no path, or the file is gone."""
+    found = (path for path in teacher_places(run, name) if path.is_file() or RunFolder(path).student.is_file())
+    return str(next(found, name))

@@ -26,8 +26,6 @@ from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
 from fakd.types import IGNORE_INDEX
 
-TRUTH = "truth"
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -132,7 +130,7 @@ def make_gallery(
     matrices = [ConfusionMatrix(spec.num_classes) for _ in networks]
     seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search), matrices)
     chosen = _choose(seen, [layer for layer, _ in networks], images)
-    layers = [*(layer for layer, _ in networks), Layer(TRUTH, TRUTH)]
+    layers = [*(layer for layer, _ in networks), Layer("truth", "truth")]
     legend = [
         (name, "none" if index in hidden else "#{:02x}{:02x}{:02x}".format(*spec.palette[index]))
         for index, name in enumerate(spec.classes)
