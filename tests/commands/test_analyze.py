@@ -271,11 +271,13 @@ def test_data_that_is_not_there(copies, tmp_path) -> None:
         analyze(config({"cwd": copies["cwd-seed0"]}, tmp_path / "out"))
 
 
-def test_unfinished_runs_and_foreign_folders(copies, tmp_path) -> None:
+def test_unfinished_runs_and_foreign_folders(copies, tmp_path, capsys) -> None:
     (copies["cwd-seed0"] / "results.json").unlink()
-    with pytest.raises(FileNotFoundError, match="cwd-seed0 is not a finished run"):
-        analyze(config(copies, tmp_path / "out"))
     fakd = {"fakd": copies["fakd-seed0"]}
+    analyze(config({**fakd, "cwd": copies["cwd-seed0"]}, tmp_path / "out"))
+    assert f"left out  {copies['cwd-seed0']}: not finished" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="none of these runs is finished"):
+        analyze(config({"cwd": copies["cwd-seed0"]}, tmp_path / "out"))
     with pytest.raises(FileExistsError, match="holds no analysis"):
         analyze(config(fakd, copies["none-seed0"]))
     (tmp_path / "file").write_text("mine")

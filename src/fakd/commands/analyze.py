@@ -69,16 +69,14 @@ def analyze(config: AnalyzeConfig) -> dict[str, Any]:
     Raises:
         ValueError: an option is out of range, no run is named, runs do not belong together, or the baseline is none of
             them.
-        FileNotFoundError: a run is not finished.
+        FileNotFoundError: a folder holds no run, or no run is finished.
         FileExistsError: the output folder holds something that is no analysis.
         DataError: the data set is not as it should be.
     """
     _check(config)
     runs, unfinished = find_runs([Path(folder) for folder in config.runs])
-    if unfinished:
-        raise FileNotFoundError(
-            f"{unfinished[0]} is not a finished run: go on with it by --resume first, or leave it out."
-        )
+    for folder in unfinished:
+        say(f"left out  {folder}: not finished", style="yellow")
     groups = group_runs(runs)
     baseline = find_baseline(groups, config.baseline)
     if baseline is not None:
