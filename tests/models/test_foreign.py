@@ -294,7 +294,7 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
             torch.save(state, tmp_path / "published.pth")
             return tmp_path / "published.pth"
 
-        monkeypatch.setattr("fakd.models.foreign.from_torchvision.download", download)
+        monkeypatch.setattr("fakd.models.weights_file.download", download)
         return asked
 
     return stand_in

@@ -74,11 +74,8 @@ def _files(item: Path) -> tuple[list[Path], Path]:
         return sorted(image_files(item)), item
     fixed = next(parent for parent in item.parents if not glob.has_magic(str(parent)))
     matches = map(Path, glob.iglob(str(item), recursive=True))
-    return sorted(path for path in matches if _holds(path, IMAGE_SUFFIXES + VIDEO_SUFFIXES)), fixed
-
-
-def _holds(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
+    suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    return sorted(path for path in matches if path.suffix.lower() in suffixes and path.is_file()), fixed
 
 
 def _absolute(path: Path) -> Path:

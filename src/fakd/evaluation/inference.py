@@ -8,6 +8,7 @@ from itertools import product
 from typing import Literal
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -18,8 +19,6 @@ from fakd.types import SegmentationOutput
 
 Model = Callable[[Tensor], SegmentationOutput]
 """(B, 3, H, W) float RGB in [0, 1] -> scores: a network."""
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def _pad_to(images: Tensor, size: Sequence[int], colour: Tensor) -> Tensor:
 def _mean_colour(model: Model, images: Tensor) -> Tensor:
     """(1, channels, 1, 1) what the network's normalisation subtracts; ImageNet's mean where it does not say."""
     mean = getattr(model, "mean", None)
-    colour = mean if isinstance(mean, Tensor) else torch.tensor(_IMAGENET_MEAN)
+    colour = mean if isinstance(mean, Tensor) else torch.tensor(IMAGENET_DEFAULT_MEAN)
     return colour.to(images).view(1, -1, 1, 1)
 
 

@@ -45,12 +45,7 @@ def cross_entropy(
     """
     scores = resize_logits(full_precision(logits), labels.shape[-2:])
     total = F.cross_entropy(
-        scores,
-        labels,
-        weight=weight,
-        ignore_index=IGNORE_INDEX,
-        reduction="sum",
-        label_smoothing=label_smoothing,
+        scores, labels, weight=weight, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing
     )
     count = (labels != IGNORE_INDEX).sum().clamp_min(1) if average == "valid" else max(1, labels.numel())
     return total / count

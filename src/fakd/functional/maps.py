@@ -34,11 +34,8 @@ def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(labels.shape[-2:]) == (height, width):
         return labels
     # float32 holds every label exactly, and every device can resize it
-    return (
-        F.interpolate(labels.unsqueeze(1).float(), size=(height, width), mode="nearest-exact")
-        .squeeze(1)
-        .to(labels.dtype)
-    )
+    resized = F.interpolate(labels.unsqueeze(1).float(), size=(height, width), mode="nearest-exact")
+    return resized.squeeze(1).to(labels.dtype)
 
 
 def teacher_classes(logits: Tensor, confidence: float = 0.0) -> Tensor:

@@ -1,13 +1,13 @@
 """Pair-wise distillation (SKDS): which places of an image resemble each other."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakd.functional.inputs import check_features, no_autocast
+from fakd.functional.inputs import check_choice, check_features, no_autocast
 
 Pooling = Literal["average", "max"]
 
@@ -111,5 +111,4 @@ def _check_nodes(patch: int | tuple[int, int], pooling: str) -> None:
     sides = patch if isinstance(patch, tuple) else (patch,)
     if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"patch must be 1 or more pixels, or such a height and width, got {patch!r}.")
-    if pooling not in get_args(Pooling):
-        raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
+    check_choice(Pooling, pooling=pooling)

@@ -15,10 +15,15 @@ from fakd.functional.adversarial import (
 )
 from fakd.functional.inputs import check_choice, check_logits, full_precision, no_autocast
 from fakd.methods.discriminator import Discriminator
-from fakd.methods.options import check_numbers, check_positive
+from fakd.methods.options import check_positive
 from fakd.methods.schedules import poly
 
 Adversary = Literal["hinge", "wgan-gp"]
+
+_BETAS = (0.0, 0.99)
+"""Of the discriminator's Adam."""
+_PENALTY = 10.0
+"""Weight of the gradient penalty of "wgan-gp"."""
 
 
 class AdversarialTerm(nn.Module):
@@ -42,8 +47,6 @@ class AdversarialTerm(nn.Module):
         max_steps: T, length of the run in optimizer steps.
         kind: "hinge", with spectral normalisation, or "wgan-gp", with a gradient penalty.
         learning_rate: of the discriminator, at the first step.
-        betas: of its Adam.
-        penalty: weight of the gradient penalty; only for "wgan-gp".
         in_channels: of the images.
 
     Attributes:
@@ -59,17 +62,13 @@ class AdversarialTerm(nn.Module):
         max_steps: int,
         kind: Adversary = "hinge",
         learning_rate: float = 4e-4,
-        betas: tuple[float, float] = (0.0, 0.99),
-        penalty: float = 10.0,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_choice(Adversary, **{"the adversary": kind})
         check_positive(**{"the discriminator's learning rate": learning_rate})
-        check_numbers(**{"the gradient penalty's weight": penalty})
         self.num_classes, self.max_steps, self.kind = num_classes, max_steps, kind
-        self.learning_rate, self.betas, self.penalty = learning_rate, betas, penalty
-        self.in_channels = in_channels
+        self.learning_rate, self.in_channels = learning_rate, in_channels
         self.discriminator = Discriminator(
             num_classes, in_channels=in_channels, normalise=kind == "hinge"
         ).requires_grad_(False)
@@ -128,7 +127,7 @@ class AdversarialTerm(nn.Module):
             return hinge_critic_loss(*ratings)
         shares = torch.rand(len(student), device=student.device, dtype=student.dtype)
         steepness = gradient_penalty(lambda maps: self.discriminator(maps, images), student, teacher, shares)
-        return wasserstein_critic_loss(*ratings) + self.penalty * steepness
+        return wasserstein_critic_loss(*ratings) + _PENALTY * steepness
 
     def _checked(self, student_logits: Tensor, teacher_logits: Tensor, images: Tensor | None) -> Tensor:
         """The images, without gradient, if all fits."""
@@ -152,7 +151,7 @@ class AdversarialTerm(nn.Module):
     # the optimizer's state: saved, loaded, moved
 
     def _new_optimizer(self) -> torch.optim.Adam:
-        return torch.optim.Adam(self.discriminator.parameters(), lr=self.learning_rate, betas=self.betas)
+        return torch.optim.Adam(self.discriminator.parameters(), lr=self.learning_rate, betas=_BETAS)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The optimizer's state, as part of this module's state_dict."""

@@ -119,8 +119,10 @@ class CIRKD(Method):
             memory_region_weight=memory_region_weight,
         )
         check_positive(temperature=temperature)
-        check_counts(**{} if anchors is None else {"anchors": anchors}, pooling=pooling)
-        check_counts(pixel_queue=pixel_queue, region_queue=region_queue, pixels_per_image=pixels_per_image)
+        if anchors is not None:
+            check_counts(anchors=anchors)
+        check_counts(pooling=pooling, pixels_per_image=pixels_per_image)
+        check_counts(pixel_queue=pixel_queue, region_queue=region_queue)
         check_counts(pixel_contrast=pixel_contrast, region_contrast=region_contrast)
         if bank_gigabytes is not None:
             check_positive(bank_gigabytes=bank_gigabytes)
@@ -147,12 +149,7 @@ class CIRKD(Method):
         self.pixels = self.regions = None
         if memory_pixel_weight:
             self.pixels = PixelQueues(
-                classes,
-                theirs,
-                sizes["pixels"],
-                per_image=pixels_per_image,
-                authors_queue=authors_queue,
-                dtype=dtype,
+                classes, theirs, sizes["pixels"], per_image=pixels_per_image, authors_queue=authors_queue, dtype=dtype
             )
         if memory_region_weight:
             self.regions = RegionQueues(classes, theirs, sizes["regions"], dtype=dtype)

@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fakd.functional.inputs import check_labels
+from fakd.functional.inputs import check_labels, no_autocast
 from fakd.functional.moments import Moments, class_moments, merge_moments, working_dtype
 
 
@@ -79,7 +79,7 @@ class ClassCovariance(nn.Module):
                 f"features must be (B, A, h, w) with A = {self.num_channels}, got {tuple(features.shape)}."
             )
         check_labels(labels, features, self.num_classes)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             batch = class_moments(features, labels, self.num_classes, diagonal=self.diagonal)
             if dist.is_available() and dist.is_initialized():
                 batch = _merge_ranks(batch)

@@ -31,10 +31,8 @@ class Projector(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Project (B, A, h, w) to (B, A', h, w); under autocast in its type."""
-        maps = full_precision(features)
-        for layer in self:
-            maps = layer(maps)
-        return maps
+        projected: Tensor = super().forward(full_precision(features))  # type: ignore[no-untyped-call]
+        return projected
 
 
 class FitNet(Method):

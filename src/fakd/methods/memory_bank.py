@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakd.functional.cirkd import unit_vectors
-from fakd.functional.inputs import check_labels, pixel_classes
+from fakd.functional.inputs import check_labels, no_autocast, pixel_classes
 
 
 class ClassQueues(nn.Module, ABC):
@@ -37,10 +37,6 @@ class ClassQueues(nn.Module, ABC):
 
     def __init__(self, num_classes: int, num_channels: int, size: int, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        if min(num_classes, num_channels, size) < 1:
-            raise ValueError(
-                f"num_classes, num_channels and size must be 1 or more, got {num_classes}, {num_channels} and {size}."
-            )
         self.num_classes, self.num_channels, self.size = num_classes, num_channels, size
         self.register_buffer("vectors", torch.zeros(num_classes, size, num_channels, dtype=dtype))
         self.register_buffer("pointer", torch.zeros(num_classes, dtype=torch.int64))
@@ -74,7 +70,7 @@ class ClassQueues(nn.Module, ABC):
                 f"features must be (B, A, h, w) with A = {self.num_channels}, got {tuple(features.shape)}."
             )
         check_labels(labels, features, self.num_classes)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             chosen, exist = self.select(unit_vectors(features), pixel_classes(labels.flatten(1), self.num_classes))
         chosen, exist = chosen.transpose(0, 1).flatten(1, 2), exist.transpose(0, 1).flatten(1, 2)
         self._write(*_gather_ranks(chosen.to(self.vectors.dtype), exist))

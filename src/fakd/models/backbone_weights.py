@@ -1,10 +1,8 @@
 """Published weights for an encoder."""
 
-import hashlib
 import importlib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import timm
 import torch
@@ -12,12 +10,10 @@ from timm.models import adapt_input_conv
 from torch import Tensor
 
 from fakd.console import install_command, say
-from fakd.files.checksum import checksum_in_name
-from fakd.files.download import cache_folder, download
 from fakd.models.backbones import Layout, layout_of
 from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import SHARED_BACKBONES, backbone_names
-from fakd.models.weights_file import listed, mismatches, prefix_advice, read_weights
+from fakd.models.weights_file import downloaded, listed, mismatches, prefix_advice, read_weights
 
 _OPENMMLAB_CLASSIFIER = ("fc.", "head.", "conv2.")
 """What OpenMMLab's classifiers have beyond their backbone."""
@@ -49,7 +45,7 @@ def load_backbone_weights(encoder: Encoder, backbone: str, source: str) -> None:
     elif (package_file := lite_weights_path(backbone)) is not None:
         state = lite_state_dict(package_file, shapes)
     elif layout.weights_url is not None:
-        state = read_weights(_local(layout.weights_url))
+        state = read_weights(downloaded(layout.weights_url))
     else:
         state = _download(backbone, layout)
     own = encoder.body.state_dict()
@@ -76,19 +72,15 @@ def _of_channels(weight: Tensor, own: Tensor) -> Tensor:
 
 def _local(source: str) -> Path:
     """The path of a file, after downloading it if it is a URL."""
-    if not source.startswith(("http://", "https://")):
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'no weights file at {path}; backbone_weights is None, "imagenet", or the path or URL of a .pth or '
-                ".safetensors file with timm's or OpenMMLab's names"
-            )
-        return path
-    name = PurePosixPath(urlsplit(source).path).name
-    checksum = checksum_in_name(name)
-    # Many addresses end in "model.pth": without a checksum only the whole address tells one file from another.
-    kept = name if checksum else f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{name}"
-    return download(source, cache_folder() / kept, checksum=checksum)
+    if source.startswith(("http://", "https://")):
+        return downloaded(source)
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'no weights file at {path}; backbone_weights is None, "imagenet", or the path or URL of a .pth or '
+            ".safetensors file with timm's or OpenMMLab's names"
+        )
+    return path
 
 
 def _from_openmmlab(encoder: Encoder, backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,13 +96,8 @@ def create_model(
     dropout = kind.default_dropout if dropout is None else dropout
     # Checks the cheap settings before an encoder is built.
     config = ModelConfig(head, backbone, num_classes, wanted, channels, dropout, in_channels=in_channels)
-    encoder = Encoder(
-        backbone,
-        wanted,
-        or_natural=output_stride is None,
-        last_blocks=kind.last_blocks,
-        in_channels=in_channels,
-    )
+    natural = output_stride is None
+    encoder = Encoder(backbone, wanted, or_natural=natural, last_blocks=kind.last_blocks, in_channels=in_channels)
     if preset is not None:
         channels, aux_channels = channels or preset["channels"], preset["aux_channels"]
     else:

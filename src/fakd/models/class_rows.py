@@ -8,12 +8,12 @@ import torch
 
 from fakd.console import say
 from fakd.data.class_names import Classes, class_order, names_in
-from fakd.models.network import Network, built, network_of
+from fakd.models.network import Network, built, without_weights
 
 
 def class_rows(network: Network) -> set[str]:
     """Names of the entries of its state_dict that have a row for each class: classifiers' weights and biases."""
-    other = network_of(replace(network.config, num_classes=network.num_classes + 1).to_json()).state_dict()
+    other = without_weights(replace(network.config, num_classes=network.num_classes + 1)).state_dict()
     return {name for name, tensor in network.state_dict().items() if other[name].shape != tensor.shape}
 
 

@@ -1,8 +1,6 @@
 """Starting a network from the weights of another."""
 
-from collections.abc import Collection, Mapping
-
-from torch import Tensor
+from collections.abc import Collection
 
 from fakd.console import say
 from fakd.models.network import Network
@@ -36,7 +34,8 @@ def start_from(name: str, source: Network, model: Network, left: Collection[str]
         )
     ]
     aux = (_aux_entries(model) - found.keys()) | (_aux_entries(source) - own.keys())
-    needed, given = (_without(state, {*by_class, *aux}) for state in (own, found))
+    apart = {*by_class, *aux}
+    needed, given = ({key: state[key] for key in state if key not in apart} for state in (own, found))
     if problems := mismatches(needed, given):
         raise ValueError(f"the weights of {name} do not fit {model.config}:{listed(problems)}")
     model.load_state_dict(own | given)
@@ -55,7 +54,3 @@ def _aux_entries(network: Network) -> set[str]:
         return set()
     theirs = {id(tensor) for tensor in network.aux_head.state_dict(keep_vars=True).values()}
     return {name for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in theirs}
-
-
-def _without(state: Mapping[str, Tensor], names: set[str]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in state.items() if name not in names}

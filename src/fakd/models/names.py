@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakd.models.foreign import LIBRARIES, scores_alone
-from fakd.models.foreign.from_torchvision import published
 from fakd.models.foreign.hf_files import on_hub
 from fakd.models.mmseg.published import PREFIX
 from fakd.models.network import HUB_FILE, RUN_FILE, RUN_SUFFIX
@@ -111,32 +110,9 @@ classifier=('classifier.low', 'classifier.high'), normalisation=None)
         return (*([self.network] if named else []), *([self.weights] if self.weights else []))
 
 
-def is_foreign(name: str | Path) -> bool:
-    """Whether `name` is of a network of another library.
-
-    Example:
-        >>> is_foreign("smp:unet/resnet18"), is_foreign("pspnet-r18"), is_foreign("runs/teacher")
-        (True, False, False)
-    """
-    prefix, colon, _ = str(name).partition(":")
-    return bool(colon) and prefix in LIBRARIES
-
-
 def names_trained_model(name: str | Path) -> bool:
     """Whether `name` is something for `open_model` rather than for `create_model`."""
     return NetworkName.parse(name).trained
-
-
-def published_classes(name: str) -> int | None:
-    """How many classes a network of torchvision scores that would have to be downloaded; None for all others.
-
-    Raises:
-        ValueError: torchvision has no such network.
-    """
-    asked = NetworkName.parse(name)
-    if asked.kind != "torchvision" or asked.weights is not None:
-        return None
-    return len(published(asked.network).meta["categories"])
 
 
 def plain_name(network: str) -> str:

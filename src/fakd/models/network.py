@@ -228,8 +228,7 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, str]]:
         config = config_from_json(metadata.pop(CONFIG_KEY))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that this version cannot build: {error}") from error
-    with torch.random.fork_rng(devices=[]):
-        expected = _without_weights(config).state_dict()  # a small file may claim a network that no memory holds
+    expected = without_weights(config).state_dict()  # a small file may claim a network that no memory holds
     if problems := mismatches(expected, tensors):
         raise ValueError(f"{path} does not fit its own architecture {config}:{listed(problems)}")
     model = built(config)
@@ -247,9 +246,8 @@ def no_such_network(path: Path) -> str:
 def _student_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """What `read_safetensors` would give of the network that learns, out of a run's own checkpoint."""
     content = read_torch_file(path)
-    notes, state = (
-        (content.get(key) for key in (NOTES_KEY, "state_dict")) if isinstance(content, dict) else (None, None)
-    )
+    known = content if isinstance(content, dict) else {}
+    notes, state = known.get(NOTES_KEY), known.get("state_dict")
     if not isinstance(notes, dict) or not isinstance(state, dict):
         raise ValueError(
             f"{path} does not say which network it holds: it is no checkpoint of a run, or one of an earlier release. "
@@ -270,12 +268,13 @@ def network_of(text: str) -> Network:
         ValueError: it describes none that this version can build.
     """
     try:
-        return _without_weights(config_from_json(text))
+        return without_weights(config_from_json(text))
     except TypeError as error:
         raise ValueError(str(error)) from error
 
 
-def _without_weights(config: NetworkConfig) -> Network:
+def without_weights(config: NetworkConfig) -> Network:
+    """Build a network on PyTorch's meta device: layers and shapes without content."""
     with on_meta():
         return _build(config)
 

@@ -1,17 +1,21 @@
 """Files of weights: read without running anything, and compared with what a network expects."""
 
+import hashlib
 import pickle
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fakd.files.checksum import checksum_in_name
+from fakd.files.download import cache_folder, download
 from fakd.models.unread_files import pickle_refusal, torchscript_refusal
 
 
@@ -86,6 +90,19 @@ def _require_stored(path: Path) -> None:
             f"{path} is {path.stat().st_size:,} bytes and claims to hold {expanded:,}: PyTorch does not compress, so "
             "it was not written by it, and it is not read."
         )
+
+
+def downloaded(url: str) -> Path:
+    """Return where a published file lies, once it is downloaded unless it is there already.
+
+    Raises:
+        DownloadError: it could not be downloaded, or is not what its name says.
+    """
+    name = PurePosixPath(urlsplit(url).path).name
+    checksum = checksum_in_name(name)
+    # Many addresses end in "model.pth": without a checksum only the whole address tells one file from another.
+    kept = name if checksum else f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
+    return download(url, cache_folder() / kept, checksum=checksum)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

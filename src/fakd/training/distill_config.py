@@ -50,16 +50,15 @@ class DistillConfig(TeacherCacheConfig, TeacherClassesConfig, UnlabelledConfig, 
         super().__post_init__()
         assert self.output is not None  # resolved there
         self.check_unlabelled(self.method, self.processes * self.accumulate, self.spec)
-        for name, value in (("loss", "ce"), ("class_weights", "none"), ("label_smoothing", 0)):
-            if self.dataset == UNLABELLED_SET and (given := getattr(self, name)) != value:
-                raise ValueError(
-                    f"{name} {given} is about labels, and no image has any: leave it out, or give --dataset."
-                )
-        if self.dataset == UNLABELLED_SET:  # for those who read the run without its teacher
-            self.base_size, self.crop_size = (
-                self.base_size or self.spec.base_size,
-                self.crop_size or self.spec.crop_size,
-            )
+        if self.dataset == UNLABELLED_SET:
+            for name, value in (("loss", "ce"), ("class_weights", "none"), ("label_smoothing", 0)):
+                if (given := getattr(self, name)) != value:
+                    raise ValueError(
+                        f"{name} {given} is about labels, and no image has any: leave it out, or give --dataset."
+                    )
+            # for those who read the run without its teacher
+            self.base_size = self.base_size or self.spec.base_size
+            self.crop_size = self.crop_size or self.spec.crop_size
         check_teachers(self.teacher, self.output, self.spec, self)
         self.check_teacher_cache(self.method, self.spec.num_classes, self.output)
 

@@ -9,7 +9,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fakd.console import say
 from fakd.data.batches import SegmentationData
-from fakd.models.names import is_foreign
+from fakd.models.names import NetworkName
 from fakd.training.config import RunConfig
 from fakd.training.launch import cluster_environment
 from fakd.training.metrics_file import MetricsFile
@@ -45,6 +45,7 @@ def check_machine(config: RunConfig) -> None:
 
 
 def _fabric(config: RunConfig, *loggers: Logger) -> Fabric:
+    foreign = NetworkName.parse(config.trained_network).is_foreign
     try:
         return Fabric(
             accelerator=config.accelerator,
@@ -53,7 +54,7 @@ def _fabric(config: RunConfig, *loggers: Logger) -> Fabric:
             # Buffers are the same on all ranks by themselves, and CIRKD's are a gigabyte: DDP must not send the first
             # rank's around at every step. The exception, batch statistics on CPUs, the loop deals with.
             # Other libraries' networks have parameters that no score depends on.
-            strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=is_foreign(config.trained_network))
+            strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=foreign)
             if config.processes > 1
             else "auto",
             plugins=[cluster_environment()],

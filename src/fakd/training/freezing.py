@@ -11,14 +11,13 @@ def freeze_encoder(network: Network, name: str) -> None:
     Raises:
         ValueError: nobody knows which parameters are the encoder's; `name` is what the network is called.
     """
-    names = set(network.encoder_names())
+    names = network.encoder_names()
     if not names:
         raise ValueError(
             f"freeze_backbone needs to know the encoder of {name}, which cannot be told from its heads: leave it out."
         )
-    for parameter_name, parameter in network.named_parameters():
-        if parameter_name in names:
-            parameter.requires_grad_(False)
+    for parameter in names:
+        network.get_parameter(parameter).requires_grad_(False)
 
 
 def let_frozen_rest(network: nn.Module) -> None:

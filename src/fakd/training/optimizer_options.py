@@ -6,12 +6,7 @@ from typing import Literal
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
 from fakd.console import did_you_mean
-from fakd.data import DatasetSpec
 from fakd.options import UNSAID, ByRecipe
-
-# Of optimizers that adapt each weight's step, where a recipe has none for them.
-_ADAPTIVE_RATE, _ADAPTIVE_DECAY = 1e-4, 0.01
-_SGD_DECAY = 5e-4
 
 
 @dataclass(kw_only=True)
@@ -49,14 +44,6 @@ class OptimizerConfig:
     ema: float = 0.0
     """Mean of the weights over the steps, evaluated and saved in their place: how much of the mean each step keeps, as
     0.999; less at first. 0 takes the weights themselves."""
-
-    def default_rate(self, spec: DatasetSpec) -> float:
-        """The learning rate where neither user nor recipe says one."""
-        return spec.learning_rate if self.optimizer == "sgd" else _ADAPTIVE_RATE
-
-    def default_decay(self) -> float:
-        """The weight decay where neither user nor recipe says one."""
-        return _SGD_DECAY if self.optimizer == "sgd" else _ADAPTIVE_DECAY
 
     def check_optimizer(self, max_steps: int) -> None:
         """Refuse what cannot be; all options are resolved.

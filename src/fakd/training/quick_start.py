@@ -6,9 +6,7 @@ lightning-fabric imports it wherever it is installed, and with it transformers, 
 
 import sys
 
-if "torchmetrics" in sys.modules:
-    import lightning_fabric
-else:
+if "torchmetrics" not in sys.modules:
     sys.modules["torchmetrics"] = None  # type: ignore[assignment]  # as if it were not installed
     try:
         import lightning_fabric  # noqa: F401

@@ -14,6 +14,9 @@ from fakd.data.user.folder import FOLDER
 from fakd.training.unlabelled import find_unlabelled, set_aside
 
 _FOLDER = Path(__file__).parent / "recipes"
+# Of optimizers that adapt each weight's step, where a recipe has none for them.
+_ADAPTIVE_RATE, _ADAPTIVE_DECAY = 1e-4, 0.01
+_SGD_DECAY = 5e-4
 
 
 class Recipe(NamedTuple):
@@ -90,9 +93,9 @@ def follow_recipe(config: Any) -> None:
         if getattr(config, name) is None:
             setattr(config, name, value)
     if config.learning_rate is None:
-        config.learning_rate = config.default_rate(config.spec)
+        config.learning_rate = config.spec.learning_rate if config.optimizer == "sgd" else _ADAPTIVE_RATE
     if config.weight_decay is None:
-        config.weight_decay = config.default_decay()
+        config.weight_decay = _SGD_DECAY if config.optimizer == "sgd" else _ADAPTIVE_DECAY
 
 
 def _one_pass(config: Any) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from fakd.console import progress, say
 from fakd.data.batches import SegmentationData
+from fakd.data.pairing import listed
 from fakd.data.unlabelled import UNLABELLED_SET
 from fakd.evaluation import chance_miou, evaluate_model, scores_from_confusion
 from fakd.evaluation.ensembles import teacher_names, teacher_title
@@ -38,7 +39,7 @@ from fakd.training.teacher import Teacher, load_teacher, run_inputs
 from fakd.training.teacher_cache import TeacherCache
 from fakd.training.tracker import track_results, tracked
 from fakd.training.unlabelled import teacher_masks
-from fakd.training.verdicts import listed, never_found
+from fakd.training.verdicts import never_found
 
 
 def train(config: TrainConfig) -> dict[str, Any] | None:

@@ -157,10 +157,9 @@ class TeacherCache:
         Raises:
             OSError: there are not as many.
         """
-        blank = torch.zeros(
-            1, self.teacher.network.in_channels, *self.data.train_transform.crop_size, dtype=torch.uint8
-        )
-        height, width = _logits(self.teacher.network, blank, device).shape[-2:]
+        teacher, crop = self.teacher.network, self.data.train_transform.crop_size
+        blank = torch.zeros(1, teacher.in_channels, *crop, dtype=torch.uint8)
+        height, width = _logits(teacher, blank, device).shape[-2:]
         each = coded_bytes(store.form, store.classes, height, width) + _HEADER
         needed = count * ceil(each / _BLOCK) * _BLOCK
         free = shutil.disk_usage(self.folder).free - _SPARE

@@ -9,8 +9,9 @@ from fakd.data.spec import check_num_classes
 from fakd.data.teacher_logits import TOP8, LogitFormat
 from fakd.evaluation.ensembles import TeacherClassesConfig, teacher_names, teacher_title
 from fakd.methods import METHODS
+from fakd.models.foreign.from_torchvision import published
 from fakd.models.mmseg.published import find_teacher
-from fakd.models.names import NetworkName, names_scorer, published_classes
+from fakd.models.names import NetworkName, names_scorer
 
 
 @dataclass(kw_only=True)
@@ -107,8 +108,12 @@ def check_source(source: str, option: str, output: Path, spec: DatasetSpec, *, m
         ValueError: it is one of these.
     """
     asked = NetworkName.parse(source)
-    known = get_dataset(find_teacher(asked.network).dataset).num_classes if asked.kind == "mmseg" else None
-    if not mapped and (classes := known or published_classes(source)) is not None:
+    classes = None
+    if asked.kind == "mmseg":
+        classes = get_dataset(find_teacher(asked.network).dataset).num_classes
+    elif asked.kind == "torchvision" and asked.weights is None:
+        classes = len(published(asked.network).meta["categories"])
+    if classes is not None and not mapped:
         advice = "A teacher's classes can be merged: see --class-map."
         check_num_classes(source, classes, spec.name, spec.num_classes, advice)
     if any(output.resolve() in (Path(file).resolve(), *Path(file).resolve().parents) for file in asked.files):

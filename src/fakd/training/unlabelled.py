@@ -211,11 +211,8 @@ def _searched(item: Path) -> list[Found]:
 def _listed(file: Path) -> list[Found]:
     if not file.is_file():
         raise FileNotFoundError(f"no list of images at {file}.")
-    lines = [
-        line.strip()
-        for line in file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-        if line.strip()
-    ]
+    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{file}: the list is empty, expected the path of an image on every line.")
     if missing := [line for line in lines if not (file.parent / line).is_file()]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fakd.console import say
 from fakd.data.batches import SegmentationData
 from fakd.data.paired_files import PairedFiles
+from fakd.data.pairing import listed
 from fakd.data.spec import SPLITS
 from fakd.training.label_loss import count_labels
 from fakd.types import IGNORE_INDEX
@@ -106,11 +107,6 @@ def check_files(data: SegmentationData) -> None:
     pixels = {split: count_labels(source) for split, source in sources.items() if isinstance(source, PairedFiles)}
     for verdict in data_verdicts(pixels, data.spec.classes):
         say(f"data      {verdict}", style="yellow")
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Some names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _late_fall(losses: Sequence[float]) -> float:

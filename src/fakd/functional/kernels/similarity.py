@@ -60,7 +60,6 @@ def similarity_kd(
         >>> similarity_kd(anchors, anchors, others, others).item()
         0.0
     """
-    anchors = student_anchors.shape[0] if student_anchors.ndim == 2 else -1
     sides = (("student", student_anchors, student_others), ("teacher", teacher_anchors, teacher_others))
     for side, vectors, others in sides:
         if vectors.ndim != 2 or others.ndim != 3 or vectors.shape[-1] != others.shape[-1]:
@@ -68,17 +67,11 @@ def similarity_kd(
                 f"{side}_anchors must be (N, A) and {side}_others (G, K, A) with the same channels A, "
                 f"got {tuple(vectors.shape)} and {tuple(others.shape)}."
             )
-    groups, size = student_others.shape[:2]
-    if teacher_anchors.shape[0] != anchors or teacher_others.shape[:2] != (groups, size):
-        raise ValueError(
-            f"the teacher must have the student's N = {anchors} anchors and (G, K) = {(groups, size)} others, "
-            f"got {teacher_anchors.shape[0]} and {tuple(teacher_others.shape[:2])}."
-        )
+    anchors, (groups, size) = len(student_anchors), student_others.shape[:2]
     if min(anchors, groups, size) < 1:
         raise ValueError(f"there is nothing to compare: {anchors} anchors with {groups} groups of {size} others.")
-    for name, mask, shape in (("counted", counted, (anchors,)), ("valid", valid, (groups, size))):
-        if mask is not None and (mask.shape != shape or mask.dtype != torch.bool):
-            raise ValueError(f"{name} must be a bool tensor {shape}, got {mask.dtype} {tuple(mask.shape)}.")
+    if valid is not None and (valid.shape != (groups, size) or valid.dtype != torch.bool):
+        raise ValueError(f"valid must be a bool tensor {(groups, size)}, got {valid.dtype} {tuple(valid.shape)}.")
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0 and finite, got {temperature}.")
     if chunk < 1:

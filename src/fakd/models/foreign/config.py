@@ -7,13 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from fakd.console import install_command
 
 _LONGEST = 1 << 24  # bytes; the longest configurations have names of ten thousand classes
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class ForeignConfig:
     """Whether it has its auxiliary head, where the library has one for it."""
     classifier: tuple[str, ...] | None = None
     """Paths of the classifier within the network, where a user named them; None is the library's usual place."""
-    mean: tuple[float, ...] = IMAGENET_MEAN
+    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
     """Of RGB images in [0, 1], subtracted from them."""
-    std: tuple[float, ...] = IMAGENET_STD
+    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
     """Of RGB images in [0, 1], which they are divided by."""
     bgr: bool = False
     """Whether the network wants blue first."""

@@ -115,7 +115,7 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
     return {name: tensor for name, tensor in state.items() if not name.startswith(_HEADS)}
 
 
-def encoder_names(config: ForeignConfig, names: Iterable[str]) -> list[str]:
+def encoder_names(names: Iterable[str]) -> list[str]:
     """Those entries' names that belong to the encoder."""
     return [name for name in names if not name.startswith(_HEADS)]
 

@@ -1,8 +1,11 @@
 """The networks of segmentation_models_pytorch."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import timm
 
 from fakd.console import say
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found, library, read_json
@@ -75,10 +78,7 @@ def open_trained(name: str, weights: Path | None) -> Found:
         raise ValueError(f"{folder} takes images of {described['in_channels']} channels, expected 3 (RGB)")
     found = create(f"{described['_model_class']}/{described['encoder_name']}", described.get("classes", 1), aux=False)
     settings = {key: value for key, value in described.items() if key[0] != "_" and key not in _BUILT_HERE}
-    config = ForeignConfig(
-        "smp", found.config.name, found.config.num_classes, settings, mean=found.config.mean, std=found.config.std
-    )
-    return Found(config, read_weights(folder / "model.safetensors"))
+    return Found(replace(found.config, settings=settings), read_weights(folder / "model.safetensors"))
 
 
 def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
     return {f"encoder.{key}": tensor for key, tensor in state.items()}
 
 
-def encoder_names(config: ForeignConfig, names: Iterable[str]) -> list[str]:
+def encoder_names(names: Iterable[str]) -> list[str]:
     """Those entries' names that belong to the encoder."""
     return [name for name in names if name.startswith("encoder.")]
 
@@ -129,13 +129,8 @@ def _parts(smp: Any, name: str) -> tuple[str, str]:
 
 
 def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if encoder.startswith("tu-"):
-        import timm
-
-        if timm.is_model(encoder[3:].split(".")[0]):
-            cfg = timm.get_pretrained_cfg(encoder[3:])
-            if cfg is not None:
-                return tuple(cfg.mean), tuple(cfg.std)
+    if encoder.startswith("tu-") and (cfg := timm.get_pretrained_cfg(encoder[3:])) is not None:
+        return tuple(cfg.mean), tuple(cfg.std)
     mean, std = next(
         (value for start, value in _NORMALISATION.items() if encoder.startswith(start)),
         (ForeignConfig.mean, ForeignConfig.std),
@@ -149,7 +144,7 @@ def _with_classes(config: ForeignConfig, state: Mapping[str, Any], path: Path) -
     weight = state.get(f"{anatomy.classifier[0]}.weight")
     if weight is None:
         raise ValueError(f"{path} holds no weights of smp:{config.name}: it has no {anatomy.classifier[0]}.weight")
-    return ForeignConfig("smp", config.name, len(weight), mean=config.mean, std=config.std)
+    return replace(config, num_classes=len(weight))
 
 
 def _reason(error: Exception) -> str:

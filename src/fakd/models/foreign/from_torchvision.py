@@ -3,17 +3,15 @@
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from torchvision.models import get_model, get_model_builder, get_model_weights
 
 from fakd.console import did_you_mean, say
-from fakd.files.checksum import checksum_in_name
-from fakd.files.download import cache_folder, download
+from fakd.files.download import cache_folder
 from fakd.models.foreign.config import Anatomy, ForeignConfig, Found
-from fakd.models.weights_file import read_weights
+from fakd.models.weights_file import downloaded, read_weights
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "fcn_resnet50": ("classifier.4",),
@@ -41,7 +39,8 @@ def build(config: ForeignConfig) -> Anatomy:
 def create(name: str, num_classes: int, aux: bool) -> Found:
     """A network to be trained."""
     _check(name)
-    return Found(ForeignConfig("torchvision", name, num_classes, aux=aux and _can_have_aux(name)))
+    can_have_aux = "lraspp" not in name
+    return Found(ForeignConfig("torchvision", name, num_classes, aux=aux and can_have_aux))
 
 
 def open_trained(name: str, weights: Path | None) -> Found:
@@ -60,7 +59,7 @@ def open_trained(name: str, weights: Path | None) -> Found:
         f"weights   torchvision's {name}, {weights_there.name} (images of COCO, classes of Pascal VOC), "
         f"{weights_there.meta['_file_size']:.0f} MB where they are not in {cache_folder()} yet"
     )
-    state = read_weights(_downloaded(weights_there.url))
+    state = read_weights(downloaded(weights_there.url))
     classes = weights_there.meta["categories"]
     config = ForeignConfig("torchvision", name, len(classes), aux=_has_aux(state))
     return Found(config, state, {"classes": json.dumps(classes)})
@@ -88,7 +87,7 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
         ValueError: the file cannot be read.
     """
     theirs = inspect.signature(get_model_builder(config.name)).parameters["weights_backbone"].default
-    state = read_weights(_downloaded(theirs.url) if source == "imagenet" else Path(source))
+    state = read_weights(downloaded(theirs.url) if source == "imagenet" else Path(source))
     return {
         f"backbone.{name.removeprefix(_IN_CLASSIFICATION)}": tensor
         for name, tensor in state.items()
@@ -96,14 +95,9 @@ def encoder_weights(config: ForeignConfig, source: str) -> dict[str, Any]:
     }
 
 
-def encoder_names(config: ForeignConfig, names: Iterable[str]) -> list[str]:
+def encoder_names(names: Iterable[str]) -> list[str]:
     """Those entries' names that belong to the encoder."""
     return [name for name in names if name.startswith("backbone.")]
-
-
-def _downloaded(url: str) -> Path:
-    name = PurePosixPath(urlsplit(url).path).name
-    return download(url, cache_folder() / name, checksum=checksum_in_name(name))
 
 
 def _classes(name: str, state: Mapping[str, Any], path: Path) -> int:
@@ -115,10 +109,6 @@ def _classes(name: str, state: Mapping[str, Any], path: Path) -> int:
 
 def _has_aux(state: Mapping[str, Any]) -> bool:
     return any(key.startswith(f"{_AUX}.") for key in state)
-
-
-def _can_have_aux(name: str) -> bool:
-    return "lraspp" not in name
 
 
 def _check(name: str) -> None:

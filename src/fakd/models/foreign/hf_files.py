@@ -17,9 +17,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fakd.console import say
-from fakd.models.foreign.config import IMAGENET_MEAN, IMAGENET_STD, read_json
+from fakd.models.foreign.config import read_json
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::([\w.-]+(?:/[\w.-]+)*))?")
 _CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -129,8 +130,8 @@ def _missing(error: Exception) -> str:
 class Processor(NamedTuple):
     """What an image processor does to RGB images in [0, 1], and to the labels that the network was trained on."""
 
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
+    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
     bgr: bool = False
     """Whether blue comes first."""
     reduce_labels: bool = False
@@ -153,7 +154,8 @@ def processor_in(folder: Path) -> Processor:
     mean: tuple[float, ...] = (0.0,) * 3
     std: tuple[float, ...] = (1.0,) * 3
     if told.get("do_normalize", "image_mean" in told):
-        mean, std = told.get("image_mean", IMAGENET_MEAN), told.get("image_std", IMAGENET_STD)
+        mean = told.get("image_mean", IMAGENET_DEFAULT_MEAN)
+        std = told.get("image_std", IMAGENET_DEFAULT_STD)
     bgr = bool(told.get("do_flip_channel_order", False))
     if bgr:  # which comes before or after the normalisation, by channels of equal mean
         mean, std = mean[::-1], std[::-1]

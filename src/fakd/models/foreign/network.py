@@ -49,7 +49,7 @@ class ForeignNetwork(Network):
     def encoder_names(self) -> list[str]:
         """Names of the encoder's parameters, in order."""
         names = [name for name, _ in self.model.named_parameters()]
-        return [f"model.{name}" for name in LIBRARIES[self.config.library].encoder_names(self.config, names)]
+        return [f"model.{name}" for name in LIBRARIES[self.config.library].encoder_names(names)]
 
     def as_it_wants(self, images: Tensor) -> Tensor:
         """Normalise images (B, 3, H, W), RGB in [0, 1], and fill them up.

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from fakd.models.foreign.config import ForeignConfig, Found
+from fakd.models.foreign.from_hf import type_of
+from fakd.models.foreign.hf_scores import SCORES
 from fakd.models.foreign.network import LIBRARIES, ForeignNetwork
 from fakd.models.foreign.scorer import ForeignScorer
 from fakd.models.foreign.segmentor import ForeignSegmentor
@@ -23,8 +25,7 @@ def foreign_network(config: ForeignConfig) -> ForeignNetwork:
         ValueError: the library has no such network, or which of its convolutions is the classifier cannot be told.
         ModuleNotFoundError: the library is not installed.
     """
-    scores = config.library == "hf" and config.name in LIBRARIES["hf"].SCORES
-    return ForeignScorer(config) if scores else ForeignSegmentor(config)
+    return ForeignScorer(config) if config.library == "hf" and config.name in SCORES else ForeignSegmentor(config)
 
 
 Network.build_by(ForeignConfig, foreign_network)
@@ -41,7 +42,7 @@ def scores_alone(library: str, name: str) -> bool:
         ValueError: there is no such network.
         OSError: there is no such folder, or it could not be downloaded.
     """
-    return library == "hf" and LIBRARIES[library].type_of(name) in LIBRARIES[library].SCORES
+    return library == "hf" and type_of(name) in SCORES
 
 
 def create_foreign(
@@ -102,7 +103,7 @@ def open_foreign(
 
 def _load_encoder(network: ForeignSegmentor, source: ModuleType, weights: str) -> None:
     state, config = network.model.state_dict(), network.config
-    own = {key: state[key] for key in source.encoder_names(config, state)}
+    own = {key: state[key] for key in source.encoder_names(state)}
     what = f"{weights!r} weights do not fit the encoder of {config.network}"
     network.model.load_state_dict(state | _fitting(own, source.encoder_weights(config, weights), what))
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fakd.files.atomic import written_at_once
-from fakd.models.encoder import Encoder
 from fakd.models.mmseg.weight_names import OWN_ENTRIES, mmseg_names
 from fakd.models.presets import PRESETS, preset_config
 from fakd.models.segmentor import ModelConfig, Segmentor
@@ -102,9 +101,8 @@ def _expected_anywhere() -> set[str]:
 @cache
 def _expected(name: str, num_classes: int, aux: bool) -> dict[str, Tensor]:
     """The entries of a preset's checkpoint, without memory behind them."""
-    config = preset_config(name, num_classes, aux=aux)
     with torch.device("meta"):
-        model = Segmentor(config, Encoder(config.backbone, config.output_stride))
+        model = Segmentor(preset_config(name, num_classes, aux=aux))
     state = model.state_dict()
     return {theirs: state[ours] for ours, theirs in mmseg_names(model).items()}
 
