@@ -17,7 +17,7 @@ from fakd.data.bands import BandsConfig
 from fakd.data.pairing import listed
 from fakd.data.sets.hub import HUB
 from fakd.data.spec import SPLITS, DataError, DatasetSpec
-from fakd.data.survey import Survey, grouped, survey_split
+from fakd.data.survey import Survey, say_faults, survey_split
 from fakd.data.user.class_file import read_class_list
 from fakd.data.user.folder import FOLDER, base_of, crop_of
 from fakd.data.user.palettes import palette_faults
@@ -26,7 +26,6 @@ from fakd.files.atomic import check_free, written_at_once
 from fakd.options import Output, check_least
 from fakd.types import IGNORE_INDEX
 
-_SHOWN = 50
 _MOST = 0.5
 """Share of the labelled pixels from which on one class holds most."""
 
@@ -170,21 +169,6 @@ def _print(spec: DatasetSpec, root: Path | None, splits: Mapping[str, Survey], f
             one = "one image in" if len(found.plain) == 1 else f"{len(found.plain)} images in"
             say(f"{one} {split} with all pixels the same: {listed(found.plain)}", style="yellow")
     say_faults(faults, root, "; --output FILE writes all of them")
-
-
-def say_faults(faults: Sequence[str], root: Path | None, where: str = "") -> None:
-    """Print faults, those of one kind together; of very many kinds the first ones.
-
-    Args:
-        faults: of the files of a data set.
-        root: its folder.
-        where: all of them can be seen, behind the number of those that are not printed.
-    """
-    kinds = grouped(faults, root)
-    for fault in kinds[:_SHOWN]:
-        say(fault, style="red")
-    if len(kinds) > _SHOWN:
-        say(f"... and {len(kinds) - _SHOWN} more{where}", style="red")
 
 
 def _counts_table(spec: DatasetSpec, splits: Mapping[str, Survey]) -> Table:

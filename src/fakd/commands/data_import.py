@@ -3,13 +3,14 @@
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from fakd.commands.data_check import CheckConfig, check_dataset, say_faults
+from fakd.commands.data_check import CheckConfig, check_dataset
 from fakd.console import say
 from fakd.data.importing import READERS, Format
 from fakd.data.importing.planning import plan_classes, require_splits, with_splits
 from fakd.data.importing.writing import Overlaps, write_folder
 from fakd.data.pairing import listed
 from fakd.data.spec import DataError
+from fakd.data.survey import say_faults
 from fakd.data.user.folder import FOLDER
 
 

@@ -1,7 +1,7 @@
 """Every file of a split opened once: what is wrong with each, and what all of them hold."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fakd.console import progress
+from fakd.console import progress, say
 from fakd.data.paired_files import PairedFiles, UnpairedError
 from fakd.data.pairing import IMAGE_SUFFIXES, listed
 from fakd.data.spec import DataError, DatasetSpec, Source
@@ -19,6 +19,7 @@ from fakd.data.user.masks import Colour, UserMasks
 from fakd.data.user.palettes import Shown, shown
 from fakd.data.user.proposal import stored
 
+_SHOWN = 50
 _FILE = "(?:" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")"
 
 
@@ -129,3 +130,18 @@ def grouped(faults: Iterable[str], root: Path | None) -> list[str]:
         files = listed([fault.removeprefix(start).partition(": ")[0] for fault in more])
         messages.append(f"{first}\n  the same in {len(more)} more: {files}" if more else first)
     return messages
+
+
+def say_faults(faults: Sequence[str], root: Path | None, where: str = "") -> None:
+    """Print faults, those of one kind together; of very many kinds the first ones.
+
+    Args:
+        faults: of the files of a data set.
+        root: its folder.
+        where: all of them can be seen, behind the number of those that are not printed.
+    """
+    kinds = grouped(faults, root)
+    for fault in kinds[:_SHOWN]:
+        say(fault, style="red")
+    if len(kinds) > _SHOWN:
+        say(f"... and {len(kinds) - _SHOWN} more{where}", style="red")
