@@ -43,10 +43,6 @@ PARTS = {
     "seeds": ("cached", f"compare --methods none,cwd,fakd --baseline cwd --seeds 10 {LITE0} {CACHED}"),
     "reference": ("cached", f"ablate --vary.reference none {LITE0} {CACHED}"),
     "strength": ("cached", f"ablate --vary.strength 0.5,1,1.5,2.5,4,8 {LITE0} {CACHED}"),
-    "strength-none": (
-        "none",
-        f"ablate --vary.strength 1,4,16 --method-options.fakd.reference none {LITE0} {CACHED} {FAST}",
-    ),
     "methods": ("all", f"compare --methods {METHODS} --baseline cwd {LITE0} {FAST}"),
     **{
         f"{method}-moved": ("all", f"ablate --method {method} --vary.augment-logits 1 {LITE0} {FAST}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from foreign_networks import MASKS, SCORING, SEMANTIC, hf_config
+from foreign_networks import SCORING, SEMANTIC, hf_config
 from PIL import Image
 from tiny import NETWORK
 
@@ -112,16 +112,6 @@ def test_a_family_is_inspected_teaches_fills_a_cache_and_predicts(
     assert main(["predict", name, str(tmp_path / "image.png"), str(tmp_path / "masks")]) == 0, capsys.readouterr().err
     with Image.open(next((tmp_path / "masks/labels").glob("*.png"))) as mask:
         assert mask.size == (61, 47)
-
-
-@pytest.mark.parametrize("kind", [*OWN, *MASKS])
-@pytest.mark.parametrize("method", ["cwd", "pixel"])
-def test_they_teach_by_their_scores(
-    kind: str, method: str, teacher: Callable[[str], str], few_scenes: None, tmp_path: Path
-) -> None:
-    words = ["distill", "--dataset", "toy-scenes", "--teacher", teacher(kind), "--student", NETWORK, "--method", method]
-    assert main(small(*words, "--output", tmp_path / "run")) == 0
-    assert (tmp_path / "run/student.safetensors").is_file()
 
 
 @pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.needs == "features"])
