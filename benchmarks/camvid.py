@@ -127,12 +127,31 @@ def tables(part: str) -> str:
     page = (RESULTS / f"{part}.md").read_text()
     if part == "seeds":
         return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
-    rows = [line.strip("| ").split(" | ") for line in page.partition("## Results")[2].splitlines() if line[:1] == "|"]
-    rows = rows[: next((number for number, row in enumerate(rows) if row[0] == "IoU %"), None)]
-    kept = [number for number, title in enumerate(rows[0]) if not title.startswith(NO_SCORE)]
-    lines = ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
+    if part == "printed-gradient":
+        lines = gradient_table()
+    else:
+        rows = [line.strip("| ").split(" | ") for line in page.partition("## Results")[2].splitlines() if line[:1] == "|"]
+        rows = rows[: next((number for number, row in enumerate(rows) if row[0] == "IoU %"), None)]
+        kept = [number for number, title in enumerate(rows[0]) if not title.startswith(NO_SCORE)]
+        lines = ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
     command = "\n".join([f"python benchmarks/camvid.py run {part}", f"# fakd {PARTS[part][1]}"])
     return "\n".join(["```bash", command, "```", "", *lines, "", f"Protocol and IoU by class: `{RESULTS / part}.md`."])
+
+
+def gradient_table() -> list[str]:
+    """What it costs that the variances train the classifier, against runs of the same seeds where they are constants."""
+    constant = scores("cached", "fakd")
+    runs = {
+        "constants, the default": constant,
+        "train the classifier: the printed bound": scores("printed", "fakd"),
+        "train the classifier: the tight bound": scores("printed", "fakd-bound-tight"),
+    }
+    lines = ["| the variances | seeds | mIoU % | Δ mIoU [95 % CI] |", "| --- | ---: | ---: | ---: |"]
+    for title, found in runs.items():
+        loss = None if found is constant else paired_difference(found, constant)
+        cells = [title, str(len(found)), spread_text(spread(found.values()), 2), difference_text(loss) if loss else "-"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def cache_table() -> str:

@@ -56,7 +56,7 @@ def logit_offsets(
         ValueError: shapes, types, devices, strength, reference or, on the CPU, label values are not as above.
 
     Fidelity: the paper does not say whether the variances train the classifier. Where they do, the student shrinks its
-    classifier to make them small, which costs it six points of mIoU on CamVid. The first author's public code for
+    classifier to make them small, which costs it four points of mIoU on CamVid. The first author's public code for
     feature augmentation in segmentation (arXiv 2208.11499) detaches classifier and covariance, as here.
 
     Source: FAKD Theorem 1 and Eq. 7 ("none"); Wang et al. 2019 (ISDA), Eq. 8, whose margin "label" is.
