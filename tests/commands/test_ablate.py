@@ -58,6 +58,7 @@ def test_any_options_one_at_a_time_around_the_defaults(make) -> None:
         ("fakd-weight1.0", ({"weight": 1.0}, "fakd")),
         ("fakd-schedule-linear", ({"schedule": "linear"}, "fakd")),
     ]
+    assert make(vary={"bound": "null,tight"}).arms()[0].label == "fakd without bound"
     other = make(method="cwd", vary={"temperature": "1,2,4"}, method_options={"cwd": {"weight": "2"}})
     assert arms(other) == {
         "cwd-temperature1.0": ({"weight": 2.0, "temperature": 1.0}, "cwd"),

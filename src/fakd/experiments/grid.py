@@ -43,7 +43,8 @@ class Arm:
 
 def arm_label(method: str, options: Mapping[str, Any]) -> str:
     """How tables call a method and its options."""
-    return " ".join([method_title(method), *(f"{name} {value}" for name, value in options.items())])
+    said = (f"without {name}" if value is None else f"{name} {value}" for name, value in options.items())
+    return " ".join([method_title(method), *said])
 
 
 @dataclass(kw_only=True)
