@@ -160,11 +160,15 @@ def test_watches_the_offsets_and_the_teachers_spread(kind, reference) -> None:
 
 
 @both
-def test_offsets_larger_than_the_teachers_spread_are_remarked(kind) -> None:
+def test_offsets_that_will_be_larger_than_the_teachers_spread_are_remarked(kind) -> None:
     scene = Scene()
-    method = kind(scene.student, scene.teacher, max_steps=1)
+    method = kind(scene.student, scene.teacher, max_steps=11)
     assert method.remark({}) is None
-    assert method.remark({"variance": 9.0, "offset": 2.0, "teacher_spread": 2.5}) is None
-    remark = method.remark({"variance": 9.0, "offset": 4.0, "teacher_spread": 2.5})
+    scene.terms(method, step=0)
+    assert method.remark({"variance": 9.0, "offset": 0.0, "teacher_spread": 2.5}) is None
+    scene.terms(method, step=5)  # at half of the strength
+    assert method.remark({"variance": 9.0, "offset": 1.0, "teacher_spread": 2.5}) is None
+    remark = method.remark({"variance": 9.0, "offset": 2.0, "teacher_spread": 2.5})
     assert remark is not None
-    assert "4.00, is larger than the spread of the teacher's, 2.50" in remark
+    assert "the mean offset of the logits would be 4.00, and the spread of the teacher's is 2.50" in remark
+    assert remark.endswith("give a smaller strength.")

@@ -55,6 +55,9 @@ class LogitAugmentation(nn.Module):
         if window is not None and (not isinstance(window, int) or isinstance(window, bool)):
             raise ValueError(f"window must be a whole number of pixels or None, got {window!r}.")
         self.max_steps, self.strength, self.reference, self.schedule = max_steps, strength, reference, schedule
+        self.name = name
+        self.share = 0.0
+        """Of the full strength, at the last step."""
         self.covariance = None
         if strength:
             classes, channels = student.classifier.weight.flatten(1).shape
@@ -94,6 +97,7 @@ class LogitAugmentation(nn.Module):
             labels, self.weight, self.covariance.covariance, strength=strength, reference=self.reference
         )
         self.watched |= {"offset": offsets.mean(), "teacher_spread": teacher_logits.detach().float().std()}
+        self.share = strength / self.strength
         return output.logits + offsets
 
     def estimate(self, output: SegmentationOutput, labels: Tensor) -> Tensor:
@@ -106,13 +110,13 @@ class LogitAugmentation(nn.Module):
         return labels
 
     def remark(self, watched: Mapping[str, float]) -> str | None:
-        """What to say of these values of `watched`: that the offsets are larger than what they are added to."""
+        """What to say of these values of `watched`: that the offsets will be larger than what they are added to."""
         offset, spread = watched.get("offset", 0.0), watched.get("teacher_spread", 0.0)
-        if offset <= spread:
+        if offset <= spread * self.share:
             return None
         return (
-            f"the mean offset of the logits, {offset:.2f}, is larger than the spread of the teacher's, {spread:.2f}: "
-            "such runs may diverge; give a smaller strength."
+            f"at its full strength the mean offset of the logits would be {offset / self.share:.2f}, and the spread of the "
+            f"teacher's is {spread:.2f}: runs with larger offsets than that may diverge; give a smaller {self.name}."
         )
 
 
