@@ -132,19 +132,21 @@ def tables(part: str) -> str:
     page = (RESULTS / f"{part}.md").read_text()
     if part == "seeds":
         return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
-    if part == "printed-gradient":
-        lines = gradient_table()
-    else:
-        rows = [line.strip("| ").split(" | ") for line in page.partition("## Results")[2].splitlines() if line[:1] == "|"]
-        rows = rows[: next((number for number, row in enumerate(rows) if row[0] == "IoU %"), None)]
-        kept = [number for number, title in enumerate(rows[0]) if not title.startswith(NO_SCORE)]
-        lines = ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
+    lines = gradient_table() if part == "printed-gradient" else score_table(page)
     command = "\n".join([f"python benchmarks/camvid.py run {part}", f"# fakd {PARTS[part][1]}"])
     return "\n".join(["```bash", command, "```", "", *lines, "", f"Protocol and IoU by class: `{RESULTS / part}.md`."])
 
 
+def score_table(page: str) -> list[str]:
+    """The lines of a comparison's first table, without what the page has no use for."""
+    rows = [line.strip("| ").split(" | ") for line in page.partition("## Results")[2].splitlines() if line[:1] == "|"]
+    rows = rows[: next((number for number, row in enumerate(rows) if row[0] == "IoU %"), None)]
+    kept = [number for number, title in enumerate(rows[0]) if not title.startswith(NO_SCORE)]
+    return ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
+
+
 def gradient_table() -> list[str]:
-    """What it costs that the variances train the classifier, against runs of the same seeds where they are constants."""
+    """What it costs that the variances train the classifier, against runs of the same seed where they are constants."""
     constant = scores("cached", "fakd")
     runs = {
         "constants, the default": constant,

@@ -115,7 +115,7 @@ class LogitAugmentation(nn.Module):
         if offset <= spread * self.share:
             return None
         return (
-            f"at its full strength the mean offset of the logits would be {offset / self.share:.2f}, and the spread of the "
+            f"at full strength the mean offset of the logits would be {offset / self.share:.2f}, and the spread of the "
             f"teacher's is {spread:.2f}: runs with larger offsets than that may diverge; give a smaller {self.name}."
         )
 
