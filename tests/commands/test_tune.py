@@ -236,7 +236,7 @@ def test_a_search_that_is_killed_goes_on(here, tmp_path) -> None:  # noqa: F811
     assert main(words.split()) == 0
     again = names(here.started)
     assert "trial-000" not in again  # it was finished; which of the next were not is up to the moment of the kill
-    assert again[-1] == "trial-002"
+    assert "trial-002" in again
     trials = json.loads((tmp_path / "tune/tuning.json").read_text())["cwd"]
     assert trials["trials"] == 3
     found = sorted(path.parent for path in folder.glob("trial-*/results.json"))

@@ -28,7 +28,8 @@ class FAKD(Method):
         strength: lambda at the end of the ramp, the scale of the perturbations; 1.0 in the paper.
         reference: what a logit's variance is taken against: "label", the logit of the pixel's class, or "none", as in
             the paper; a `bound` has one of its own.
-        covariance: "diagonal" (C x A numbers) or "full" (C x A x A).
+        covariance: "diagonal" (C x A numbers) or "full" (C x A x A), with which variances are several times as large: 1
+            is too strong then.
         window: the most pixels a class remembers; None, the paper's, never forgets.
         schedule: how lambda grows: "cosine" (the paper's), "linear" or "constant".
         detach_classifier: take the variances for constants. False lets them train the classifier, as the paper's
