@@ -80,6 +80,19 @@ PARTS = {
     },
 }
 """Name -> folder of the runs, which parts may share, and command without what all have in common."""
+BESIDE = {
+    "printed-gradient": {
+        "fakd": ("cached", "fakd"),
+        "variances train the classifier, printed bound": ("printed", "fakd"),
+        "variances train the classifier, tight bound": ("printed", "fakd-bound-tight"),
+    },
+    "seeds-full": {
+        "cwd": ("cached", "cwd"),
+        "fakd": ("cached", "fakd"),
+        "fakd, full covariance, strength 0.3": ("full", "fakd"),
+    },
+}
+"""Parts whose table is of runs in several folders: row -> folder and method, compared with the first row."""
 NO_SCORE = ("parameters", "GMACs", "s / step", "seconds", "peak")
 """Columns that are the same for every method of a part, or that other work on the machine changed."""
 
@@ -130,7 +143,7 @@ def tables(part: str) -> str:
     page = (RESULTS / f"{part}.md").read_text()
     if part == "seeds":
         return re.sub(r"^## ", "### ", page.partition("\n")[2].strip(), flags=re.MULTILINE)
-    lines = gradient_table() if part == "printed-gradient" else score_table(page)
+    lines = paired_table(BESIDE[part]) if part in BESIDE else score_table(page)
     command = "\n".join([f"python benchmarks/camvid.py run {part}", f"# fakd {PARTS[part][1]}"])
     return "\n".join(["```bash", command, "```", "", *lines, "", f"Protocol and IoU by class: `{RESULTS / part}.md`."])
 
@@ -143,19 +156,14 @@ def score_table(page: str) -> list[str]:
     return ["| " + " | ".join(row[number] for number in kept) + " |" for row in rows]
 
 
-def gradient_table() -> list[str]:
-    """What it costs that the variances train the classifier, against runs of the same seed where they are constants."""
-    constant = scores("cached", "fakd")
-    runs = {
-        "constants, the default": constant,
-        "train the classifier: the printed bound": scores("printed", "fakd"),
-        "train the classifier: the tight bound": scores("printed", "fakd-bound-tight"),
-    }
-    lines = ["| the variances | seeds | mIoU % | Δ mIoU [95 % CI] |", "| --- | ---: | ---: | ---: |"]
-    for title, found in runs.items():
-        loss = None if found is constant else paired_difference(found, constant)
-        cells = [title, str(len(found)), spread_text(spread(found.values()), 2), difference_text(loss) if loss else "-"]
-        lines.append(f"| {' | '.join(cells)} |")
+def paired_table(runs: dict[str, tuple[str, str]]) -> list[str]:
+    """mIoU of each row's folder and method, and its difference to the first row's, seed by seed."""
+    lines = ["| method | seeds | mIoU % | Δ mIoU [95 % CI] |", "| --- | ---: | ---: | ---: |"]
+    first, *_ = (scores(*run) for run in runs.values())
+    for title, run in runs.items():
+        found = scores(*run)
+        gain = "-" if found == first else difference_text(paired_difference(found, first))
+        lines.append(f"| {title} | {len(found)} | {spread_text(spread(found.values()), 2)} | {gain} |")
     return lines
 
 
