@@ -20,6 +20,7 @@ from fakd.data.user.palettes import Shown, shown
 from fakd.data.user.proposal import stored
 
 _SHOWN = 50
+"""Kinds of faults that are printed."""
 _FILE = "(?:" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")"
 
 
