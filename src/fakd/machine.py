@@ -1,4 +1,4 @@
-"""What computes: the device by its name, and as many threads as the machine has free cores for."""
+"""What computes: the device by its name, how many processes, as many threads as the machine has free cores for."""
 
 import os
 import platform
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import torch
+import torch.distributed as dist
 
 _LOOK = 0.3  # seconds that are looked at how busy the cores are
 
@@ -27,6 +28,11 @@ def use_free_cores() -> None:
     """Let PyTorch have no more threads than there are idle cores, unless OMP_NUM_THREADS says how many."""
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > 1:
         torch.set_num_threads(min(torch.get_num_threads(), free_cores()))
+
+
+def processes() -> int:
+    """How many processes train one network together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def described(device: torch.device) -> str:

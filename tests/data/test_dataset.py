@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from fakd.data.batches import SegmentationDataset, StepBatchSampler
 from fakd.data.cropping import WHOLE_IMAGE, Geometry
-from fakd.data.spec import Sample
+from fakd.data.spec import Sample, spread
 from fakd.data.transforms import EvalTransform, TrainTransform
 
 
@@ -67,3 +67,9 @@ def test_batches_are_samples() -> None:
     assert batch.geometry.shape == (2, len(Geometry._fields))
     whole = next(iter(DataLoader(SegmentationDataset(ColourSource(), EvalTransform((24, 32)), 0), batch_size=2)))
     assert torch.equal(whole.geometry, WHOLE_IMAGE.expand(2, -1))
+
+
+def test_spread_over_a_source() -> None:
+    assert spread(10, 3) == [0, 4, 9]
+    assert spread(2, 5) == [0, 1]
+    assert spread(0, 5) == []

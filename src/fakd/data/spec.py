@@ -52,6 +52,11 @@ def open_all(source: Source) -> None:
             pass
 
 
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` of a source's indices, as far apart as can be."""
+    return sorted({round(place) for place in torch.linspace(0, length - 1, min(length, count)).tolist()})
+
+
 class DataError(ValueError):
     """A data set on disk is not what it should be; the message names the file and what to do."""
 

@@ -14,6 +14,7 @@ from fakd.functional.adversarial import (
     wasserstein_critic_loss,
 )
 from fakd.functional.inputs import check_choice, check_logits, full_precision, no_autocast
+from fakd.machine import processes
 from fakd.methods.discriminator import Discriminator
 from fakd.methods.options import check_positive
 from fakd.methods.schedules import poly
@@ -176,21 +177,17 @@ class AdversarialTerm(nn.Module):
 
     def _agree(self) -> None:
         """Before the first update, take over the first rank's weights."""
-        if not self._ranks_agree and _ranks() > 1:
+        if not self._ranks_agree and processes() > 1:
             for tensor in (*self.discriminator.parameters(), *self.discriminator.buffers()):
                 dist.broadcast(tensor.data, src=0)
         self._ranks_agree = True
 
 
-def _ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def _average(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The mean over the ranks, in one exchange."""
-    if _ranks() == 1:
+    if processes() == 1:
         return gradients
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    parts = torch.split(flat / _ranks(), [gradient.numel() for gradient in gradients])
+    parts = torch.split(flat / processes(), [gradient.numel() for gradient in gradients])
     return tuple(part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fakd.functional.inputs import check_labels, no_autocast
 from fakd.functional.moments import Moments, class_moments, merge_moments, working_dtype
+from fakd.machine import processes
 
 
 class ClassCovariance(nn.Module):
@@ -81,7 +82,7 @@ class ClassCovariance(nn.Module):
         check_labels(labels, features, self.num_classes)
         with no_autocast(features):
             batch = class_moments(features, labels, self.num_classes, diagonal=self.diagonal)
-            if dist.is_available() and dist.is_initialized():
+            if processes() > 1:
                 batch = _merge_ranks(batch)
             working = working_dtype(self.mean)
             mean = self.mean.to(working) + self.mean_rounding.to(working)

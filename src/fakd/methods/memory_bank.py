@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fakd.functional.cirkd import unit_vectors
 from fakd.functional.inputs import check_labels, no_autocast, pixel_classes
+from fakd.machine import processes
 
 
 class ClassQueues(nn.Module, ABC):
@@ -193,11 +194,11 @@ def _class_sizes(labels: Tensor, num_classes: int) -> Tensor:
 
 def _gather_ranks(vectors: Tensor, exist: Tensor) -> tuple[Tensor, Tensor]:
     """All ranks' vectors (C, E, A) and which of them exist (C, E), side by side in the order of the ranks."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if processes() == 1:
         return vectors, exist
 
     def gather(values: Tensor) -> Tensor:
-        parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+        parts = [torch.empty_like(values) for _ in range(processes())]
         dist.all_gather(parts, values)
         return torch.cat(parts, 1)
 

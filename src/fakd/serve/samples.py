@@ -1,18 +1,17 @@
 """Images to pick from on the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from fakd.data import DataError, get_dataset, read_image
-from fakd.data.spec import Source
+from fakd.data.spec import Source, spread
 from fakd.evaluation.images import find_sources
 
 _THUMBNAIL = 240  # pixels of the longest side
@@ -35,7 +34,7 @@ def samples_from_folder(folder: Path, count: int) -> list[Sample]:
         FileNotFoundError: there is no image.
     """
     sources = [source for source in find_sources([folder]) if not source.is_video]
-    chosen = [sources[index] for index in _spread(len(sources), count)]
+    chosen = [sources[index] for index in spread(len(sources), count)]
     found = (_sample(partial(read_image, source.path)) for source in chosen)
     return [sample for sample in found if sample is not None]
 
@@ -48,7 +47,7 @@ def samples_from_dataset(name: str, root: Path | None, count: int) -> list[Sampl
         ValueError: there is none of that name.
     """
     source = get_dataset(name, root).open(root, "val")
-    found = (_sample(partial(_read, source, index)) for index in _spread(len(source), count))
+    found = (_sample(partial(_read, source, index)) for index in spread(len(source), count))
     return [sample for sample in found if sample is not None]
 
 
@@ -65,8 +64,3 @@ def _sample(read: Callable[[], Tensor]) -> Sample | None:
     factor = _THUMBNAIL / max(height, width)
     small = F.resize_image(image, [max(1, round(height * factor)), max(1, round(width * factor))], antialias=True)
     return Sample(read, small.permute(1, 2, 0).numpy())
-
-
-def _spread(length: int, count: int) -> Sequence[int]:
-    """At most `count` indices below `length`, as far apart as can be."""
-    return sorted({round(place) for place in torch.linspace(0, length - 1, min(length, count)).tolist()})

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
@@ -11,6 +10,7 @@ from fakd.console import say
 from fakd.data import Sample
 from fakd.evaluation import to_float_images
 from fakd.functional import resize_labels, teacher_classes
+from fakd.machine import processes
 from fakd.methods import Method
 from fakd.models.network import Network
 from fakd.training.config import RunConfig
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         """Bring both networks to the device, in the form that is asked for."""
         for network in (self, *self.teachers):
             network.to(device)
-        if device.type == "cuda" and dist.is_initialized() and dist.get_world_size() > 1:
+        if device.type == "cuda" and processes() > 1:
             # on several CPUs, where PyTorch has no such form, each process normalises by its own batch
             nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]
         self.channels_last = channels_last(self.config, device)

@@ -13,6 +13,7 @@ from fakd.data import Sample
 from fakd.data.batches import SegmentationData
 from fakd.data.seeds import mixed_seed
 from fakd.evaluation import evaluate_model, scores_from_confusion
+from fakd.machine import processes
 from fakd.models.network import CONFIG_KEY, NOTES_KEY
 from fakd.training.checkpoints import CheckpointFiles, newest_checkpoint
 from fakd.training.config import RunConfig
@@ -209,7 +210,7 @@ def share_statistics(learner: nn.Module) -> None:
 
     Synchronised ones are the same already. Nothing reads them in training, so once before an evaluation will do.
     """
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if processes() > 1:
         for layer in learner.modules():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 for buffer in layer.buffers(recurse=False):

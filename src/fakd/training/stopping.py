@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from fakd.console import say
+from fakd.machine import processes
 
 _TWICE = 1.0
 """Seconds after which Ctrl-C counts as pressed again: torchrun passes on at once what the terminal has sent already."""
@@ -119,7 +120,7 @@ class Vote:
 
     def any(self, wish: bool) -> bool:
         """Whether `wish` is true in any process; must be called in all of them."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if processes() == 1:
             return wish
         if self._hosts is None:
             self._hosts = dist.new_group(backend="gloo")

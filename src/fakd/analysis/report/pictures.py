@@ -21,7 +21,7 @@ from fakd.data import DatasetSpec, Sample, get_dataset
 from fakd.data.bands import Bands
 from fakd.data.class_names import hidden_classes
 from fakd.data.palette import Palette, as_picture
-from fakd.data.spec import Source
+from fakd.data.spec import Source, spread
 from fakd.evaluation import ConfusionMatrix, scores_from_confusion
 from fakd.evaluation.predictor import Predictor
 from fakd.types import IGNORE_INDEX
@@ -128,7 +128,7 @@ def make_gallery(
     if not any(layer.kind == "student" for layer, _ in networks):
         return Gallery(notes=["no pictures: no run has its network any more.", *notes])
     matrices = [ConfusionMatrix(spec.num_classes) for _ in networks]
-    seen = _look_through(source, [network for _, network in networks], spec, _spread(len(source), search), matrices)
+    seen = _look_through(source, [network for _, network in networks], spec, spread(len(source), search), matrices)
     chosen = _choose(seen, [layer for layer, _ in networks], images)
     layers = [*(layer for layer, _ in networks), Layer("truth", "truth")]
     legend = [
@@ -200,12 +200,7 @@ def _choose(seen: Sequence[_Seen], layers: Sequence[Layer], count: int) -> list[
     ranked = sorted(seen, key=lambda one: sum(one.miou[index] or 0 for index in students))
     worst = -(-count // 2)
     rest = ranked[worst:]
-    return ranked[:worst] + [rest[index] for index in _spread(len(rest), count - worst)]
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """At most `count` indices below `length`, as far apart as can be."""
-    return sorted({round(place) for place in torch.linspace(0, length - 1, min(length, count)).tolist()})
+    return ranked[:worst] + [rest[index] for index in spread(len(rest), count - worst)]
 
 
 def _picture(seen: _Seen, spec: DatasetSpec, hide: Sequence[int]) -> Picture:
