@@ -2,7 +2,7 @@
 
     python benchmarks/camvid.py split CAMVID     # 100 training images are set aside and scored with val, in data/camvid
     python benchmarks/camvid.py teacher          # 25 minutes of one core
-    python benchmarks/camvid.py better-teacher   # 70 minutes of one core; only for the part better-teacher
+    python benchmarks/camvid.py better-teacher   # 70 minutes of one core; for the parts better-teacher*
     python benchmarks/camvid.py run [PART ...]   # two runs at a time, of 5 to 10 minutes each; goes on
     python benchmarks/camvid.py page             # the tables of docs/benchmarks/camvid.md and docs/teacher-cache.md
 
@@ -39,6 +39,7 @@ FAST = "--channels-last"
 """The same numbers but for rounding, in five sixths of the time; the runs of `cached` were made without."""
 FULL = "--method-options.fakd.covariance full --method-options.fakd.strength 0.3"
 VIEWS = (1, 4, 8, 16)
+BETTER = f"--teacher {RUNS / 'better-teacher'}"
 TEACHERS = {"teacher": "--max-steps 1500", "better-teacher": f"--max-steps 6000 {FAST}"}
 METHODS = "none,pixel,cwd,cwd-features,at,fitnet,skds,ifvd,cirkd,fakd-pixel,fakd"
 
@@ -69,7 +70,11 @@ PARTS = {
     "better-teacher": (
         "better",
         f"compare --methods cwd,fakd --baseline cwd --seeds 5 --backbone-weights imagenet {LONG} {CACHED} {FAST} "
-        f"--teacher {RUNS / 'better-teacher'}",
+        f"{BETTER}",
+    ),
+    "better-teacher-short": (
+        "better-short",
+        f"compare --methods cwd,fakd --baseline cwd --seeds 10 {LITE0} {CACHED} {FAST} {BETTER}",
     ),
     "minutes": ("minutes", f"compare --methods none,cwd,fakd --budget minutes --minutes 4 {LITE0} {FAST}"),
     "scratch": (
@@ -99,6 +104,13 @@ BESIDE = {
         "fakd, teacher of 63.3": ("long", "fakd"),
         "cwd, teacher of 69.8": ("better", "cwd"),
         "fakd, teacher of 69.8": ("better", "fakd"),
+    },
+    "better-teacher-short": {
+        "cwd, teacher of 69.8": ("better-short", "cwd"),
+        "fakd, teacher of 69.8": ("better-short", "fakd"),
+        "cwd, teacher of 63.3": ("cached", "cwd"),
+        "fakd, teacher of 63.3": ("cached", "fakd"),
+        "student alone": ("cached", "none"),
     },
     "seeds-full": {
         "cwd": ("cached", "cwd"),
