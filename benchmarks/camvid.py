@@ -98,19 +98,18 @@ BESIDE = {
         "variances train the classifier, printed bound": ("printed", "fakd"),
         "variances train the classifier, tight bound": ("printed", "fakd-bound-tight"),
     },
-    "better-teacher": {
-        "student alone": ("long", "none"),
-        "cwd, teacher of 63.3": ("long", "cwd"),
-        "fakd, teacher of 63.3": ("long", "fakd"),
-        "cwd, teacher of 69.8": ("better", "cwd"),
-        "fakd, teacher of 69.8": ("better", "fakd"),
-    },
-    "better-teacher-short": {
-        "cwd, teacher of 69.8": ("better-short", "cwd"),
-        "fakd, teacher of 69.8": ("better-short", "fakd"),
-        "cwd, teacher of 63.3": ("cached", "cwd"),
-        "fakd, teacher of 63.3": ("cached", "fakd"),
-        "student alone": ("cached", "none"),
+    **{
+        part: {
+            "student alone": (first, "none"),
+            "cwd, first teacher": (first, "cwd"),
+            "fakd, first teacher": (first, "fakd"),
+            "cwd, better teacher": (better, "cwd"),
+            "fakd, better teacher": (better, "fakd"),
+        }
+        for part, first, better in (
+            ("better-teacher", "long", "better"),
+            ("better-teacher-short", "cached", "better-short"),
+        )
     },
     "seeds-full": {
         "cwd": ("cached", "cwd"),
